@@ -1,0 +1,7 @@
+//! qgraph tests QEMU's device models: machines, drivers, interfaces and tests are nodes of
+//! a graph, and a test runs on every machine from which a path leads to it.
+//!
+//! The modules stand on each other like floors of a house; each uses only those before it.
+
+pub mod protocol;
+pub mod qemu;

@@ -1,0 +1,1 @@
+//! The bytes on the two sockets: the qtest protocol and QMP.
