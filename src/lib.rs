@@ -4,4 +4,6 @@
 //! The modules stand on each other like floors of a house; each uses only those before it.
 
 pub mod protocol;
-pub mod qemu;
+
+/// A guest-physical address, as the methods of [`qemu::Vm`]'s handles take it.
+pub use vm_memory::GuestAddress;

@@ -1,1 +1,37 @@
-//! The bytes on the two sockets: the qtest protocol and QMP.
+//! The bytes on the two sockets to one QEMU: the qtest protocol and QMP.
+//!
+//! Both clients are single-threaded (`&self` methods, to be shared by [`Rc`](std::rc::Rc)) and
+//! share one [`Deadline`] and one [`Transcript`]. Nothing here knows of processes: who made the
+//! sockets and who listens at their far ends is the business of the floors above.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `line` | bytes to lines; no input or output, no clock |
+//! | `channel` | lines over a socket, within a deadline |
+//! | `answer` | what a line of the qtest protocol says; no input or output |
+//! | `qtest`, `irq`, `bulk`, `batch` | the qtest client |
+//! | `message`, `qmp` | QMP messages, and the QMP client |
+
+pub mod answer;
+mod batch;
+mod bulk;
+mod channel;
+mod deadline;
+mod error;
+mod irq;
+pub mod line;
+pub mod message;
+#[cfg(test)]
+mod peer;
+mod qmp;
+mod qtest;
+mod transcript;
+
+pub use answer::Endian;
+pub use batch::{Answer, Answers, Batch, Slot};
+pub use deadline::Deadline;
+pub use error::{Error, Result};
+pub use message::{Event, Greeting};
+pub use qmp::Qmp;
+pub use qtest::Qtest;
+pub use transcript::Transcript;

@@ -1,0 +1,336 @@
+//! Requests and lines over one socket, within a deadline. Knows neither what a line means nor
+//! which line answers which request: the clients say that, line by line.
+//!
+//! Two things keep the stream in step whatever happens. A request that was cut short by a
+//! deadline is finished before the next one is sent, and half a line that came stays in the
+//! buffer. And input is always drained while output is blocked, so that two full socket
+//! buffers never wait for each other.
+//!
+//! A request costs one `send` and one `recv`: the socket blocks, but only for a [`TICK`] at a
+//! time, and the clock is looked at when that passes without a byte. Only when less than a
+//! tick is left is `poll` needed to wake up in time.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::line::{LINE_LIMIT, LineBuffer, TooLong};
+use super::transcript::{Transcript, Way, show};
+use super::{Deadline, Error};
+
+/// How long one receive blocks before the clock is looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// From how many answers on it pays to let some gather before they are received.
+const MANY: usize = 64;
+
+/// How long they gather; with the kernel's slack that is some 50 answers. A client that waits
+/// in the kernel is woken up by each answer, whatever low-water mark it asks for, and that
+/// costs QEMU more than the answer itself where both share a core. So it does not wait there.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// What a client makes of a line.
+pub(super) enum Step {
+    /// It was the last that was waited for.
+    Done,
+    /// It was an answer; `left` or so are waited for still, and the limit of a request starts
+    /// anew.
+    Answer { left: usize },
+    /// Something else, such as an event.
+    Aside,
+}
+
+/// Whether an exchange ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// When the client says [`Step::Done`].
+    Done,
+    /// As soon as all is sent.
+    Sent,
+}
+
+/// Why an exchange ended too early.
+pub(super) enum Fault {
+    Deadline(Duration),
+    Closed,
+    TooLong,
+    Io(io::Error),
+}
+
+/// One socket and its buffers.
+pub(super) struct Channel {
+    stream: UnixStream,
+    lines: LineBuffer,
+    /// `[what was left of a request that was cut short][the requests of this exchange]`
+    out: Vec<u8>,
+    /// Length of the first part of `out`.
+    head: usize,
+    /// What the last exchange left of a request that it could send only in part.
+    leftover: Vec<u8>,
+    deadline: Rc<Deadline>,
+    transcript: Rc<Transcript>,
+    sent_way: Way,
+    received_way: Way,
+}
+
+/// The waiting of one exchange.
+struct Wait {
+    started: Instant,
+    until: Instant,
+    /// Less than a tick is left, so that a plain receive would sleep too long.
+    hurry: bool,
+}
+
+impl Wait {
+    fn new(deadline: &Deadline) -> Self {
+        let started = Instant::now();
+        let until = deadline.for_request_at(started);
+        Self { started, until, hurry: until < started + TICK }
+    }
+
+    /// What is left, or the fault if nothing is.
+    fn left(&mut self) -> Result<Duration, Fault> {
+        let now = Instant::now();
+        let left = self.until.saturating_duration_since(now);
+        if left.is_zero() {
+            return Err(Fault::Deadline(now - self.started));
+        }
+        self.hurry = left < TICK;
+        Ok(left)
+    }
+}
+
+impl Channel {
+    pub(super) fn new(
+        stream: UnixStream,
+        deadline: Rc<Deadline>,
+        transcript: Rc<Transcript>,
+        sent_way: Way,
+        received_way: Way,
+    ) -> Result<Self, Error> {
+        let prepared =
+            stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
+        if let Err(source) = prepared {
+            let what = "preparing the socket".to_string();
+            return Err(Error::Io { what, source });
+        }
+        Ok(Self {
+            stream,
+            lines: LineBuffer::new(LINE_LIMIT),
+            out: Vec::new(),
+            head: 0,
+            leftover: Vec::new(),
+            deadline,
+            transcript,
+            sent_way,
+            received_way,
+        })
+    }
+
+    /// Another handle to the socket.
+    pub(super) fn socket(&self) -> io::Result<UnixStream> {
+        self.stream.try_clone()
+    }
+
+    /// Where to write the requests of the next exchange, each with its line end, behind what is
+    /// there already.
+    pub(super) fn begin(&mut self) -> &mut Vec<u8> {
+        self.out.clear();
+        self.out.append(&mut self.leftover);
+        self.head = self.out.len();
+        &mut self.out
+    }
+
+    /// The text of the `index`th request of the last exchange, for messages.
+    pub(super) fn request(&self, index: usize) -> String {
+        let requests = &self.out[self.head..];
+        let line = requests.split(|byte| *byte == b'\n').nth(index);
+        show(line.unwrap_or_default())
+    }
+
+    /// Takes the lines that are buffered, without input or output, until `on_line` says
+    /// [`Step::Done`].
+    pub(super) fn take_lines(
+        &mut self,
+        on_line: &mut impl FnMut(&[u8]) -> Step,
+    ) -> Result<Option<Step>, Fault> {
+        let mut last = None;
+        loop {
+            match self.lines.next_line() {
+                Err(TooLong) => {
+                    self.transcript.note(self.received_way, b"(a line without end)");
+                    return Err(Fault::TooLong);
+                }
+                Ok(None) => return Ok(last),
+                Ok(Some(range)) => {
+                    let line = self.lines.line(range);
+                    self.transcript.note(self.received_way, line);
+                    match (on_line(line), &last) {
+                        (Step::Done, _) => return Ok(Some(Step::Done)),
+                        (step @ Step::Answer { .. }, _) => last = Some(step),
+                        (Step::Aside, None) => last = Some(Step::Aside),
+                        (Step::Aside, Some(_)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the requests written after [`begin`](Self::begin) and hands every line that comes
+    /// to `on_line`.
+    ///
+    /// Beside the result it says how many of the requests will have an answer: those that were
+    /// sent, or will be finished before the next exchange.
+    pub(super) fn exchange(
+        &mut self,
+        until: Until,
+        mut on_line: impl FnMut(&[u8]) -> Step,
+    ) -> (Result<(), Fault>, usize) {
+        let mut requests = &self.out[self.head..];
+        while let Some(end) = memchr::memchr(b'\n', requests) {
+            self.transcript.note(self.sent_way, &requests[..end]);
+            requests = &requests[end + 1..];
+        }
+        let mut sent = 0;
+        let result = self.pump(until, &mut sent, &mut on_line);
+        (result, self.settle(sent))
+    }
+
+    fn pump(
+        &mut self,
+        until: Until,
+        sent: &mut usize,
+        on_line: &mut impl FnMut(&[u8]) -> Step,
+    ) -> Result<(), Fault> {
+        let mut wait = Wait::new(&self.deadline);
+        loop {
+            self.send(sent)?;
+            match self.take_lines(on_line)? {
+                Some(Step::Done) => return Ok(()),
+                Some(Step::Answer { left }) => {
+                    wait = Wait::new(&self.deadline);
+                    if left >= MANY && *sent == self.out.len() {
+                        std::thread::sleep(PAUSE);
+                    }
+                }
+                Some(Step::Aside) | None => {}
+            }
+            if *sent < self.out.len() {
+                // A full socket: whatever moves first, read or write, goes on.
+                let events = PollFlags::IN | PollFlags::OUT;
+                if self.poll(events, &mut wait)?.contains(PollFlags::IN) {
+                    self.receive(RecvFlags::DONTWAIT)?;
+                }
+            } else if until == Until::Sent {
+                return Ok(());
+            } else {
+                self.wait_for_bytes(&mut wait)?;
+            }
+        }
+    }
+
+    /// Sends what the socket takes now.
+    fn send(&mut self, sent: &mut usize) -> Result<(), Fault> {
+        while *sent < self.out.len() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match send(&self.stream, &self.out[*sent..], flags) {
+                Ok(count) => *sent += count,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                // What it had answered before it went may still be read; then comes the end.
+                Err(Errno::PIPE | Errno::CONNRESET) => *sent = self.out.len(),
+                Err(errno) => return Err(Fault::Io(errno.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Blocks until bytes have come.
+    fn wait_for_bytes(&mut self, wait: &mut Wait) -> Result<(), Fault> {
+        loop {
+            if wait.hurry {
+                self.poll(PollFlags::IN, wait)?;
+            }
+            if self.receive(RecvFlags::empty())? {
+                return Ok(());
+            }
+            wait.left()?;
+        }
+    }
+
+    /// Receives once; whether there was something.
+    fn receive(&mut self, flags: RecvFlags) -> Result<bool, Fault> {
+        match recv(&self.stream, self.lines.room(), flags) {
+            Ok((_, 0)) | Err(Errno::CONNRESET) => Err(Fault::Closed),
+            Ok((_, count)) => {
+                self.lines.filled(count);
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(errno) => Err(Fault::Io(errno.into())),
+        }
+    }
+
+    /// Waits for `events` until the deadline.
+    fn poll(&mut self, events: PollFlags, wait: &mut Wait) -> Result<PollFlags, Fault> {
+        loop {
+            let left = Timespec::try_from(wait.left()?).ok();
+            let mut fds = [PollFd::new(&self.stream, events)];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // An error or a hang-up shows itself at the next receive.
+                Ok(_) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
+                    return Ok(PollFlags::IN);
+                }
+                Ok(_) => return Ok(fds[0].revents()),
+                Err(errno) => return Err(Fault::Io(errno.into())),
+            }
+        }
+    }
+
+    /// Takes the lines that have come, without waiting for more.
+    pub(super) fn take_arrived(
+        &mut self,
+        mut on_line: impl FnMut(&[u8]) -> Step,
+    ) -> Result<(), Fault> {
+        loop {
+            if let Some(Step::Done) = self.take_lines(&mut on_line)? {
+                return Ok(());
+            }
+            if !self.receive(RecvFlags::DONTWAIT)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Keeps the rest of a request that was sent in part, drops those that were not sent at
+    /// all, and counts those of this exchange that will be answered.
+    fn settle(&mut self, sent: usize) -> usize {
+        let cut_short = sent > 0 && self.out.get(sent - 1) != Some(&b'\n');
+        let mut end = sent;
+        if sent < self.out.len() && (cut_short || sent < self.head) {
+            let line_end = memchr::memchr(b'\n', &self.out[sent..]);
+            end = line_end.map_or(self.out.len(), |at| sent + at + 1);
+            self.leftover.extend_from_slice(&self.out[sent..end]);
+        }
+        let own = &self.out[self.head.min(end)..end];
+        memchr::memchr_iter(b'\n', own).count()
+    }
+
+    /// The error for a fault in the exchange about `what`.
+    pub(super) fn error(&self, fault: Fault, what: String) -> Error {
+        match fault {
+            Fault::Deadline(waited) => {
+                Error::Deadline { what, partial: show(self.lines.partial()), waited }
+            }
+            Fault::Closed => Error::Closed { what, partial: show(self.lines.partial()) },
+            Fault::TooLong => Error::LineTooLong { what, limit: self.lines.limit() },
+            Fault::Io(source) => Error::Io { what, source },
+        }
+    }
+}
