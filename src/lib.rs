@@ -3,7 +3,11 @@
 //!
 //! The modules stand on each other like floors of a house; each uses only those before it.
 
+mod error;
 pub mod protocol;
 
+pub mod qemu;
+
+pub use error::{Error, Result};
 /// A guest-physical address, as the methods of [`qemu::Vm`]'s handles take it.
 pub use vm_memory::GuestAddress;

@@ -1,3 +1,22 @@
 //! One emulator: the binary, what it can do, its qtest accelerator, and a running process.
 
 pub mod accel;
+pub mod binary;
+pub mod cache;
+mod capabilities;
+pub mod command_line;
+mod emulator;
+mod heap;
+mod probe;
+mod process;
+mod ram;
+mod vm;
+
+pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
+pub use command_line::{Config, Image, MIB, RamSpec};
+pub use emulator::Emulator;
+pub use heap::Heap;
+pub use probe::{Probed, Prober, Unusable};
+pub use process::{Ending, is_stopping, stop_all};
+pub use ram::{Buffer, Ram};
+pub use vm::{LaunchError, Limits, Vm};

@@ -1,0 +1,258 @@
+//! QEMU's command line: what a path asks for ([`Config`]), and the words that ask it.
+
+use std::os::fd::RawFd;
+use std::path::Path;
+
+/// Where a machine has its RAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RamSpec {
+    /// The guest-physical address of its first byte.
+    pub base: u64,
+    /// How much the machine gets, in bytes.
+    pub size: u64,
+    /// The part that tests may use, as offsets in bytes from `base`: what firmware, device
+    /// trees and the holes of the memory map leave free.
+    pub usable: (u64, u64),
+}
+
+/// One mebibyte.
+pub const MIB: u64 = 1 << 20;
+
+impl RamSpec {
+    /// `size` bytes at `base`, the middle half of it for tests: boards keep firmware at
+    /// the bottom and device trees at either end.
+    pub const fn new(base: u64, size: u64) -> Self {
+        Self { base, size, usable: (size / 4, size / 4 * 3) }
+    }
+}
+
+/// A disk or card image. It lives in memory as long as the QEMU that uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Image {
+    /// Its name: options say `{NAME}` where its file belongs.
+    pub name: &'static str,
+    /// Its size in bytes. It is all zeroes at first.
+    pub size: u64,
+}
+
+/// What a path asks QEMU to be: everything but the sockets and files that connect it.
+/// Two equal configurations can be served by the same process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// The machine type.
+    pub machine: String,
+    /// Properties of the machine, `a=b,c=d`; empty for none.
+    pub properties: String,
+    /// Its RAM.
+    pub ram: RamSpec,
+    /// Whether it may have QEMU's default devices; most machines run without.
+    pub defaults: bool,
+    /// All further options, a word each.
+    pub options: Vec<String>,
+    /// The images that the options name.
+    pub images: Vec<Image>,
+}
+
+/// The open files that QEMU inherits, by the numbers they have there.
+#[derive(Debug, Clone)]
+pub struct Wiring {
+    /// Its end of the qtest socket.
+    pub qtest: RawFd,
+    /// Whether the qtest socket is its standard input and output, for a QEMU before 7.0,
+    /// which cannot take a character device for it.
+    pub qtest_on_stdio: bool,
+    /// Its end of the QMP socket.
+    pub qmp: RawFd,
+    /// The memory that is its RAM, when that is mapped, and the name it has there.
+    pub ram: Option<(RawFd, String)>,
+    /// The images, in the order of [`Config::images`].
+    pub images: Vec<RawFd>,
+}
+
+impl Config {
+    /// A machine with this RAM and nothing else.
+    pub fn new(machine: &str, properties: &str, ram: RamSpec) -> Self {
+        Self {
+            machine: machine.to_owned(),
+            properties: properties.to_owned(),
+            ram,
+            defaults: false,
+            options: Vec::new(),
+            images: Vec::new(),
+        }
+    }
+
+    fn common(&self, backend: Option<&str>) -> Vec<String> {
+        let mut machine = self.machine.clone();
+        for property in [&*self.properties].into_iter().chain(backend) {
+            if !property.is_empty() {
+                machine.push(',');
+                machine.push_str(property);
+            }
+        }
+        let mut words: Vec<String> =
+            ["-machine", &machine, "-accel", "qtest", "-display", "none"].map(str::to_owned).into();
+        if self.defaults {
+            // Those that would talk to our terminal or the network.
+            let none = ["-serial", "-parallel", "-monitor", "-nic"];
+            words.extend(none.iter().flat_map(|&option| [option.to_owned(), "none".to_owned()]));
+        } else {
+            words.push("-nodefaults".to_owned());
+        }
+        if self.ram.size > 0 {
+            // In bytes: `-m` alone would count in MiB.
+            words.extend(["-m".to_owned(), format!("{}B", self.ram.size)]);
+        }
+        words
+    }
+
+    fn with_images(&self, file: impl Fn(usize, &Image) -> String) -> Vec<String> {
+        let place = |word: &String| {
+            let images = self.images.iter().enumerate();
+            images.fold(word.clone(), |word, (number, image)| {
+                word.replace(&format!("{{{}}}", image.name), &file(number, image))
+            })
+        };
+        self.options.iter().map(place).collect()
+    }
+
+    /// The words after the program's name, for a QEMU that inherits `wiring`.
+    pub fn arguments(&self, wiring: &Wiring) -> Vec<String> {
+        let ram = wiring.ram.as_ref();
+        let backend = ram.map(|(_, id)| format!("memory-backend={id}"));
+        let mut words = self.common(backend.as_deref());
+        if let Some((fd, id)) = ram {
+            words.extend([
+                "-object".to_owned(),
+                format!(
+                    "memory-backend-file,id={id},mem-path=/proc/self/fd/{fd},size={},share=on",
+                    self.ram.size
+                ),
+            ]);
+        }
+        words.extend(wiring.qtest());
+        words.extend(wiring.qmp());
+        words.extend(self.with_images(|number, _| match wiring.images.get(number) {
+            Some(fd) => format!("/proc/self/fd/{fd}"),
+            None => "/dev/null".to_owned(),
+        }));
+        words
+    }
+
+    /// A line for a shell that starts the same machine, qtest on the terminal: images are
+    /// made as files of the current folder.
+    pub fn pasteable(&self, emulator: &Path, module_dir: Option<&Path>) -> String {
+        let mut line = String::new();
+        for image in &self.images {
+            line.push_str(&format!("truncate -s {} {}.img && ", image.size, image.name));
+        }
+        if let Some(folder) = module_dir {
+            line.push_str(&format!("QEMU_MODULE_DIR={} ", quote(&folder.to_string_lossy())));
+        }
+        line.push_str(&quote(&emulator.to_string_lossy()));
+        let qtest = ["-qtest", "stdio"].map(str::to_owned);
+        let options = self.with_images(|_, image| format!("{}.img", image.name));
+        for word in self.common(None).into_iter().chain(qtest).chain(options) {
+            line.push(' ');
+            line.push_str(&quote(&word));
+        }
+        line
+    }
+}
+
+impl Wiring {
+    /// The options that connect the qtest socket.
+    fn qtest(&self) -> Vec<String> {
+        if self.qtest_on_stdio {
+            return ["-qtest", "stdio", "-qtest-log", "none"].map(str::to_owned).into();
+        }
+        vec![
+            "-chardev".to_owned(),
+            format!("socket,id=qtest,fd={}", self.qtest),
+            "-object".to_owned(),
+            // The log costs half the speed.
+            "qtest,id=qtest0,chardev=qtest,log=none".to_owned(),
+        ]
+    }
+
+    /// The options that connect the QMP socket.
+    fn qmp(&self) -> Vec<String> {
+        vec![
+            "-chardev".to_owned(),
+            format!("socket,id=qmp,fd={}", self.qmp),
+            "-qmp".to_owned(),
+            "chardev:qmp".to_owned(),
+        ]
+    }
+
+    /// The words that start an emulator without any machine: with the accelerator and both
+    /// sockets, or with whatever accelerator there is and QMP alone.
+    pub fn no_machine(&self, with_qtest: bool) -> Vec<String> {
+        let bare = ["-machine", "none", "-nodefaults", "-display", "none"];
+        let mut words: Vec<String> = bare.map(str::to_owned).into();
+        if with_qtest {
+            words.extend(["-accel", "qtest"].map(str::to_owned));
+            words.extend(self.qtest());
+        }
+        words.extend(self.qmp());
+        words
+    }
+}
+
+/// The word as a POSIX shell wants it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let mut config = Config::new("virt", "gic-version=3", RamSpec::new(1 << 30, 64 * MIB));
+        config.options =
+            ["-drive", "file={sd},if=sd", "-device", "x,name=a b"].map(str::to_owned).into();
+        config.images = vec![Image { name: "sd", size: 4096 }];
+        config
+    }
+
+    /// Would catch a socket, image or memory that is not handed to QEMU.
+    #[test]
+    fn arguments_connect_everything() {
+        let wiring = Wiring {
+            qtest: 7,
+            qtest_on_stdio: false,
+            qmp: 8,
+            ram: Some((9, "mach-virt.ram".to_owned())),
+            images: vec![10],
+        };
+        let line = config().arguments(&wiring).join(" ");
+        assert_eq!(
+            line,
+            "-machine virt,gic-version=3,memory-backend=mach-virt.ram -accel qtest -display \
+             none -nodefaults -m 67108864B -object memory-backend-file,id=mach-virt.ram,\
+             mem-path=/proc/self/fd/9,size=67108864,share=on -chardev socket,id=qtest,fd=7 \
+             -object qtest,id=qtest0,chardev=qtest,log=none -chardev socket,id=qmp,fd=8 \
+             -qmp chardev:qmp -drive file=/proc/self/fd/10,if=sd -device x,name=a b"
+        );
+    }
+
+    /// Would catch a line that a shell takes apart differently.
+    #[test]
+    fn the_line_to_paste_is_quoted() {
+        let line = config().pasteable(Path::new("/opt/my qemu/q"), Some(Path::new("/c")));
+        assert_eq!(
+            line,
+            "truncate -s 4096 sd.img && QEMU_MODULE_DIR=/c '/opt/my qemu/q' \
+             -machine virt,gic-version=3 -accel qtest -display none -nodefaults -m 67108864B \
+             -qtest stdio -drive file=sd.img,if=sd -device 'x,name=a b'"
+        );
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+    }
+}

@@ -1,0 +1,97 @@
+//! An emulator that was probed: what it has, and how it gets its qtest accelerator.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::accel::Source;
+use super::cache::Stamp;
+use super::capabilities::{Capabilities, Version};
+
+/// The GNU C library's settings; see its manual, "Tunables". Other libraries ignore them.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+
+/// A usable emulator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emulator {
+    /// The program, as it was named or found.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// Where its accelerator comes from.
+    pub accelerator: Source,
+    /// What it has.
+    pub capabilities: Capabilities,
+    /// The file of the emulator, when `path` is a script that starts it; what is known of
+    /// it holds as long as neither changes.
+    pub behind: Option<Stamp>,
+}
+
+impl Emulator {
+    /// The name of its file.
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// Whether what was found out about it still holds: its modules are there, and the
+    /// program behind a script is the same.
+    pub(super) fn is_as_it_was(&self) -> bool {
+        self.module_dir().is_none_or(Path::exists)
+            && self.behind.as_ref().is_none_or(Stamp::is_current)
+    }
+
+    /// The folder in which it must look for modules first, if it has its accelerator from
+    /// there.
+    pub fn module_dir(&self) -> Option<&Path> {
+        self.accelerator.module_dir()
+    }
+
+    /// The environment variables it gets beside ours.
+    pub(super) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let modules = self.module_dir().map(|folder| ("QEMU_MODULE_DIR", folder.into()));
+        let tunables = huge_pages(std::env::var_os(TUNABLES));
+        modules.into_iter().chain(tunables.map(|value| (TUNABLES, value))).collect()
+    }
+
+    /// Whether `-object qtest` exists, which takes a character device: since 7.0. Where
+    /// the version is not known, it is taken for new.
+    pub(super) fn has_qtest_object(&self) -> bool {
+        let version = self.capabilities.version;
+        version == Version::default() || version >= Version::new(7, 0, 0)
+    }
+}
+
+/// The tunables that let QEMU's heap have huge pages where the kernel gives them to those
+/// who ask, beside those that `ours` are; `None` if nothing is to be changed.
+///
+/// Boards fill their flash chips at start, hundreds of megabytes on some: page by page that
+/// takes several times as long as all the rest.
+fn huge_pages(ours: Option<OsString>) -> Option<OsString> {
+    const ASK: &str = "glibc.malloc.hugetlb";
+    let ours = ours.unwrap_or_default();
+    if ours.to_string_lossy().contains(ASK) {
+        return None;
+    }
+    let mut value = ours;
+    if !value.is_empty() {
+        value.push(":");
+    }
+    value.push(format!("{ASK}=1"));
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch settings of the user that are lost or overruled.
+    #[test]
+    fn tunables_of_the_user_stay() {
+        let added = |ours: Option<&str>| huge_pages(ours.map(OsString::from));
+        assert_eq!(added(None).unwrap(), "glibc.malloc.hugetlb=1");
+        assert_eq!(added(Some("")).unwrap(), "glibc.malloc.hugetlb=1");
+        let both = "glibc.malloc.perturb=5:glibc.malloc.hugetlb=1";
+        assert_eq!(added(Some("glibc.malloc.perturb=5")).unwrap(), both);
+        assert_eq!(added(Some("glibc.malloc.hugetlb=0")), None);
+    }
+}

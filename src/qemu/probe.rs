@@ -1,0 +1,288 @@
+//! Finding out what an emulator is: one launch, remembered in the cache.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::accel::{self, Candidate, Facts};
+use super::binary;
+use super::cache::{self, Stamp};
+use super::capabilities::{Capabilities, MachineType, Version};
+use super::command_line::Wiring;
+use super::emulator::Emulator;
+use super::process::is_stopping;
+use super::vm::{Connected, LaunchError, connect};
+use crate::protocol::Deadline;
+
+/// How long an emulator may take to say what it is, unless somebody wants less.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For how long an emulator that could not be used is not tried again, in seconds: one
+/// that hangs should not cost every test of a run its patience.
+const REMEMBER_FAILURE: u64 = 60;
+
+/// An emulator that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct Unusable {
+    /// The program.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// What was tried, what happened, what to do.
+    pub why: String,
+}
+
+/// What a probe found.
+pub type Probed = Result<Emulator, Unusable>;
+
+/// How to probe.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    /// The folder of the cache.
+    pub cache: PathBuf,
+    /// Whether failures are tried again although they are remembered.
+    pub retry: bool,
+    /// How long an emulator may take to say what it is, at most 20 seconds.
+    pub patience: Duration,
+}
+
+impl Prober {
+    /// With the user's cache.
+    pub fn new() -> Self {
+        Self { cache: cache::folder(), retry: false, patience: PATIENCE }
+    }
+
+    /// Probes all of them, in parallel. The results are in the order of `binaries`.
+    /// Warnings, such as of a cache that cannot be written, go to `warn`.
+    pub fn probe_all(&self, binaries: &[PathBuf], warn: impl Fn(String) + Sync) -> Vec<Probed> {
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::new());
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..workers.min(binaries.len()) {
+                scope.spawn(|| {
+                    while let Some((number, path)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                        .and_then(|number| Some((number, binaries.get(number)?)))
+                    {
+                        let result = self.probe(path, &warn);
+                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                        results.push((number, result));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(number, _)| *number);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Finds out what the emulator at `path` is.
+    ///
+    /// # Errors
+    /// It is not there, not executable, no QEMU, or has no way to a qtest accelerator.
+    pub fn probe(&self, path: &Path, warn: impl Fn(String)) -> Probed {
+        let unusable = |why: String| Unusable { path: path.to_owned(), why };
+        let stamp = Stamp::of(path).map_err(|e| unusable(no_file(&e)))?;
+        if path.is_dir() {
+            return Err(unusable("a folder without any qemu-system-* in it".to_owned()));
+        }
+        if !binary::is_executable(path) {
+            return Err(unusable("not executable; is it a program?".to_owned()));
+        }
+        if binary::is_mere_text(path) {
+            return Err(unusable("neither a program (ELF) nor a script (#!)".to_owned()));
+        }
+        if let Some((known, age)) = cache::load::<Probed>(&self.cache, &stamp) {
+            match known {
+                Ok(emulator) if emulator.is_as_it_was() => {
+                    return Ok(Emulator { path: path.to_owned(), ..emulator });
+                }
+                Err(failure) if age < REMEMBER_FAILURE && !self.retry => {
+                    return Err(unusable(failure.why));
+                }
+                _ => {}
+            }
+        }
+        let probed = self.find_out(path).map_err(unusable);
+        // That the run was stopped, or could not wait, says nothing about the emulator.
+        if probed.is_err() && (is_stopping() || self.patience < PATIENCE) {
+            return probed;
+        }
+        if let Err(e) = cache::store(&self.cache, &stamp, &probed) {
+            warn(format!(
+                "cannot write the cache {}: {e}; every run will probe QEMU anew \
+                 (set {} to a folder that can be written)",
+                self.cache.display(),
+                cache::ENVIRONMENT
+            ));
+        }
+        probed
+    }
+
+    fn find_out(&self, path: &Path) -> Result<Emulator, String> {
+        let facts = accel::read_facts(path).map_err(|e| e.to_string())?;
+        let tried = self.try_ways(path, &facts);
+        if tried.is_ok() || facts.is_program() {
+            return tried;
+        }
+        // A script, perhaps, that starts the emulator: the emulator's own file tells more.
+        let Some(program) = program_behind(path, self.patience.min(PATIENCE)) else { return tried };
+        let facts = accel::read_facts(&program).map_err(|e| e.to_string())?;
+        self.try_ways(path, &facts)
+    }
+
+    /// Tries one way after the other to the accelerator; usually the first is right.
+    fn try_ways(&self, path: &Path, facts: &Facts) -> Result<Emulator, String> {
+        let mut said = Vec::new();
+        for candidate in accel::candidates(facts) {
+            let accelerator = match candidate.obtain(facts, &self.cache) {
+                Ok(accelerator) => accelerator,
+                Err(e) => {
+                    said.push(e.to_string());
+                    continue;
+                }
+            };
+            let version = facts.version.unwrap_or_default();
+            let capabilities = Capabilities { version, ..Capabilities::default() };
+            let is_script = path.canonicalize().is_ok_and(|path| path != facts.binary);
+            let behind = is_script.then(|| Stamp::of(&facts.binary).ok()).flatten();
+            let emulator = Emulator { path: path.to_owned(), accelerator, capabilities, behind };
+            match interview(emulator, self.patience.min(PATIENCE)) {
+                Ok(emulator) => return Ok(emulator),
+                Err(e) => said.push(explain(candidate, &e)),
+            }
+        }
+        Err(said.join("; "))
+    }
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// In the words of the person who has to do something about it.
+fn no_file(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        _ => e.to_string(),
+    }
+}
+
+fn explain(candidate: Candidate, e: &InterviewError) -> String {
+    let output = match e {
+        InterviewError::Launch(LaunchError::NoGreeting { output, .. }) => output.trim(),
+        _ => "",
+    };
+    let mut why = format!("tried {candidate}: {e}");
+    if !output.is_empty() {
+        let start: String = output.chars().take(400).collect();
+        why.push_str(&format!("; it wrote: {start}"));
+    }
+    why
+}
+
+/// Why an interview did not succeed.
+#[derive(Debug, thiserror::Error)]
+enum InterviewError {
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Protocol(#[from] crate::protocol::Error),
+    #[error("{question} was answered with {answer}, which no QEMU with a qtest accelerator does")]
+    Answer { question: &'static str, answer: String },
+}
+
+impl InterviewError {
+    fn answer(question: &'static str, answer: impl ToString) -> Self {
+        Self::Answer { question, answer: answer.to_string().chars().take(200).collect() }
+    }
+}
+
+/// Limits for one conversation with an emulator that may be anything.
+fn within(patience: Duration) -> Rc<Deadline> {
+    let deadline = Rc::new(Deadline::new());
+    deadline.set_limit(patience);
+    deadline.set_end(Some(Instant::now() + patience));
+    deadline
+}
+
+/// The file of the program that runs when `path` is started.
+fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
+    let emulator = Emulator {
+        path: path.to_owned(),
+        accelerator: accel::Source::BuiltIn,
+        capabilities: Capabilities::default(),
+        behind: None,
+    };
+    let arguments = |wiring: &Wiring| wiring.no_machine(false);
+    let vm = connect(&emulator, arguments, Vec::new(), &within(patience), &Rc::default()).ok()?;
+    vm.process.executable()
+}
+
+/// Starts it without a machine, proves that the accelerator works, and asks what it has.
+fn interview(mut emulator: Emulator, patience: Duration) -> Result<Emulator, InterviewError> {
+    let arguments = |wiring: &Wiring| wiring.no_machine(true);
+    let transcript = Rc::default();
+    let deadline = within(patience);
+    let mut vm = connect(&emulator, arguments, Vec::new(), &deadline, &transcript)?;
+    match ask(&vm) {
+        Ok(capabilities) => emulator.capabilities = capabilities,
+        Err(InterviewError::Protocol(e)) => {
+            return Err(LaunchError::not_ready(&mut vm.process, e, &transcript).into());
+        }
+        Err(e) => return Err(e),
+    }
+    vm.process.kill();
+    Ok(emulator)
+}
+
+fn ask(vm: &Connected) -> Result<Capabilities, InterviewError> {
+    for (request, nanoseconds) in accel::PROOF {
+        let said = vm.qtest.command(request)?;
+        if said != nanoseconds.to_string() && said != "0" {
+            return Err(InterviewError::answer(request, said));
+        }
+    }
+    let devices = json!({ "implements": "device", "abstract": false });
+    let questions =
+        [("query-target", json!({})), ("query-machines", json!({})), ("qom-list-types", devices)];
+    let mut answers = vm.qmp.execute_all(&questions)?.into_iter();
+    let mut answer = || answers.next().unwrap_or(Ok(Value::Null));
+    let target = answer()?;
+    let arch =
+        target["arch"].as_str().ok_or_else(|| InterviewError::answer("query-target", &target))?;
+    let machines = answer()?;
+    let machines =
+        machines.as_array().ok_or_else(|| InterviewError::answer("query-machines", &machines))?;
+    let types = answer()?;
+    let types = types.as_array().ok_or_else(|| InterviewError::answer("qom-list-types", &types))?;
+
+    let greeting = vm.qmp.greeting();
+    let mut has = Capabilities {
+        arch: arch.to_owned(),
+        version: Version::new(greeting.major, greeting.minor, greeting.micro),
+        package: greeting.package.clone(),
+        ..Capabilities::default()
+    };
+    for machine in machines {
+        let default_ram_id = machine["default-ram-id"].as_str().map(str::to_owned);
+        for key in ["name", "alias"] {
+            if let Some(name) = machine[key].as_str() {
+                let default_ram_id = default_ram_id.clone();
+                has.machines.insert(name.to_owned(), MachineType { default_ram_id });
+            }
+        }
+    }
+    has.devices = types.iter().filter_map(|ty| ty["name"].as_str()).map(str::to_owned).collect();
+    Ok(has)
+}
+
+#[cfg(test)]
+mod tests;

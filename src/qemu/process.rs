@@ -1,0 +1,314 @@
+//! A QEMU process: started, watched, and gone when we are, however we end.
+//!
+//! All children are started by one thread that lives as long as the program, because the
+//! kernel's death signal follows the *thread* that made the child. A child leads a
+//! process group of its own, so that a Ctrl-C at the terminal reaches us alone and what
+//! it starts itself ends with it.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::set_parent_process_death_signal;
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open};
+
+/// What to start.
+pub struct Launch {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Environment variables to set.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// Files that the child inherits under the numbers they have here; closed here once
+    /// it has them.
+    pub inherit: Vec<OwnedFd>,
+    /// What becomes its standard input and output; nothing by default.
+    pub stdio: Option<OwnedFd>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending(ExitStatus);
+
+impl Ending {
+    /// Whether it exited by itself, with status 0.
+    pub fn is_success(self) -> bool {
+        self.0.success()
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Some(signal) = self.0.signal() else {
+            return write!(f, "exited with status {}", self.0.code().unwrap_or(-1));
+        };
+        let name = signal_hook::low_level::signal_name(signal).unwrap_or("an unnamed signal");
+        let words = match name {
+            "SIGSEGV" => ", an access to memory that is not there",
+            "SIGABRT" => ", usually a failed assertion",
+            "SIGBUS" => ", an access to memory that cannot be had",
+            "SIGILL" => ", an illegal instruction",
+            "SIGFPE" => ", an arithmetic error",
+            "SIGKILL" => ", by somebody else or for want of memory",
+            _ => "",
+        };
+        let core = if self.0.core_dumped() { "; a core was dumped" } else { "" };
+        write!(f, "was killed by signal {signal} ({name}{words}){core}")
+    }
+}
+
+/// What a process wrote to its standard error and output: the beginning and the end of
+/// it, so that a chatty one cannot fill our memory.
+#[derive(Default)]
+struct Output {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: usize,
+    finished: bool,
+}
+
+/// Bytes kept of either end of the output.
+const KEPT: usize = 64 * 1024;
+
+impl Output {
+    fn push(&mut self, mut bytes: &[u8]) {
+        let room = KEPT - self.head.len().min(KEPT);
+        let (first, rest) = bytes.split_at(room.min(bytes.len()));
+        self.head.extend_from_slice(first);
+        bytes = rest;
+        self.tail.extend(bytes);
+        let excess = self.tail.len().saturating_sub(KEPT);
+        self.tail.drain(..excess);
+        self.left_out += excess;
+    }
+
+    fn text(&self) -> String {
+        let mut bytes = self.head.clone();
+        if self.left_out > 0 {
+            bytes.extend(format!("\n[{} bytes left out]\n", self.left_out).bytes());
+        }
+        bytes.extend(&self.tail);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+type Shared = Arc<(Mutex<Output>, Condvar)>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running child. Dropping it kills it and waits for it.
+pub struct Process {
+    child: Child,
+    pid: Pid,
+    pidfd: OwnedFd,
+    output: Shared,
+    ending: Option<Ending>,
+}
+
+/// Set once the run is to stop; nothing is started any more.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+/// The children that are alive.
+static ALIVE: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+
+/// Kills every child and lets none be started any more: the run is to stop.
+pub fn stop_all() {
+    let alive = lock(&ALIVE);
+    STOPPING.store(true, Ordering::SeqCst);
+    for pid in alive.iter().flatten().filter_map(|&pid| Pid::from_raw(pid)) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Whether [`stop_all`] was called.
+pub fn is_stopping() -> bool {
+    STOPPING.load(Ordering::SeqCst)
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs `job` on the thread that starts all children, and returns what it returns.
+fn on_spawner<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    static SPAWNER: OnceLock<Option<Sender<Job>>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, jobs) = channel::<Job>();
+        let run = move || jobs.into_iter().for_each(|job| job());
+        let thread = std::thread::Builder::new().name("spawner".to_owned()).spawn(run);
+        thread.ok().map(|_| sender)
+    });
+    let gone = || io::Error::other("the thread that starts QEMU could not be started");
+    let (answer, result) = channel();
+    let spawner = spawner.as_ref().ok_or_else(gone)?;
+    spawner.send(Box::new(move || drop(answer.send(job())))).map_err(|_| gone())?;
+    result.recv().map_err(|_| gone())
+}
+
+impl Process {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Those of the kernel: no such file, not executable, no processes left.
+    pub fn start(launch: Launch) -> io::Result<Self> {
+        on_spawner(move || Self::start_here(launch))?
+    }
+
+    fn start_here(launch: Launch) -> io::Result<Self> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let mut command = Command::new(&launch.program);
+        command
+            .args(&launch.arguments)
+            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+            .process_group(0)
+            .stderr(write.try_clone()?);
+        match launch.stdio {
+            Some(stdio) => command.stdin(stdio.try_clone()?).stdout(stdio),
+            None => command.stdin(Stdio::null()).stdout(write),
+        };
+        let parent = getpid();
+        let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
+        let prepare = move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // We may have died before the line above took effect.
+            if getppid() != Some(parent) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            for &number in &numbers {
+                // SAFETY: `launch.inherit` keeps these files open until the child has them.
+                let file = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+                fcntl_setfd(file, FdFlags::empty())?;
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec `prepare` makes three kinds of system calls and
+        // neither allocates nor takes a lock.
+        unsafe { command.pre_exec(prepare) };
+
+        let mut alive = lock(&ALIVE);
+        if is_stopping() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the run is being stopped"));
+        }
+        let mut child = command.spawn()?;
+        drop(command); // and with it our copies of what the child writes to
+        let pid = Pid::from_child(&child);
+        let watch = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from);
+        let watched = watch.and_then(|pidfd| Ok((pidfd, follow_output(read)?)));
+        let (pidfd, output) = match watched {
+            Ok(watched) => watched,
+            Err(e) => {
+                let _ = kill_process_group(pid, Signal::KILL);
+                let _ = child.wait();
+                return Err(e);
+            }
+        };
+        alive.get_or_insert_default().insert(pid.as_raw_nonzero().get());
+        Ok(Self { child, pid, pidfd, output, ending: None })
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file of the program it runs, which is not the one that was started when that
+    /// was a script.
+    pub fn executable(&self) -> Option<PathBuf> {
+        std::fs::read_link(Path::new("/proc").join(self.id().to_string()).join("exe")).ok()
+    }
+
+    /// Waits until it has ended, at most until `deadline`. `None` if it still runs.
+    pub fn wait_until(&mut self, deadline: Instant) -> Option<Ending> {
+        while self.ending.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
+            let mut files = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut files, Some(&timeout)) {
+                Ok(0) => return None,
+                Err(rustix::io::Errno::INTR) => {}
+                _ => self.reap(),
+            }
+        }
+        self.ending
+    }
+
+    /// How it ended, if it has.
+    pub fn ending(&mut self) -> Option<Ending> {
+        self.wait_until(Instant::now())
+    }
+
+    fn reap(&mut self) {
+        // Held while the number is given back, so that `stop_all` kills no stranger.
+        let mut alive = lock(&ALIVE);
+        // What it started and did not end would otherwise stay behind. Its number is ours
+        // until the wait.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.ending = Some(Ending(self.child.wait().unwrap_or_default()));
+        alive.get_or_insert_default().remove(&self.pid.as_raw_nonzero().get());
+    }
+
+    /// Kills it, with all it has started, and waits for its end.
+    pub fn kill(&mut self) -> Ending {
+        if self.ending().is_none() {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            self.reap();
+        }
+        self.ending.unwrap_or(Ending(ExitStatus::default()))
+    }
+
+    /// Everything it has written to its standard error and output; all of it once it has
+    /// ended.
+    pub fn output(&self) -> String {
+        let (output, changed) = &*self.output;
+        let mut output = lock(output);
+        if self.ending.is_some() {
+            // A moment for the last bytes; no longer, should somebody else hold the pipe.
+            let wait = Duration::from_millis(500);
+            let waited = changed.wait_timeout_while(output, wait, |output| !output.finished);
+            output = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        output.text()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Collects what comes out of a pipe until nobody writes to it any more.
+fn follow_output(pipe: OwnedFd) -> io::Result<Shared> {
+    let shared = Shared::default();
+    let output = shared.clone();
+    let collect = move || {
+        let mut pipe = std::fs::File::from(pipe);
+        let mut buffer = [0; 4096];
+        loop {
+            match pipe.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => lock(&output.0).push(&buffer[..length]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        lock(&output.0).finished = true;
+        output.1.notify_all();
+    };
+    std::thread::Builder::new().name("output".to_owned()).stack_size(64 << 10).spawn(collect)?;
+    Ok(shared)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! A running machine: the process, its two sockets, its RAM. What drivers and tests get.
+
+#[cfg(test)]
+mod fake;
+
+use std::cell::{OnceCell, RefCell};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::command_line::{Config, Wiring};
+use super::emulator::Emulator;
+use super::process::{Ending, Launch, Process};
+use super::ram::{Mapping, Ram, memory_file};
+use crate::protocol::{self, Deadline, Endian, Qmp, Qtest, Transcript};
+use crate::{Error, Result};
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For the answer to one request; QEMU's start is one.
+    pub request: Duration,
+    /// For everything together, from the start on.
+    pub whole: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request: Duration::from_secs(10), whole: Duration::from_secs(60) }
+    }
+}
+
+/// Why a QEMU did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There is no process.
+    #[error("cannot start {program}: {source}")]
+    Spawn {
+        /// The emulator.
+        program: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// Something that QEMU needs could not be made.
+    #[error("cannot make {what} for QEMU: {source}")]
+    Resource {
+        /// Which thing.
+        what: &'static str,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// It did not greet us, or not answer the first questions.
+    #[error("QEMU {}", match ending {
+        Some(ending) => format!("{ending} before it was ready"),
+        None => format!("did not get ready: {protocol}"),
+    })]
+    NoGreeting {
+        /// How it ended, if it did.
+        ending: Option<Ending>,
+        /// What happened on the sockets.
+        protocol: Box<protocol::Error>,
+        /// The last lines on the sockets.
+        transcript: String,
+        /// What it wrote to standard error and output.
+        output: String,
+    },
+}
+
+impl LaunchError {
+    /// What to say of a `process` that did not get ready because of this `protocol` error.
+    /// It is killed if it still runs.
+    pub(super) fn not_ready(
+        process: &mut Process,
+        protocol: protocol::Error,
+        transcript: &Transcript,
+    ) -> Self {
+        // A closed socket is the first sign of an end that takes a moment more.
+        let closed = matches!(protocol, protocol::Error::Closed { .. });
+        let patience = if closed { Duration::from_secs(1) } else { Duration::ZERO };
+        let ending = process.wait_until(Instant::now() + patience);
+        process.kill();
+        let (transcript, output) = (transcript.to_string(), process.output());
+        Self::NoGreeting { ending, protocol: Box::new(protocol), transcript, output }
+    }
+}
+
+/// A running QEMU and what connects us to it. It ends when this is dropped.
+pub struct Vm {
+    // The order is that in which they go: the process first, and with it what it holds.
+    process: RefCell<Process>,
+    qtest: Rc<Qtest>,
+    qmp: Qmp,
+    ram: Rc<Ram>,
+    images: Vec<File>,
+    config: Config,
+    emulator: Arc<Emulator>,
+    deadline: Rc<Deadline>,
+    transcript: Rc<Transcript>,
+    endian: OnceCell<Endian>,
+}
+
+fn resource(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
+    move |source| LaunchError::Resource { what, source }
+}
+
+impl Vm {
+    /// Starts `emulator` as `config` says and waits until it answers.
+    ///
+    /// # Errors
+    /// No process, or one that ends or says nothing; what it wrote is in the error.
+    pub fn launch(
+        emulator: &Arc<Emulator>,
+        config: Config,
+        limits: Limits,
+    ) -> Result<Self, LaunchError> {
+        let deadline = Rc::new(Deadline::new());
+        deadline.set_limit(limits.request);
+        deadline.set_end(Some(Instant::now() + limits.whole));
+        let transcript = Rc::new(Transcript::default());
+        let machine = emulator.capabilities.machines.get(&config.machine);
+        let backend = machine.and_then(|machine| machine.default_ram_id.clone());
+        let mapping = backend.as_ref().filter(|_| config.ram.size > 0);
+        let mapping = mapping.map(|_| Mapping::new(config.ram.size)).transpose();
+        let mapping = mapping.map_err(resource("shared memory"))?;
+        let images = config.images.iter().map(|image| memory_file(image.name, image.size));
+        let images = images.collect::<io::Result<Vec<File>>>().map_err(resource("an image"))?;
+
+        let image_files = images.iter().map(|file| file.as_fd().try_clone_to_owned());
+        let image_files = image_files.collect::<io::Result<Vec<OwnedFd>>>();
+        let image_files = image_files.map_err(resource("an image"))?;
+        let image_numbers = image_files.iter().map(AsRawFd::as_raw_fd).collect();
+        let ram_file = mapping.as_ref().and_then(Mapping::file);
+        let ram_file = ram_file.map(|file| file.try_clone_to_owned()).transpose();
+        let ram_file = ram_file.map_err(resource("shared memory"))?;
+        let ram = ram_file.as_ref().map(AsRawFd::as_raw_fd).zip(backend);
+        let files = image_files.into_iter().chain(ram_file).collect();
+        let make = |sockets: &Wiring| {
+            config.arguments(&Wiring { ram, images: image_numbers, ..sockets.clone() })
+        };
+        let connected = connect(emulator, make, files, &deadline, &transcript)?;
+        let Connected { process, qtest, qmp } = connected;
+        let ram = Ram::new(config.ram, mapping, qtest.clone());
+        Ok(Self {
+            process: process.into(),
+            qtest,
+            qmp,
+            ram,
+            images,
+            config,
+            emulator: emulator.clone(),
+            deadline,
+            transcript,
+            endian: OnceCell::new(),
+        })
+    }
+
+    /// The qtest connection: ports, memory, clock, interrupts.
+    pub fn qtest(&self) -> &Rc<Qtest> {
+        &self.qtest
+    }
+
+    /// The QMP connection.
+    pub fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    /// The guest's RAM.
+    pub fn ram(&self) -> &Rc<Ram> {
+        &self.ram
+    }
+
+    /// The byte order of the target's CPU, in which qtest reads and writes numbers.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn endian(&self) -> Result<Endian> {
+        if let Some(&known) = self.endian.get() {
+            return Ok(known);
+        }
+        let endian = self.qtest.endianness()?;
+        Ok(*self.endian.get_or_init(|| endian))
+    }
+
+    /// What this QEMU was asked to be.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The emulator that runs.
+    pub fn emulator(&self) -> &Arc<Emulator> {
+        &self.emulator
+    }
+
+    /// The limits of time that requests keep to.
+    pub fn deadline(&self) -> &Rc<Deadline> {
+        &self.deadline
+    }
+
+    /// The last requests and answers.
+    pub fn transcript(&self) -> &Rc<Transcript> {
+        &self.transcript
+    }
+
+    fn image(&self, name: &str) -> Result<&File> {
+        let number = self.config.images.iter().position(|image| image.name == name);
+        number
+            .and_then(|number| self.images.get(number))
+            .ok_or_else(|| Error::failed(format!("this machine has no image called {name}")))
+    }
+
+    /// Reads the image `name` from byte `offset` on, past QEMU.
+    ///
+    /// # Errors
+    /// There is no such image, or it is shorter.
+    pub fn read_image(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<()> {
+        let read = self.image(name)?.read_exact_at(into, offset);
+        read.map_err(|e| Error::failed(format!("reading the image {name} at {offset}: {e}")))
+    }
+
+    /// Writes the image `name` from byte `offset` on, past QEMU.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn write_image(&self, name: &str, offset: u64, from: &[u8]) -> Result<()> {
+        let written = self.image(name)?.write_all_at(from, offset);
+        written.map_err(|e| Error::failed(format!("writing the image {name} at {offset}: {e}")))
+    }
+
+    /// How QEMU ended, if it does within `patience`.
+    pub fn ending_within(&self, patience: Duration) -> Option<Ending> {
+        self.process.borrow_mut().wait_until(Instant::now() + patience)
+    }
+
+    /// What QEMU wrote to standard error and output so far.
+    pub fn output(&self) -> String {
+        self.process.borrow().output()
+    }
+
+    /// Asks QEMU to quit and waits for its end; kills it when it does not come.
+    ///
+    /// # Errors
+    /// It had to be killed; what it did instead of ending, after "QEMU …".
+    pub fn quit(&self, patience: Duration) -> Result<Ending, String> {
+        let _ = self.qmp.send_only("quit");
+        self.ending_within(patience).ok_or_else(|| {
+            let why = match self.qmp.poll() {
+                Ok(()) => String::new(),
+                Err(protocol::Error::Closed { .. }) => ", although it closed QMP".to_owned(),
+                Err(e) => format!("; {e}"),
+            };
+            self.kill();
+            format!("did not quit within {patience:?}{why}")
+        })
+    }
+
+    /// Kills QEMU.
+    pub fn kill(&self) -> Ending {
+        self.process.borrow_mut().kill()
+    }
+}
+
+/// A process and its sockets.
+pub(super) struct Connected {
+    pub process: Process,
+    pub qtest: Rc<Qtest>,
+    pub qmp: Qmp,
+}
+
+/// Starts `emulator` with two socketpairs and these files, and waits for its greeting.
+/// The arguments come from `arguments`, which is told the numbers of the sockets.
+pub(super) fn connect(
+    emulator: &Emulator,
+    arguments: impl FnOnce(&Wiring) -> Vec<String>,
+    files: Vec<OwnedFd>,
+    deadline: &Rc<Deadline>,
+    transcript: &Rc<Transcript>,
+) -> Result<Connected, LaunchError> {
+    let pair = || UnixStream::pair().map_err(resource("a socket"));
+    let ((qtest, qtest_there), (qmp, qmp_there)) = (pair()?, pair()?);
+    let wiring = Wiring {
+        qtest: qtest_there.as_raw_fd(),
+        qtest_on_stdio: !emulator.has_qtest_object(),
+        qmp: qmp_there.as_raw_fd(),
+        ram: None,
+        images: Vec::new(),
+    };
+    let mut launch = Launch {
+        program: emulator.path.clone(),
+        arguments: arguments(&wiring),
+        environment: emulator.environment(),
+        inherit: files,
+        stdio: None,
+    };
+    launch.inherit.push(qmp_there.into());
+    if wiring.qtest_on_stdio {
+        launch.stdio = Some(qtest_there.into());
+    } else {
+        launch.inherit.push(qtest_there.into());
+    }
+    let program = emulator.path.display().to_string();
+    let spawned = Process::start(launch);
+    let mut process = spawned.map_err(|source| LaunchError::Spawn { program, source })?;
+    let connected = Qmp::connect(qmp, deadline.clone(), transcript.clone()).and_then(|qmp| {
+        let qtest = Qtest::new(qtest, deadline.clone(), transcript.clone())?;
+        Ok((Rc::new(qtest), qmp))
+    });
+    match connected {
+        Ok((qtest, qmp)) => Ok(Connected { process, qtest, qmp }),
+        Err(protocol) => Err(LaunchError::not_ready(&mut process, protocol, transcript)),
+    }
+}

@@ -1,0 +1,57 @@
+//! For tests only: a machine that nobody emulates. Whatever needs a [`Vm`] to be handed
+//! on can be tested with it; requests to it fail.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Vm;
+use crate::protocol::{Deadline, Qmp, Qtest, Transcript};
+use crate::qemu::accel::Source;
+use crate::qemu::process::{Launch, Process};
+use crate::qemu::ram::Ram;
+use crate::qemu::{Capabilities, Config, Emulator, RamSpec};
+
+impl Vm {
+    /// A machine whose process is `sleep` and whose sockets are closed at the far end.
+    pub(crate) fn fake() -> io::Result<Rc<Self>> {
+        let config = Config::new("none", "", RamSpec::new(0, 0));
+        let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
+        let ((qtest, _), (qmp, mut far)) = (UnixStream::pair()?, UnixStream::pair()?);
+        // Greeting and first answer lie ready before they are asked for.
+        far.write_all(
+            b"{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 0, \"minor\": 2, \"major\": 7}, \
+              \"package\": \"\"}, \"capabilities\": []}}\r\n{\"return\": {}, \"id\": 1}\r\n",
+        )?;
+        let qmp = Qmp::connect(qmp, deadline.clone(), transcript.clone());
+        let qmp = qmp.map_err(io::Error::other)?;
+        let qtest = Qtest::new(qtest, deadline.clone(), transcript.clone());
+        let qtest = Rc::new(qtest.map_err(io::Error::other)?);
+        let process = Process::start(Launch {
+            program: "sleep".into(),
+            arguments: vec!["infinity".to_owned()],
+            environment: Vec::new(),
+            inherit: Vec::new(),
+            stdio: None,
+        })?;
+        let emulator = Emulator {
+            path: "sleep".into(),
+            accelerator: Source::BuiltIn,
+            capabilities: Capabilities::default(),
+            behind: None,
+        };
+        Ok(Rc::new(Self {
+            process: process.into(),
+            ram: Ram::new(config.ram, None, qtest.clone()),
+            qtest,
+            qmp,
+            images: Vec::new(),
+            config,
+            emulator: Arc::new(emulator),
+            deadline,
+            transcript,
+            endian: Default::default(),
+        }))
+    }
+}
