@@ -8,6 +8,11 @@ pub mod protocol;
 
 pub mod qemu;
 
+pub mod graph;
+
 pub use error::{Error, Result};
 /// A guest-physical address, as the methods of [`qemu::Vm`]'s handles take it.
 pub use vm_memory::GuestAddress;
+// For the macros, wherever they are used.
+#[doc(hidden)]
+pub use inventory;

@@ -1,0 +1,251 @@
+//! Declarations: what content says of itself, collected at link time by `inventory`.
+//!
+//! The macros are all that content uses. They turn trait implementations into
+//! declarations with the types erased; only this file casts back, and a cast cannot fail
+//! in a sound graph, since an edge is declared by the very types that it casts to.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use super::args::QemuArgs;
+use super::model::{EdgeKind, Offer};
+use super::node::{Consumes, Contains, Machine, Node, Place, Produces, Setup};
+use crate::qemu::Vm;
+use crate::{Error, Result};
+
+/// What a path has arrived at: an `Rc<T>` of some `T: Node`, its type erased. Only the
+/// graph sees this; content sees `Rc<T>`.
+pub struct Object(Box<dyn Any>);
+
+impl Object {
+    pub(super) fn new<T: ?Sized + Node>(node: Rc<T>) -> Self {
+        Self(Box::new(node))
+    }
+
+    /// The node behind the erased type. Used by the macros.
+    ///
+    /// # Errors
+    /// It is of another type: two declarations share the name of a node.
+    #[doc(hidden)]
+    pub fn get<T: ?Sized + Node>(&self) -> Result<Rc<T>> {
+        self.0.downcast_ref::<Rc<T>>().cloned().ok_or_else(|| {
+            Error::failed(format!(
+                "what the path has come to is no {}: two nodes have the same name; \
+                 `qgraph check` says which",
+                std::any::type_name::<T>()
+            ))
+        })
+    }
+}
+
+/// A machine, declared by [`machine!`](crate::machine).
+pub struct MachineDecl {
+    /// `ARCH/MACHINE`, one node each.
+    pub names: &'static [&'static str],
+    /// What its command line needs.
+    pub setup: Setup,
+    /// Makes the object at which a path begins.
+    pub boot: fn(&Place) -> Result<Object>,
+}
+
+/// A driver or an interface, declared by [`driver!`](crate::driver) or
+/// [`interface!`](crate::interface).
+pub struct NodeDecl {
+    /// Its names, one node each.
+    pub names: &'static [&'static str],
+    /// Whether it is an interface.
+    pub interface: bool,
+}
+
+/// An edge, with all its variants.
+pub struct EdgeDecl {
+    /// The names of the nodes it leaves; an edge from each.
+    pub from: &'static [&'static str],
+    /// The names of the nodes it leads to; an edge to each.
+    pub to: &'static [&'static str],
+    /// Which of the three kinds it is.
+    pub kind: EdgeKind,
+    /// The plain edge first, then the named ones.
+    pub offers: fn() -> Vec<Offer>,
+    /// Goes along it; the number says which of `offers`.
+    pub follow: fn(&Object, &Place, usize) -> Result<Object>,
+}
+
+/// A test, declared by [`tests!`](crate::tests!).
+pub struct TestDecl {
+    /// `SUITE/CASE`.
+    pub name: &'static str,
+    /// The nodes it is run on.
+    pub of: &'static [&'static str],
+    /// The source file it stands in.
+    pub file: &'static str,
+    /// Runs it.
+    pub run: fn(&Object, &Rc<Vm>) -> Result<()>,
+}
+
+inventory::collect!(MachineDecl);
+inventory::collect!(NodeDecl);
+inventory::collect!(EdgeDecl);
+inventory::collect!(TestDecl);
+
+impl MachineDecl {
+    /// The declaration of the machine `M`.
+    pub const fn of<M: Machine>() -> Self {
+        Self {
+            names: M::NAMES,
+            setup: M::SETUP,
+            boot: |place| Ok(Object::new(Rc::new(M::boot(place)?))),
+        }
+    }
+}
+
+impl EdgeDecl {
+    /// The declaration of `M --contains--> D`.
+    pub const fn contains<M: Contains<D>, D: Node>() -> Self {
+        Self {
+            from: M::NAMES,
+            to: D::NAMES,
+            kind: EdgeKind::Contains,
+            offers: || {
+                let named = M::MORE.iter().map(|(name, _)| Offer { name, args: QemuArgs::NONE });
+                std::iter::once(Offer::NOTHING).chain(named).collect()
+            },
+            follow: |at, _, offer| {
+                let machine = at.get::<M>()?;
+                let device = match offer.checked_sub(1) {
+                    None => machine.contained()?,
+                    Some(more) => M::MORE[more].1(&machine)?,
+                };
+                Ok(Object::new(Rc::new(device)))
+            },
+        }
+    }
+
+    /// The declaration of `D --produces--> I`.
+    pub const fn produces<D: Produces<I>, I: ?Sized + Node>() -> Self {
+        Self {
+            from: D::NAMES,
+            to: I::NAMES,
+            kind: EdgeKind::Produces,
+            offers: || vec![Offer::NOTHING],
+            follow: |at, _, _| Ok(Object::new(at.get::<D>()?.produced())),
+        }
+    }
+
+    /// The declaration of `D --consumes--> I`; the edge leads from `I` to `D`.
+    pub const fn consumes<D: Consumes<I>, I: ?Sized + Node>() -> Self {
+        Self {
+            from: I::NAMES,
+            to: D::NAMES,
+            kind: EdgeKind::ConsumedBy,
+            offers: || {
+                let named = D::MORE.iter().map(|v| Offer { name: v.name, args: v.args });
+                std::iter::once(Offer { name: "", args: D::ARGS }).chain(named).collect()
+            },
+            follow: |at, place, _| Ok(Object::new(Rc::new(D::attach(at.get::<I>()?, place)?))),
+        }
+    }
+}
+
+/// All that a graph is made of.
+pub struct Declarations {
+    /// The machines.
+    pub machines: Vec<&'static MachineDecl>,
+    /// The drivers and interfaces.
+    pub nodes: Vec<&'static NodeDecl>,
+    /// The edges.
+    pub edges: Vec<&'static EdgeDecl>,
+    /// The tests.
+    pub tests: Vec<&'static TestDecl>,
+}
+
+impl Declarations {
+    /// Everything that was registered in this program, from whichever crate.
+    pub fn registered() -> Self {
+        Self {
+            machines: inventory::iter::<MachineDecl>.into_iter().collect(),
+            nodes: inventory::iter::<NodeDecl>.into_iter().collect(),
+            edges: inventory::iter::<EdgeDecl>.into_iter().collect(),
+            tests: inventory::iter::<TestDecl>.into_iter().collect(),
+        }
+    }
+}
+
+/// Declares an interface: `interface!(dyn Sdhci = "sdhci");`.
+#[macro_export]
+macro_rules! interface {
+    ($t:ty = $($name:literal),+ $(,)?) => {
+        impl $crate::graph::Node for $t {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+        }
+        $crate::inventory::submit! {
+            $crate::graph::NodeDecl {
+                names: <$t as $crate::graph::Node>::NAMES,
+                interface: true,
+            }
+        }
+    };
+}
+
+/// Declares a machine, its names, and what it contains:
+/// `machine!(Pc = "x86_64/pc", "i386/pc"; contains I440Fx);`.
+#[macro_export]
+macro_rules! machine {
+    ($t:ty = $($name:literal),+ $(; contains $($d:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
+        impl $crate::graph::Node for $t {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+        }
+        $crate::inventory::submit! { $crate::graph::MachineDecl::of::<$t>() }
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::contains::<$t, $d>() })+)?
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::produces::<$t, $p>() })+)?
+    };
+}
+
+/// Declares a driver, its names, and its edges:
+/// `driver!(SdhciPci = "sdhci-pci"; consumes dyn PciBus; produces dyn Sdhci);`.
+#[macro_export]
+macro_rules! driver {
+    ($t:ty = $($name:literal),+
+        $(; contains $($d:ty),+)? $(; consumes $($c:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
+        impl $crate::graph::Node for $t {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+        }
+        $crate::inventory::submit! {
+            $crate::graph::NodeDecl {
+                names: <$t as $crate::graph::Node>::NAMES,
+                interface: false,
+            }
+        }
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::contains::<$t, $d>() })+)?
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::consumes::<$t, $c>() })+)?
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::produces::<$t, $p>() })+)?
+    };
+}
+
+/// Declares the cases of a suite, functions of `&T` and `&Rc<Vm>`:
+/// `tests!(dyn Sdhci, "sdhci-tests": registers, tx_rx = "tx-rx");`. A case is called like
+/// its function unless a name follows.
+#[macro_export]
+macro_rules! tests {
+    ($of:ty, $suite:literal: $($case:ident $(= $name:literal)?),+ $(,)?) => {
+        $($crate::inventory::submit! {
+            $crate::graph::TestDecl {
+                name: $crate::case_name!($suite, $case $(, $name)?),
+                of: <$of as $crate::graph::Node>::NAMES,
+                file: file!(),
+                run: |at, vm| $case(&*at.get::<$of>()?, vm),
+            }
+        })+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! case_name {
+    ($suite:literal, $case:ident) => {
+        concat!($suite, "/", stringify!($case))
+    };
+    ($suite:literal, $case:ident, $name:literal) => {
+        concat!($suite, "/", $name)
+    };
+}

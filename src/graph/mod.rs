@@ -1,0 +1,29 @@
+//! The graph: what nodes and edges are, how they are declared, and what is asked of them:
+//! every path from a machine to a test, what is wrong with the graph, why a path is not
+//! there, and a picture.
+//!
+//! An edge is a trait implementation ([`Contains`], [`Produces`], [`Consumes`]), so the
+//! compiler checks that what one node offers is what the next takes. Nothing here knows
+//! what any node does.
+
+mod args;
+mod check;
+mod decl;
+mod draw;
+mod model;
+mod node;
+mod path;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod why;
+
+pub use args::{DeviceOption, QemuArgs};
+pub use check::Finding;
+pub use decl::{Declarations, EdgeDecl, MachineDecl, NodeDecl, Object, TestDecl};
+pub use draw::Drawing;
+pub use model::{Availability, Edge, EdgeKind, Kind, Model, NodeEntry, Offer};
+pub use node::{Consumes, Contains, Further, Machine, Node, Place, Produces, Setup, Variant};
+pub use path::Path;
+pub use walk::Walk;
+pub use why::{Answer, Lack, Subject};

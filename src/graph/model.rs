@@ -1,0 +1,280 @@
+//! The graph as a `petgraph` graph, and which of it an emulator has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use super::args::QemuArgs;
+use super::decl::{Declarations, Object};
+use super::node::{Place, Setup};
+use crate::Result;
+use crate::qemu::{Capabilities, Vm};
+
+/// What kind of node it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Where paths begin.
+    Machine,
+    /// A device, or a bus on a device.
+    Driver,
+    /// What drivers are used through.
+    Interface,
+    /// Where paths end.
+    Test,
+    /// A name that edges mention and nobody declares.
+    Undeclared,
+}
+
+impl Kind {
+    /// The kind as a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+            Self::Driver => "driver",
+            Self::Interface => "interface",
+            Self::Test => "test",
+            Self::Undeclared => "undeclared",
+        }
+    }
+}
+
+/// The kind of an edge, seen in the direction in which a path takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EdgeKind {
+    /// The second is part of the first.
+    Contains,
+    /// The first can be used through the second.
+    Produces,
+    /// The second is plugged into the first, or a test of it.
+    ConsumedBy,
+}
+
+impl EdgeKind {
+    /// The kind as QEMU's framework prints it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Contains => "contains",
+            Self::Produces => "produces",
+            Self::ConsumedBy => "consumed-by",
+        }
+    }
+}
+
+/// One of the parallel edges that a declaration makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer {
+    /// The name of the variant, empty for the plain edge.
+    pub name: &'static str,
+    /// What it adds to the command line.
+    pub args: QemuArgs,
+}
+
+impl Offer {
+    /// The plain edge that adds nothing.
+    pub const NOTHING: Self = Self { name: "", args: QemuArgs::NONE };
+}
+
+/// How a path begins at a machine.
+#[derive(Clone, Copy)]
+pub(super) struct Boot {
+    pub setup: Setup,
+    pub boot: fn(&Place) -> Result<Object>,
+}
+
+/// A node of the graph.
+pub struct NodeEntry {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// How often it was declared; a sound graph declares everything once.
+    pub declared: usize,
+    /// The source file of a test.
+    pub file: Option<&'static str>,
+    pub(super) boot: Option<Boot>,
+}
+
+/// What a path does at an edge.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    /// Goes on to the next object; the number says by which offer of the declaration.
+    Follow(fn(&Object, &Place, usize) -> Result<Object>, usize),
+    /// Ends with a test.
+    Run(fn(&Object, &Rc<Vm>) -> Result<()>),
+}
+
+/// An edge of the graph.
+pub struct Edge {
+    /// Its kind.
+    pub kind: EdgeKind,
+    /// Its variant and arguments.
+    pub offer: Offer,
+    pub(super) step: Step,
+}
+
+/// The graph of everything declared, whatever QEMU there is.
+pub struct Model {
+    pub(super) graph: DiGraph<NodeEntry, Edge>,
+    pub(super) index: HashMap<&'static str, NodeIndex>,
+    /// The edges out of each node in the order in which paths are listed.
+    pub(super) out: Vec<Vec<EdgeIndex>>,
+}
+
+/// What one emulator has of a model: for every node whether it can be there at all, and
+/// for every edge whether it can be taken.
+pub struct Availability {
+    pub(super) nodes: Vec<bool>,
+    pub(super) edges: Vec<bool>,
+}
+
+impl Model {
+    /// The graph of everything registered in this program.
+    pub fn registered() -> Self {
+        Self::new(&Declarations::registered())
+    }
+
+    /// The graph of these declarations. A graph that is not sound is built all the same;
+    /// [`Model::check`] says what is wrong with it.
+    pub fn new(declarations: &Declarations) -> Self {
+        let mut model = Self { graph: DiGraph::new(), index: HashMap::new(), out: Vec::new() };
+        for machine in &declarations.machines {
+            for name in machine.names {
+                let entry = model.declare(name, Kind::Machine);
+                entry.boot = Some(Boot { setup: machine.setup, boot: machine.boot });
+            }
+        }
+        for node in &declarations.nodes {
+            let kind = if node.interface { Kind::Interface } else { Kind::Driver };
+            for name in node.names {
+                model.declare(name, kind);
+            }
+        }
+        for edge in &declarations.edges {
+            for from in edge.from {
+                for to in edge.to {
+                    for (number, offer) in (edge.offers)().into_iter().enumerate() {
+                        let step = Step::Follow(edge.follow, number);
+                        model.connect(from, to, Edge { kind: edge.kind, offer, step });
+                    }
+                }
+            }
+        }
+        for test in &declarations.tests {
+            let entry = model.declare(test.name, Kind::Test);
+            entry.file = Some(test.file);
+            for of in test.of {
+                let (kind, step) = (EdgeKind::ConsumedBy, Step::Run(test.run));
+                model.connect(of, test.name, Edge { kind, offer: Offer::NOTHING, step });
+            }
+        }
+        model.sort();
+        model
+    }
+
+    fn node(&mut self, name: &'static str) -> NodeIndex {
+        *self.index.entry(name).or_insert_with(|| {
+            self.graph.add_node(NodeEntry {
+                name,
+                kind: Kind::Undeclared,
+                declared: 0,
+                file: None,
+                boot: None,
+            })
+        })
+    }
+
+    fn declare(&mut self, name: &'static str, kind: Kind) -> &mut NodeEntry {
+        let node = self.node(name);
+        let entry = &mut self.graph[node];
+        entry.kind = kind;
+        entry.declared += 1;
+        entry
+    }
+
+    fn connect(&mut self, from: &'static str, to: &'static str, edge: Edge) {
+        let (from, to) = (self.node(from), self.node(to));
+        self.graph.add_edge(from, to, edge);
+    }
+
+    /// Fixes the order of paths: the link order of declarations is nobody's choice, so
+    /// edges are taken by the names of the nodes they lead to, plain ones first.
+    fn sort(&mut self) {
+        let graph = &self.graph;
+        self.out = graph
+            .node_indices()
+            .map(|node| {
+                let mut edges: Vec<_> = graph.edges(node).collect();
+                edges.sort_by_key(|edge| (graph[edge.target()].name, edge.weight().offer.name));
+                edges.iter().map(EdgeRef::id).collect()
+            })
+            .collect();
+    }
+
+    /// The node of this name.
+    pub fn find(&self, name: &str) -> Option<&NodeEntry> {
+        self.index.get(name).map(|&node| &self.graph[node])
+    }
+
+    /// All nodes, in the order of their names.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
+        let sorted: BTreeMap<_, _> = self.index.iter().collect();
+        sorted.into_values().map(|&node| &self.graph[node])
+    }
+
+    /// All edges as (from, edge, to), in the order of their nodes' names.
+    pub fn edges(&self) -> impl Iterator<Item = (&NodeEntry, &Edge, &NodeEntry)> {
+        let sorted: BTreeMap<_, _> = self.index.iter().collect();
+        sorted.into_values().flat_map(|node| &self.out[node.index()]).map(|&edge| {
+            let (from, to) = self.graph.edge_endpoints(edge).expect("an edge of this graph");
+            (&self.graph[from], &self.graph[edge], &self.graph[to])
+        })
+    }
+
+    /// What an emulator with these capabilities has of the graph: its machines, and the
+    /// devices that edges plug in. What is contained or produced comes with its owner.
+    pub fn availability(&self, has: &Capabilities) -> Availability {
+        let edges: Vec<bool> = self
+            .graph
+            .edge_references()
+            .map(|edge| self.edge_lacks(edge.id(), has).is_none())
+            .collect();
+        let nodes = self
+            .graph
+            .node_indices()
+            .map(|node| {
+                let entry = &self.graph[node];
+                let mut into = self.graph.edges_directed(node, petgraph::Incoming).peekable();
+                match entry.kind {
+                    Kind::Machine => has.has_machine(entry.name),
+                    _ => into.peek().is_none() || into.any(|edge| edges[edge.id().index()]),
+                }
+            })
+            .collect();
+        Availability { nodes, edges }
+    }
+
+    /// The device type that an edge needs and this emulator lacks.
+    pub(super) fn edge_lacks(&self, edge: EdgeIndex, has: &Capabilities) -> Option<&'static str> {
+        let (_, to) = self.graph.edge_endpoints(edge).expect("an edge of this graph");
+        let device = self.graph[edge].offer.args.device_type(self.graph[to].name)?;
+        (!has.has_device(device)).then_some(device)
+    }
+
+    /// For every node whether a test can be reached from it along edges that `may` lets
+    /// through. A walk that keeps to these nodes runs into no dead end that it could see.
+    pub(super) fn leads_to_test(&self, may: impl Fn(EdgeIndex) -> bool) -> Vec<bool> {
+        let mut leads = vec![false; self.graph.node_count()];
+        let mut open: Vec<NodeIndex> =
+            self.graph.node_indices().filter(|&node| self.graph[node].kind == Kind::Test).collect();
+        while let Some(node) = open.pop() {
+            if std::mem::replace(&mut leads[node.index()], true) {
+                continue;
+            }
+            let into = self.graph.edges_directed(node, petgraph::Incoming);
+            open.extend(into.filter(|edge| may(edge.id())).map(|edge| edge.source()));
+        }
+        leads
+    }
+}

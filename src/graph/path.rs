@@ -1,0 +1,131 @@
+//! One path: its name, its command line, and the objects along it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use petgraph::graph::{EdgeIndex, NodeIndex};
+
+use super::decl::Object;
+use super::model::{Edge, Model, NodeEntry, Step};
+use super::node::Place;
+use crate::qemu::{Config, Vm};
+use crate::{Error, Result};
+
+/// A way from a machine to a test.
+/// Two paths are told apart by their names.
+#[derive(Clone)]
+pub struct Path {
+    model: Arc<Model>,
+    machine: NodeIndex,
+    edges: Vec<EdgeIndex>,
+}
+
+impl Path {
+    pub(super) fn new(model: Arc<Model>, machine: NodeIndex, edges: Vec<EdgeIndex>) -> Self {
+        Self { model, machine, edges }
+    }
+
+    fn steps(&self) -> impl Iterator<Item = (&Edge, &NodeEntry)> {
+        self.edges.iter().map(|&edge| {
+            let (_, to) = self.model.graph.edge_endpoints(edge).expect("an edge of this graph");
+            (&self.model.graph[edge], &self.model.graph[to])
+        })
+    }
+
+    /// The machine at which it begins, `ARCH/MACHINE`.
+    pub fn machine(&self) -> &'static str {
+        self.model.graph[self.machine].name
+    }
+
+    /// The test at which it ends, `SUITE/CASE`.
+    pub fn test(&self) -> &'static str {
+        self.steps().last().map_or("", |(_, test)| test.name)
+    }
+
+    /// The source file of that test.
+    pub fn file(&self) -> Option<&'static str> {
+        self.steps().last().and_then(|(_, test)| test.file)
+    }
+
+    /// The names of the nodes on it, machine and test included.
+    pub fn nodes(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.machine()).chain(self.steps().map(|(_, node)| node.name))
+    }
+
+    /// The edges as the walk numbers them, for whoever looks into a path.
+    pub(super) fn edge_indices(&self) -> &[EdgeIndex] {
+        &self.edges
+    }
+
+    /// `/ARCH/MACHINE/NODE/…/SUITE/CASE`, as QEMU's framework spells it. A variant stands
+    /// behind its node, `NODE:VARIANT`.
+    pub fn name(&self) -> String {
+        let mut name = format!("/{}", self.machine());
+        for (edge, node) in self.steps() {
+            name.push('/');
+            name.push_str(node.name);
+            if !edge.offer.name.is_empty() {
+                name.push(':');
+                name.push_str(edge.offer.name);
+            }
+        }
+        name
+    }
+
+    /// What QEMU is asked to be on this path.
+    pub fn config(&self) -> Config {
+        let boot = self.model.graph[self.machine].boot.expect("a path begins at a machine");
+        let (_, machine) = self.machine().split_once('/').unwrap_or(("", self.machine()));
+        let mut config = Config::new(machine, boot.setup.properties, boot.setup.ram);
+        config.defaults = boot.setup.defaults;
+        config.options.extend(boot.setup.options.split_whitespace().map(str::to_owned));
+        for (edge, node) in self.steps() {
+            config.options.extend(edge.offer.args.words(node.name));
+            config.images.extend_from_slice(edge.offer.args.images);
+        }
+        config
+    }
+
+    /// Builds the objects along the path in a QEMU that was started with
+    /// [`Path::config`], and runs the test on the last of them. They are dropped after the
+    /// test, the last first.
+    ///
+    /// # Errors
+    /// What a driver or the test found wrong. A panic of theirs is not caught here.
+    pub fn run(&self, vm: &Rc<Vm>) -> Result<()> {
+        let boot = self.model.graph[self.machine].boot.expect("a path begins at a machine");
+        let place = Place { vm, node: self.machine(), variant: "" };
+        let first = (boot.boot)(&place).map_err(|e| attaching(place.node, e))?;
+        self.go_on(&first, self.steps(), vm)
+    }
+
+    fn go_on<'a>(
+        &self,
+        at: &Object,
+        mut steps: impl Iterator<Item = (&'a Edge, &'a NodeEntry)>,
+        vm: &Rc<Vm>,
+    ) -> Result<()> {
+        let Some((edge, node)) = steps.next() else {
+            // The graph has a test and something else of one name.
+            return Err(Error::failed(format!("{} is not only a test", self.test())));
+        };
+        match edge.step {
+            Step::Run(run) => run(at, vm),
+            Step::Follow(follow, offer) => {
+                let place = Place { vm, node: node.name, variant: edge.offer.name };
+                let next = follow(at, &place, offer).map_err(|e| attaching(node.name, e))?;
+                self.go_on(&next, steps, vm)
+            }
+        }
+    }
+}
+
+fn attaching(node: &str, e: Error) -> Error {
+    e.context(format!("attaching {node}"))
+}
+
+impl std::fmt::Debug for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.name())
+    }
+}
