@@ -10,6 +10,23 @@ pub mod qemu;
 
 pub mod graph;
 
+pub mod qos;
+
+pub mod machines {
+    //! The machines, one file each.
+    include!(concat!(env!("OUT_DIR"), "/machines.rs"));
+}
+
+pub mod drivers {
+    //! The drivers, buses among them, one file each.
+    include!(concat!(env!("OUT_DIR"), "/drivers.rs"));
+}
+
+pub mod tests {
+    //! The suites, one file each.
+    include!(concat!(env!("OUT_DIR"), "/tests.rs"));
+}
+
 pub use error::{Error, Result};
 /// A guest-physical address, as the methods of [`qemu::Vm`]'s handles take it.
 pub use vm_memory::GuestAddress;

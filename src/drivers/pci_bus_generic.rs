@@ -1,0 +1,74 @@
+//! The PCI bus behind a generic host bridge.
+
+use std::rc::Rc;
+
+use super::generic_pcihost::Layout;
+use crate::graph::Produces;
+use crate::protocol::Endian;
+use crate::qemu::Vm;
+use crate::qos::pci::{PciAddress, PciBus, Space, Windows};
+use crate::qos::registers::{Mmio, Registers, Width};
+use crate::{Result, driver};
+
+/// The root bus of a generic host bridge.
+pub struct PciBusGeneric {
+    config: Mmio,
+    io: Mmio,
+    memory: Mmio,
+    windows: Windows,
+}
+
+impl PciBusGeneric {
+    /// The bus of the bridge with this layout.
+    pub fn new(vm: &Rc<Vm>, layout: Layout) -> Self {
+        let at = |base| Mmio::new(vm, base, Endian::Little);
+        Self {
+            config: at(layout.ecam),
+            io: at(layout.io),
+            memory: at(0),
+            windows: Windows::new(layout.ports, layout.memory),
+        }
+    }
+
+    fn space(&self, space: Space) -> &Mmio {
+        match space {
+            Space::Io => &self.io,
+            Space::Memory => &self.memory,
+        }
+    }
+}
+
+/// Where a function's register is from the start of the configuration space on.
+fn ecam_offset(at: PciAddress, register: u16) -> u64 {
+    u64::from(at.bus) << 20 | u64::from(at.devfn()) << 12 | u64::from(register)
+}
+
+impl PciBus for PciBusGeneric {
+    fn config_read(&self, at: PciAddress, register: u16, width: Width) -> Result<u32> {
+        Ok(self.config.read(ecam_offset(at, register), width)? as u32)
+    }
+
+    fn config_write(&self, at: PciAddress, register: u16, width: Width, value: u32) -> Result<()> {
+        self.config.write(ecam_offset(at, register), width, value.into())
+    }
+
+    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64> {
+        self.space(space).read(address, width)
+    }
+
+    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()> {
+        self.space(space).write(address, width, value)
+    }
+
+    fn windows(&self) -> &Windows {
+        &self.windows
+    }
+}
+
+impl Produces<dyn PciBus> for PciBusGeneric {
+    fn produced(self: Rc<Self>) -> Rc<dyn PciBus> {
+        self
+    }
+}
+
+driver!(PciBusGeneric = "pci-bus-generic"; produces dyn PciBus);

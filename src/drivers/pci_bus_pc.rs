@@ -1,0 +1,106 @@
+//! The PCI bus of a PC, reached by configuration mechanism #1 (PCI 3.0, 3.2.2.3.2).
+
+use std::rc::Rc;
+
+use crate::Result;
+use crate::driver;
+use crate::graph::Produces;
+use crate::protocol::Endian;
+use crate::qemu::Vm;
+use crate::qos::pci::{PciAddress, PciBus, Space, Windows};
+use crate::qos::registers::{Mmio, Registers, Width};
+
+/// CONFIG_ADDRESS.
+const CONFIG_ADDRESS: u16 = 0xcf8;
+/// CONFIG_DATA.
+const CONFIG_DATA: u16 = 0xcfc;
+/// Ports that neither chipset nor firmware uses.
+const IO: (u64, u64) = (0xc000, 0x4000);
+/// Between the RAM and the interrupt controllers, on i440FX and Q35 alike.
+const MEMORY: (u64, u64) = (0xe000_0000, 0x1d00_0000);
+
+/// The root bus of an i440FX or Q35.
+pub struct PciBusPc {
+    vm: Rc<Vm>,
+    memory: Mmio,
+    windows: Windows,
+}
+
+impl PciBusPc {
+    /// The bus of this machine.
+    pub fn new(vm: &Rc<Vm>) -> Self {
+        let memory = Mmio::new(vm, 0, Endian::Little);
+        Self { vm: vm.clone(), memory, windows: Windows::new(IO, MEMORY) }
+    }
+
+    /// Selects a register; returns the port at which it then is.
+    fn select(&self, at: PciAddress, register: u16) -> Result<u16> {
+        let function = u32::from(at.bus) << 16 | u32::from(at.devfn()) << 8;
+        let address = 1 << 31 | function | u32::from(register & 0xfc);
+        self.vm.qtest().outl(CONFIG_ADDRESS, address)?;
+        Ok(CONFIG_DATA + (register & 3))
+    }
+
+    fn port_read(&self, port: u16, width: Width) -> Result<u64> {
+        let qtest = self.vm.qtest();
+        Ok(match width {
+            Width::Byte => qtest.inb(port)?.into(),
+            Width::Word => qtest.inw(port)?.into(),
+            Width::Long => qtest.inl(port)?.into(),
+            // There is no wider port access.
+            Width::Quad => u64::from(qtest.inl(port)?) | u64::from(qtest.inl(port + 4)?) << 32,
+        })
+    }
+
+    fn port_write(&self, port: u16, width: Width, value: u64) -> Result<()> {
+        let qtest = self.vm.qtest();
+        match width {
+            Width::Byte => qtest.outb(port, value as u8)?,
+            Width::Word => qtest.outw(port, value as u16)?,
+            Width::Long => qtest.outl(port, value as u32)?,
+            Width::Quad => {
+                qtest.outl(port, value as u32)?;
+                qtest.outl(port + 4, (value >> 32) as u32)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PciBus for PciBusPc {
+    fn config_read(&self, at: PciAddress, register: u16, width: Width) -> Result<u32> {
+        let port = self.select(at, register)?;
+        Ok(self.port_read(port, width)? as u32)
+    }
+
+    fn config_write(&self, at: PciAddress, register: u16, width: Width, value: u32) -> Result<()> {
+        let port = self.select(at, register)?;
+        self.port_write(port, width, value.into())
+    }
+
+    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64> {
+        match space {
+            Space::Io => self.port_read(address as u16, width),
+            Space::Memory => self.memory.read(address, width),
+        }
+    }
+
+    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()> {
+        match space {
+            Space::Io => self.port_write(address as u16, width, value),
+            Space::Memory => self.memory.write(address, width, value),
+        }
+    }
+
+    fn windows(&self) -> &Windows {
+        &self.windows
+    }
+}
+
+impl Produces<dyn PciBus> for PciBusPc {
+    fn produced(self: Rc<Self>) -> Rc<dyn PciBus> {
+        self
+    }
+}
+
+driver!(PciBusPc = "pci-bus-pc"; produces dyn PciBus);

@@ -1,0 +1,113 @@
+//! The PCI bus of a pSeries machine. Its configuration space is reached by calls of the
+//! firmware, RTAS (PAPR 7.3.4); its spaces are windows in memory.
+
+use std::rc::Rc;
+
+use crate::graph::Produces;
+use crate::protocol::Endian;
+use crate::qemu::Vm;
+use crate::qos::pci::{PciAddress, PciBus, Space, Windows};
+use crate::qos::registers::{Mmio, Registers, Width};
+use crate::{Error, Result, driver};
+
+/// The unit identifier of the first bridge.
+const BUID: u64 = 0x0800_0000_2000_0000;
+/// The CPU address of I/O port 0, and of memory address 0.
+const WINDOW: u64 = 0x2000_0000_0000;
+/// Ports free for BARs.
+const IO: (u64, u64) = (0x1000, 0xf000);
+/// Bus addresses free for BARs.
+const MEMORY: (u64, u64) = (0x8000_0000, 0x8000_0000);
+
+/// RTAS status: there is no such function.
+const HARDWARE_ERROR: u32 = -1i32 as u32;
+
+/// The root bus of the first bridge.
+pub struct PciBusSpapr {
+    vm: Rc<Vm>,
+    window: Mmio,
+    windows: Windows,
+}
+
+impl PciBusSpapr {
+    /// The bus of this machine.
+    pub fn new(vm: &Rc<Vm>) -> Self {
+        // PCI is little-endian also where the CPU is not.
+        let window = Mmio::new(vm, WINDOW, Endian::Little);
+        Self { vm: vm.clone(), window, windows: Windows::new(IO, MEMORY) }
+    }
+
+    /// Calls RTAS with 32-bit cells; returns the first `results` it gives back, of which
+    /// the first is its status.
+    fn rtas<const RESULTS: usize>(&self, call: &str, arguments: &[u32]) -> Result<[u32; RESULTS]> {
+        let cells = self.vm.ram().alloc(4 * (arguments.len() + RESULTS), 4)?;
+        for (number, &cell) in arguments.iter().enumerate() {
+            cells.write_be32(4 * number, cell)?;
+        }
+        let returns = 4 * arguments.len();
+        let (at, count) = (cells.address(), arguments.len() as u32);
+        let to = vm_memory::GuestAddress(at.0 + returns as u64);
+        let status = self.vm.qtest().rtas(call, count, at, RESULTS as u32, to)?;
+        if status != 0 {
+            return Err(Error::failed(format!("the firmware does not know the call {call}")));
+        }
+        let mut results = [0; RESULTS];
+        for (number, result) in results.iter_mut().enumerate() {
+            *result = cells.read_be32(returns + 4 * number)?;
+        }
+        Ok(results)
+    }
+}
+
+/// The address as the calls take it: the register's upper four bits come on top.
+fn config_address(at: PciAddress, register: u16) -> u32 {
+    let function = u32::from(at.bus) << 16 | u32::from(at.devfn()) << 8;
+    let register = u32::from(register);
+    (register & 0xf00) << 20 | function | register & 0xff
+}
+
+impl PciBus for PciBusSpapr {
+    fn config_read(&self, at: PciAddress, register: u16, width: Width) -> Result<u32> {
+        let address = config_address(at, register);
+        let arguments = [address, (BUID >> 32) as u32, BUID as u32, width.bytes() as u32];
+        match self.rtas("ibm,read-pci-config", &arguments)? {
+            [0, value] => Ok(value),
+            [HARDWARE_ERROR, _] => Ok((1u64 << (8 * width.bytes())).wrapping_sub(1) as u32),
+            [status, _] => Err(Error::failed(format!(
+                "reading register {register:#x} of {at}: RTAS status {:#x}",
+                status
+            ))),
+        }
+    }
+
+    fn config_write(&self, at: PciAddress, register: u16, width: Width, value: u32) -> Result<()> {
+        let address = config_address(at, register);
+        let arguments = [address, (BUID >> 32) as u32, BUID as u32, width.bytes() as u32, value];
+        match self.rtas("ibm,write-pci-config", &arguments)? {
+            [0] => Ok(()),
+            [status] => Err(Error::failed(format!(
+                "writing register {register:#x} of {at}: RTAS status {status:#x}"
+            ))),
+        }
+    }
+
+    fn space_read(&self, _: Space, address: u64, width: Width) -> Result<u64> {
+        self.window.read(address, width)
+    }
+
+    fn space_write(&self, _: Space, address: u64, width: Width, value: u64) -> Result<()> {
+        self.window.write(address, width, value)
+    }
+
+    fn windows(&self) -> &Windows {
+        &self.windows
+    }
+}
+
+impl Produces<dyn PciBus> for PciBusSpapr {
+    fn produced(self: Rc<Self>) -> Rc<dyn PciBus> {
+        self
+    }
+}
+
+driver!(PciBusSpapr = "pci-bus-spapr"; produces dyn PciBus);

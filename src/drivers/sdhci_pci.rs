@@ -1,0 +1,58 @@
+//! An SD host controller on a PCI bus.
+
+use std::rc::Rc;
+
+use crate::graph::{Consumes, Place, Produces, QemuArgs};
+use crate::qos::pci::{Bar, PciAddress, PciBus, PciDevice};
+use crate::qos::registers::Registers;
+use crate::qos::sd::SdBus;
+use crate::qos::sdhci::{Profile, Sdhci, VERSION_2_00, Vendor};
+use crate::{Result, driver};
+
+/// QEMU's `sdhci-pci`, a controller of specification version 2.00.
+pub struct SdhciPci {
+    _device: PciDevice,
+    registers: Rc<Bar>,
+}
+
+impl Consumes<dyn PciBus> for SdhciPci {
+    const ARGS: QemuArgs = QemuArgs::device("addr=04.0");
+
+    fn attach(bus: Rc<dyn PciBus>, _: &Place) -> Result<Self> {
+        let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
+        let registers = device.map_bar(0)?;
+        device.enable()?;
+        Ok(Self { _device: device, registers })
+    }
+}
+
+impl Sdhci for SdhciPci {
+    fn registers(&self) -> &dyn Registers {
+        &*self.registers
+    }
+
+    fn profile(&self) -> Profile {
+        Profile {
+            versions: &[VERSION_2_00],
+            capabilities: 0x0578_34b4,
+            base_clock_mhz: 52,
+            sdma: true,
+            max_block: 512,
+            vendor: Vendor::Standard,
+        }
+    }
+}
+
+impl Produces<dyn Sdhci> for SdhciPci {
+    fn produced(self: Rc<Self>) -> Rc<dyn Sdhci> {
+        self
+    }
+}
+
+impl Produces<SdBus> for SdhciPci {
+    fn produced(self: Rc<Self>) -> Rc<SdBus> {
+        Rc::new(SdBus(self))
+    }
+}
+
+driver!(SdhciPci = "sdhci-pci"; consumes dyn PciBus; produces dyn Sdhci, SdBus);

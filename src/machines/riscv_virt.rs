@@ -1,0 +1,37 @@
+//! The virtual machine of the RISC-V emulators.
+
+use std::rc::Rc;
+
+use crate::drivers::generic_pcihost::{GenericPcihost, Layout};
+use crate::graph::{Contains, Machine, Place, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::{Result, machine};
+
+/// QEMU's `virt`.
+pub struct RiscvVirt {
+    vm: Rc<Vm>,
+}
+
+impl Machine for RiscvVirt {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+/// Where it has its PCI host bridge.
+const LAYOUT: Layout = Layout {
+    ecam: 0x3000_0000,
+    io: 0x0300_0000,
+    ports: (0x1000, 0xf000),
+    memory: (0x4000_0000, 0x4000_0000),
+};
+
+impl Contains<GenericPcihost> for RiscvVirt {
+    fn contained(&self) -> Result<GenericPcihost> {
+        Ok(GenericPcihost::new(&self.vm, LAYOUT))
+    }
+}
+
+machine!(RiscvVirt = "riscv32/virt", "riscv64/virt"; contains GenericPcihost);

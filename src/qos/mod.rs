@@ -1,0 +1,11 @@
+//! The little operating system that drivers and tests lean on: registers, PCI, SD, as
+//! traits and the logic that all their drivers share. It does not know which machine it
+//! runs on.
+
+pub mod pci;
+pub mod registers;
+pub mod sd;
+pub mod sdhci;
+mod wait;
+
+pub use wait::wait_until;

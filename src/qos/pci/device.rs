@@ -1,0 +1,149 @@
+//! One function on a PCI bus.
+
+use std::rc::Rc;
+
+use super::regs;
+use super::{Bar, PciAddress, PciBus};
+use crate::qos::registers::Width;
+use crate::{Error, Result};
+
+/// A function on a bus.
+#[derive(Clone)]
+pub struct PciDevice {
+    bus: Rc<dyn PciBus>,
+    at: PciAddress,
+}
+
+/// An entry of the capability list (PCI 3.0, 6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// What it is, its first byte.
+    pub id: u8,
+    /// Where it is in configuration space.
+    pub offset: u16,
+}
+
+impl PciDevice {
+    /// The function at `at`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(bus: &Rc<dyn PciBus>, at: PciAddress) -> Result<Self> {
+        let device = Self { bus: bus.clone(), at };
+        match device.vendor_id()? {
+            0xffff => Err(Error::failed(format!("no PCI function at {at}"))),
+            _ => Ok(device),
+        }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> PciAddress {
+        self.at
+    }
+
+    /// The bus it is on.
+    pub fn bus(&self) -> &Rc<dyn PciBus> {
+        &self.bus
+    }
+
+    /// Reads a byte of configuration space.
+    pub fn config_read8(&self, register: u16) -> Result<u8> {
+        Ok(self.bus.config_read(self.at, register, Width::Byte)? as u8)
+    }
+
+    /// Reads 16 bits of configuration space.
+    pub fn config_read16(&self, register: u16) -> Result<u16> {
+        Ok(self.bus.config_read(self.at, register, Width::Word)? as u16)
+    }
+
+    /// Reads 32 bits of configuration space.
+    pub fn config_read32(&self, register: u16) -> Result<u32> {
+        self.bus.config_read(self.at, register, Width::Long)
+    }
+
+    /// Writes a byte of configuration space.
+    pub fn config_write8(&self, register: u16, value: u8) -> Result<()> {
+        self.bus.config_write(self.at, register, Width::Byte, value.into())
+    }
+
+    /// Writes 16 bits of configuration space.
+    pub fn config_write16(&self, register: u16, value: u16) -> Result<()> {
+        self.bus.config_write(self.at, register, Width::Word, value.into())
+    }
+
+    /// Writes 32 bits of configuration space.
+    pub fn config_write32(&self, register: u16, value: u32) -> Result<()> {
+        self.bus.config_write(self.at, register, Width::Long, value)
+    }
+
+    /// The vendor ID.
+    pub fn vendor_id(&self) -> Result<u16> {
+        self.config_read16(regs::VENDOR_ID)
+    }
+
+    /// The device ID.
+    pub fn device_id(&self) -> Result<u16> {
+        self.config_read16(regs::DEVICE_ID)
+    }
+
+    /// Lets the function respond to accesses and be a bus master.
+    ///
+    /// # Errors
+    /// QEMU does not answer, or the bits do not stay.
+    pub fn enable(&self) -> Result<()> {
+        let on = regs::COMMAND_IO | regs::COMMAND_MEMORY | regs::COMMAND_MASTER;
+        let command = self.config_read16(regs::COMMAND)?;
+        self.config_write16(regs::COMMAND, command | on)?;
+        let now = self.config_read16(regs::COMMAND)?;
+        // A function without I/O or memory BARs may hardwire those bits to zero.
+        if now & regs::COMMAND_MASTER == 0 {
+            return Err(Error::failed(format!(
+                "{}: wrote {:#06x} to Command, read back {now:#06x}: no bus master",
+                self.at,
+                command | on
+            )));
+        }
+        Ok(())
+    }
+
+    /// Maps base address register `number`, 0 to 5, to an address of its own. The mapping
+    /// is undone when the last copy of the BAR is dropped.
+    ///
+    /// # Errors
+    /// The register is not implemented, or the window is full.
+    pub fn map_bar(&self, number: u8) -> Result<Rc<Bar>> {
+        Bar::map(self, number)
+    }
+
+    /// The capability list, in its order.
+    ///
+    /// # Errors
+    /// It leaves configuration space or does not end.
+    pub fn capabilities(&self) -> Result<Vec<Capability>> {
+        let mut list = Vec::new();
+        if self.config_read16(regs::STATUS)? & regs::STATUS_CAP_LIST == 0 {
+            return Ok(list);
+        }
+        let mut offset = u16::from(self.config_read8(regs::CAPABILITY_LIST)? & !3);
+        while offset != 0 {
+            // The header takes the first 64 bytes; 48 capabilities fill the rest.
+            if offset < 0x40 || list.len() == 48 {
+                return Err(Error::failed(format!(
+                    "{}: the capability list does not end: {list:x?}, then {offset:#x}",
+                    self.at
+                )));
+            }
+            list.push(Capability { id: self.config_read8(offset)?, offset });
+            offset = u16::from(self.config_read8(offset + 1)? & !3);
+        }
+        Ok(list)
+    }
+
+    /// The first capability of this id, if there is one.
+    ///
+    /// # Errors
+    /// As for [`PciDevice::capabilities`].
+    pub fn capability(&self, id: u8) -> Result<Option<Capability>> {
+        Ok(self.capabilities()?.into_iter().find(|capability| capability.id == id))
+    }
+}

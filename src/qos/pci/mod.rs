@@ -1,0 +1,120 @@
+//! PCI: the bus as an interface, and a device on it: configuration space, BARs,
+//! capabilities. How a bus reaches its spaces is its driver's affair.
+
+mod bar;
+mod device;
+pub mod regs;
+
+use std::cell::RefCell;
+use std::fmt;
+
+pub use bar::Bar;
+pub use device::{Capability, PciDevice};
+
+use super::registers::Width;
+use crate::qemu::Heap;
+use crate::{Error, Result, interface};
+
+/// Bus, device and function number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PciAddress {
+    /// 0 to 255.
+    pub bus: u8,
+    /// 0 to 31.
+    pub device: u8,
+    /// 0 to 7.
+    pub function: u8,
+}
+
+impl PciAddress {
+    /// A function of a device on the root bus, as `addr=DD.F` names it.
+    pub const fn new(device: u8, function: u8) -> Self {
+        Self { bus: 0, device, function }
+    }
+
+    /// Device and function in one byte.
+    pub const fn devfn(self) -> u8 {
+        self.device << 3 | self.function
+    }
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:02x}:{:02x}.{}", self.bus, self.device, self.function)
+    }
+}
+
+/// The two address spaces that BARs map into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// I/O ports.
+    Io,
+    /// Memory.
+    Memory,
+}
+
+/// What of a host bridge's address spaces is free for BARs, in bus addresses.
+pub struct Windows {
+    io: RefCell<Heap>,
+    memory: RefCell<Heap>,
+}
+
+impl Windows {
+    /// Windows of start and length, in bytes.
+    pub fn new(io: (u64, u64), memory: (u64, u64)) -> Self {
+        Self { io: Heap::new(io.0, io.1).into(), memory: Heap::new(memory.0, memory.1).into() }
+    }
+
+    fn take(&self, space: Space, size: u64) -> Result<u64> {
+        let heap = match space {
+            Space::Io => &self.io,
+            Space::Memory => &self.memory,
+        };
+        let taken = heap.borrow_mut().take(size, size);
+        taken.ok_or_else(|| {
+            Error::failed(format!("no room for a BAR of {size:#x} bytes in the {space:?} window"))
+        })
+    }
+
+    fn give(&self, space: Space, address: u64) {
+        let heap = match space {
+            Space::Io => &self.io,
+            Space::Memory => &self.memory,
+        };
+        heap.borrow_mut().give(address);
+    }
+}
+
+/// A PCI bus: its configuration space and the two spaces behind it. Values are those of
+/// the PCI specification, little-endian numbers read as numbers.
+pub trait PciBus {
+    /// Reads `width` (at most 32 bits) at byte `register` of a function's configuration
+    /// space. A function that is not there reads as all ones.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    fn config_read(&self, at: PciAddress, register: u16, width: Width) -> Result<u32>;
+
+    /// Writes a function's configuration space.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    fn config_write(&self, at: PciAddress, register: u16, width: Width, value: u32) -> Result<()>;
+
+    /// Reads a bus address.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64>;
+
+    /// Writes a bus address.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()>;
+
+    /// What is free for BARs.
+    fn windows(&self) -> &Windows;
+}
+
+interface!(dyn PciBus = "pci-bus");

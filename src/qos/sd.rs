@@ -1,0 +1,239 @@
+//! SD cards behind an SD host controller: places where one can be put in, and how to talk
+//! to one (SD Physical Layer Simplified Specification 3.01, chapter 4; SD Host Controller
+//! Simplified Specification 3.00, chapter 3).
+
+use std::rc::Rc;
+
+use super::sdhci::{self, Sdhci, USDHC_MIX_CTRL, Vendor};
+use super::wait_until;
+use crate::qemu::Vm;
+use crate::{Error, Result, interface};
+
+/// A controller with a bus into which `-device sd-card` puts a card.
+pub struct SdBus(
+    /// The controller.
+    pub Rc<dyn Sdhci>,
+);
+
+interface!(SdBus = "sd-bus");
+
+/// A controller soldered to a board, whose slot takes the card of `-drive if=sd,index=0`.
+pub struct SdSlot(
+    /// The controller.
+    pub Rc<dyn Sdhci>,
+);
+
+interface!(SdSlot = "sd-slot");
+
+/// The size of a data block in bytes.
+pub const BLOCK: usize = 512;
+
+/// The response that a command has (Physical Layer 4.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Response {
+    /// None.
+    None,
+    /// Card status; also R6 and R7, which look the same to the controller.
+    R1,
+    /// Card status, with busy after it.
+    R1b,
+    /// 136 bits: CID or CSD.
+    R2,
+    /// OCR, without CRC.
+    R3,
+}
+
+impl Response {
+    /// The response's bits in the Command register (Host Controller 2.2.6, table 2-9).
+    fn bits(self) -> u16 {
+        match self {
+            Self::None => 0,
+            Self::R1 => sdhci::RESPONSE_48 | sdhci::CRC_CHECK | sdhci::INDEX_CHECK,
+            Self::R1b => sdhci::RESPONSE_48_BUSY | sdhci::CRC_CHECK | sdhci::INDEX_CHECK,
+            Self::R2 => sdhci::RESPONSE_136 | sdhci::CRC_CHECK,
+            Self::R3 => sdhci::RESPONSE_48,
+        }
+    }
+}
+
+/// What a card told when it was initialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Operation Conditions Register.
+    pub ocr: u32,
+    /// Relative Card Address.
+    pub rca: u16,
+    /// Card Specific Data, bits 127:8, as the controller keeps them in its four response
+    /// registers.
+    pub csd: [u32; 4],
+}
+
+/// OCR: the card is powered up (Physical Layer 5.1).
+const OCR_POWERED_UP: u32 = 1 << 31;
+/// OCR: the card has high capacity and counts blocks, not bytes.
+const OCR_CCS: u32 = 1 << 30;
+/// OCR: all voltages from 2.7 to 3.6 V.
+const OCR_VOLTAGES: u32 = 0x00ff_8000;
+/// CMD8: 2.7 to 3.6 V, and a pattern for the card to echo.
+const IF_COND: u32 = 0x1aa;
+/// How often ACMD41 is repeated before a card counts as dead.
+const POWER_UP_TRIES: usize = 100;
+
+/// A card in a controller's slot.
+pub struct Card<'a> {
+    host: &'a dyn Sdhci,
+    vm: &'a Vm,
+}
+
+impl<'a> Card<'a> {
+    /// The card in the slot of `host`.
+    pub fn new(host: &'a dyn Sdhci, vm: &'a Vm) -> Self {
+        Self { host, vm }
+    }
+
+    /// Resets the controller, switches clock and power on (Host Controller 3.2, 3.3), and
+    /// takes the card from idle to transfer state (Physical Layer 4.2).
+    ///
+    /// # Errors
+    /// No card, or one that does not answer as it should.
+    pub fn initialise(&self) -> Result<Identity> {
+        let registers = self.host.registers();
+        registers.write8(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
+        wait_until(self.vm, "the controller's reset", || {
+            Ok(registers.read8(sdhci::SOFTWARE_RESET)? == 0)
+        })?;
+        if registers.read32(sdhci::PRESENT_STATE)? & sdhci::CARD_INSERTED == 0 {
+            return Err(Error::failed("Present State says that no card is inserted"));
+        }
+        registers.write16(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
+        wait_until(self.vm, "a stable internal clock", || {
+            let control = registers.read16(sdhci::CLOCK_CONTROL)?;
+            Ok(control & sdhci::INTERNAL_CLOCK_STABLE != 0)
+        })?;
+        let clock = sdhci::INTERNAL_CLOCK_ENABLE | sdhci::SD_CLOCK_ENABLE;
+        registers.write16(sdhci::CLOCK_CONTROL, clock)?;
+        registers.write8(sdhci::POWER_CONTROL, sdhci::POWER_ON_3V3)?;
+        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, !0)?;
+        registers.write16(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, !0)?;
+
+        self.command(0, 0, Response::None)?;
+        let [echo, ..] = self.command(8, IF_COND, Response::R1)?;
+        if echo != IF_COND {
+            return Err(Error::failed(format!("CMD8 sent {IF_COND:#x}, got {echo:#x} back")));
+        }
+        let ocr = self.power_up()?;
+        self.command(2, 0, Response::R2)?;
+        let [status, ..] = self.command(3, 0, Response::R1)?;
+        let rca = (status >> 16) as u16;
+        let csd = self.command(9, u32::from(rca) << 16, Response::R2)?;
+        self.command(7, u32::from(rca) << 16, Response::R1b)?;
+        self.command(16, BLOCK as u32, Response::R1)?;
+        Ok(Identity { ocr, rca, csd })
+    }
+
+    fn power_up(&self) -> Result<u32> {
+        for _ in 0..POWER_UP_TRIES {
+            self.command(55, 0, Response::R1)?;
+            let [ocr, ..] = self.command(41, OCR_CCS | OCR_VOLTAGES, Response::R3)?;
+            if ocr & OCR_POWERED_UP != 0 {
+                return Ok(ocr);
+            }
+        }
+        Err(Error::failed(format!("the card was not up after {POWER_UP_TRIES} ACMD41")))
+    }
+
+    /// Sends a command without data; returns the four response registers.
+    ///
+    /// # Errors
+    /// The controller reports an error, or does not complete the command.
+    pub fn command(&self, index: u8, argument: u32, response: Response) -> Result<[u32; 4]> {
+        self.issue(index, argument, response.bits())?;
+        let registers = self.host.registers();
+        let mut words = [0; 4];
+        for (number, word) in words.iter_mut().enumerate() {
+            *word = registers.read32(sdhci::RESPONSE + 4 * number as u64)?;
+        }
+        Ok(words)
+    }
+
+    fn issue(&self, index: u8, argument: u32, flags: u16) -> Result<()> {
+        let registers = self.host.registers();
+        let inhibit = sdhci::COMMAND_INHIBIT_CMD | sdhci::COMMAND_INHIBIT_DAT;
+        wait_until(self.vm, "the controller to take a command", || {
+            Ok(registers.read32(sdhci::PRESENT_STATE)? & inhibit == 0)
+        })?;
+        registers.write32(sdhci::ARGUMENT, argument)?;
+        registers.write16(sdhci::COMMAND, u16::from(index) << 8 | flags)?;
+        self.await_interrupt(sdhci::COMMAND_COMPLETE, &format!("CMD{index} to complete"))
+    }
+
+    /// Waits for a bit of the interrupt status and clears it.
+    fn await_interrupt(&self, bit: u16, what: &str) -> Result<()> {
+        let registers = self.host.registers();
+        wait_until(self.vm, what, || {
+            let status = registers.read16(sdhci::NORMAL_INTERRUPT_STATUS)?;
+            if status & sdhci::ERROR_INTERRUPT != 0 {
+                let error = registers.read16(sdhci::ERROR_INTERRUPT_STATUS)?;
+                return Err(Error::failed(format!(
+                    "waiting for {what}: Error Interrupt Status {error:#06x}"
+                )));
+            }
+            Ok(status & bit != 0)
+        })?;
+        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, bit)
+    }
+
+    fn set_up_block(&self, mode: u16) -> Result<()> {
+        let registers = self.host.registers();
+        // What earlier commands left, such as the end of a busy card, is not this one's.
+        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
+        registers.write16(sdhci::BLOCK_SIZE, BLOCK as u16)?;
+        registers.write16(sdhci::BLOCK_COUNT, 1)?;
+        match self.host.profile().vendor {
+            Vendor::Standard => registers.write16(sdhci::TRANSFER_MODE, mode),
+            Vendor::Usdhc => registers.write32(USDHC_MIX_CTRL, mode.into()),
+        }
+    }
+
+    fn block_address(identity: &Identity, block: u32) -> u32 {
+        if identity.ocr & OCR_CCS != 0 { block } else { block * BLOCK as u32 }
+    }
+
+    /// Reads one block through the Buffer Data Port (Host Controller 3.7.2.1).
+    ///
+    /// # Errors
+    /// The controller reports an error or does not complete the transfer.
+    pub fn read_block(&self, identity: &Identity, block: u32) -> Result<[u8; BLOCK]> {
+        let registers = self.host.registers();
+        self.set_up_block(sdhci::TRANSFER_READ)?;
+        let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
+        self.issue(17, Self::block_address(identity, block), flags)?;
+        wait_until(self.vm, "data in the buffer", || {
+            Ok(registers.read32(sdhci::PRESENT_STATE)? & sdhci::BUFFER_READ_ENABLE != 0)
+        })?;
+        let mut data = [0; BLOCK];
+        for word in data.chunks_exact_mut(4) {
+            word.copy_from_slice(&registers.read32(sdhci::BUFFER_DATA_PORT)?.to_le_bytes());
+        }
+        self.await_interrupt(sdhci::TRANSFER_COMPLETE, "the read to complete")?;
+        Ok(data)
+    }
+
+    /// Writes one block through the Buffer Data Port.
+    ///
+    /// # Errors
+    /// As for [`Card::read_block`].
+    pub fn write_block(&self, identity: &Identity, block: u32, data: &[u8; BLOCK]) -> Result<()> {
+        let registers = self.host.registers();
+        self.set_up_block(0)?;
+        let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
+        self.issue(24, Self::block_address(identity, block), flags)?;
+        wait_until(self.vm, "room in the buffer", || {
+            Ok(registers.read32(sdhci::PRESENT_STATE)? & sdhci::BUFFER_WRITE_ENABLE != 0)
+        })?;
+        for word in data.as_chunks::<4>().0 {
+            registers.write32(sdhci::BUFFER_DATA_PORT, u32::from_le_bytes(*word))?;
+        }
+        self.await_interrupt(sdhci::TRANSFER_COMPLETE, "the write to complete")
+    }
+}

@@ -1,0 +1,165 @@
+//! The SD host controller: its registers and bits by the names of the SD Host Controller
+//! Simplified Specification 3.00 (chapter 2), and the interface to one.
+
+use crate::interface;
+use crate::qos::registers::Registers;
+
+/// SDMA System Address / Argument 2, 32 bits (2.2.1).
+pub const SDMA_SYSTEM_ADDRESS: u64 = 0x00;
+/// Block Size, 16 bits (2.2.2).
+pub const BLOCK_SIZE: u64 = 0x04;
+/// Block Count, 16 bits (2.2.3).
+pub const BLOCK_COUNT: u64 = 0x06;
+/// Argument 1, 32 bits (2.2.4).
+pub const ARGUMENT: u64 = 0x08;
+/// Transfer Mode, 16 bits (2.2.5).
+pub const TRANSFER_MODE: u64 = 0x0c;
+/// Command, 16 bits (2.2.6).
+pub const COMMAND: u64 = 0x0e;
+/// Response, four times 32 bits (2.2.7).
+pub const RESPONSE: u64 = 0x10;
+/// Buffer Data Port, 32 bits (2.2.8).
+pub const BUFFER_DATA_PORT: u64 = 0x20;
+/// Present State, 32 bits (2.2.9).
+pub const PRESENT_STATE: u64 = 0x24;
+/// Host Control 1, 8 bits (2.2.10).
+pub const HOST_CONTROL_1: u64 = 0x28;
+/// Power Control, 8 bits (2.2.11).
+pub const POWER_CONTROL: u64 = 0x29;
+/// Clock Control, 16 bits (2.2.14).
+pub const CLOCK_CONTROL: u64 = 0x2c;
+/// Timeout Control, 8 bits (2.2.15).
+pub const TIMEOUT_CONTROL: u64 = 0x2e;
+/// Software Reset, 8 bits (2.2.16).
+pub const SOFTWARE_RESET: u64 = 0x2f;
+/// Normal Interrupt Status, 16 bits (2.2.17).
+pub const NORMAL_INTERRUPT_STATUS: u64 = 0x30;
+/// Error Interrupt Status, 16 bits (2.2.18).
+pub const ERROR_INTERRUPT_STATUS: u64 = 0x32;
+/// Normal Interrupt Status Enable, 16 bits (2.2.19).
+pub const NORMAL_INTERRUPT_STATUS_ENABLE: u64 = 0x34;
+/// Error Interrupt Status Enable, 16 bits (2.2.20).
+pub const ERROR_INTERRUPT_STATUS_ENABLE: u64 = 0x36;
+/// Normal Interrupt Signal Enable, 16 bits (2.2.21).
+pub const NORMAL_INTERRUPT_SIGNAL_ENABLE: u64 = 0x38;
+/// Error Interrupt Signal Enable, 16 bits (2.2.22).
+pub const ERROR_INTERRUPT_SIGNAL_ENABLE: u64 = 0x3a;
+/// Capabilities, 64 bits (2.2.25).
+pub const CAPABILITIES: u64 = 0x40;
+/// Slot Interrupt Status, 16 bits (2.2.33).
+pub const SLOT_INTERRUPT_STATUS: u64 = 0xfc;
+/// Host Controller Version, 16 bits (2.2.34).
+pub const HOST_CONTROLLER_VERSION: u64 = 0xfe;
+
+/// Transfer Mode: from the card to the host.
+pub const TRANSFER_READ: u16 = 1 << 4;
+
+/// Command: the response is 136 bits long.
+pub const RESPONSE_136: u16 = 0b01;
+/// Command: the response is 48 bits long.
+pub const RESPONSE_48: u16 = 0b10;
+/// Command: the response is 48 bits long, and the card may be busy after it.
+pub const RESPONSE_48_BUSY: u16 = 0b11;
+/// Command: check the CRC of the response.
+pub const CRC_CHECK: u16 = 1 << 3;
+/// Command: check the index in the response.
+pub const INDEX_CHECK: u16 = 1 << 4;
+/// Command: data follows.
+pub const DATA_PRESENT: u16 = 1 << 5;
+
+/// Present State: a command may not be issued.
+pub const COMMAND_INHIBIT_CMD: u32 = 1 << 0;
+/// Present State: a command with data may not be issued.
+pub const COMMAND_INHIBIT_DAT: u32 = 1 << 1;
+/// Present State: the buffer takes data.
+pub const BUFFER_WRITE_ENABLE: u32 = 1 << 10;
+/// Present State: the buffer has data.
+pub const BUFFER_READ_ENABLE: u32 = 1 << 11;
+/// Present State: a card is in.
+pub const CARD_INSERTED: u32 = 1 << 16;
+
+/// Power Control: on, at 3.3 V.
+pub const POWER_ON_3V3: u8 = 0b111 << 1 | 1;
+
+/// Clock Control: the internal clock runs.
+pub const INTERNAL_CLOCK_ENABLE: u16 = 1 << 0;
+/// Clock Control: the internal clock is stable.
+pub const INTERNAL_CLOCK_STABLE: u16 = 1 << 1;
+/// Clock Control: the card gets the clock.
+pub const SD_CLOCK_ENABLE: u16 = 1 << 2;
+
+/// Software Reset: everything.
+pub const RESET_FOR_ALL: u8 = 1 << 0;
+
+/// Interrupt status: the command is complete.
+pub const COMMAND_COMPLETE: u16 = 1 << 0;
+/// Interrupt status: the transfer is complete.
+pub const TRANSFER_COMPLETE: u16 = 1 << 1;
+/// Interrupt status: there is an error, see the error interrupt status.
+pub const ERROR_INTERRUPT: u16 = 1 << 15;
+
+/// Specification version number, in the Host Controller Version register: 2.00.
+pub const VERSION_2_00: u8 = 1;
+/// Specification version number: 3.00.
+pub const VERSION_3_00: u8 = 2;
+
+/// Fields of the Capabilities register (2.2.25): lowest bit and number of bits.
+pub mod capabilities {
+    /// Base clock in MHz; 0 says that it is to be found out by another way. Two bits wider
+    /// from version 3.00 on.
+    pub const BASE_CLOCK_V2: (u32, u32) = (8, 6);
+    /// Base clock from version 3.00 on.
+    pub const BASE_CLOCK_V3: (u32, u32) = (8, 8);
+    /// Max block length: 512 bytes, shifted by this.
+    pub const MAX_BLOCK_LENGTH: (u32, u32) = (16, 2);
+    /// SDMA support.
+    pub const SDMA: (u32, u32) = (22, 1);
+
+    /// The value of `field` in the register's value.
+    pub const fn field(value: u64, field: (u32, u32)) -> u64 {
+        value >> field.0 & ((1 << field.1) - 1)
+    }
+}
+
+/// Whose idea of the registers a controller follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vendor {
+    /// The specification's.
+    Standard,
+    /// NXP's uSDHC (i.MX 6 reference manual, chapter 67): Host Control 1 is part of a
+    /// 32-bit register with another layout, the transfer mode is set through a register
+    /// of its own, and the SDMA boundary cannot be set.
+    Usdhc,
+}
+
+/// The uSDHC's Mixer Control register, 32 bits: it holds the transfer mode.
+pub const USDHC_MIX_CTRL: u64 = 0x48;
+
+/// What a controller is known to be, from the board's manual or the device's model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Specification version numbers that it may show, the low byte of Host Controller
+    /// Version: one, unless QEMU corrected it at some time.
+    pub versions: &'static [u8],
+    /// The Capabilities register.
+    pub capabilities: u64,
+    /// The base clock in MHz, 0 where the controller does not say.
+    pub base_clock_mhz: u64,
+    /// Whether it can do SDMA.
+    pub sdma: bool,
+    /// The largest block in bytes.
+    pub max_block: u16,
+    /// Whose register layout it has.
+    pub vendor: Vendor,
+}
+
+/// An SD host controller.
+pub trait Sdhci {
+    /// Its registers.
+    fn registers(&self) -> &dyn Registers;
+
+    /// What it is known to be.
+    fn profile(&self) -> Profile;
+}
+
+interface!(dyn Sdhci = "sdhci");

@@ -1,0 +1,39 @@
+//! The one way to wait for a device.
+
+use std::time::{Duration, Instant};
+
+use crate::qemu::Vm;
+use crate::{Error, Result};
+
+/// How far the virtual clock is stepped at the most while waiting. Devices' timers are
+/// shorter; this bounds a wait for something that never comes.
+const VIRTUAL: Duration = Duration::from_secs(100);
+/// How long is waited at least for what takes real time in QEMU's threads, such as a disk.
+const REAL: Duration = Duration::from_secs(2);
+
+/// Waits until `done` says so, stepping the virtual clock to the next timer in between.
+/// `what` says what was awaited, for the error.
+///
+/// # Errors
+/// It does not happen: within 100 seconds of virtual and two of real time, or within the
+/// limits of [`Vm::deadline`]. Or `done` fails.
+pub fn wait_until(vm: &Vm, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let (begun, limit) = (Instant::now(), vm.deadline().limit());
+    let mut first = None;
+    let mut timers = true;
+    while !done()? {
+        let waited = begun.elapsed();
+        if waited > limit || !timers && waited > REAL {
+            return Err(Error::failed(format!(
+                "waited for {what} for {waited:.1?}, and until no timer was left or {VIRTUAL:?} \
+                 of virtual time were over; it did not happen"
+            )));
+        }
+        let now = if timers { vm.qtest().clock_step_next()? } else { None };
+        timers = now.is_some_and(|now| now.saturating_sub(*first.get_or_insert(now)) < VIRTUAL);
+        if !timers {
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
+}
