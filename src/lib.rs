@@ -27,6 +27,8 @@ pub mod tests {
     include!(concat!(env!("OUT_DIR"), "/tests.rs"));
 }
 
+pub mod harness;
+
 pub use error::{Error, Result};
 /// A guest-physical address, as the methods of [`qemu::Vm`]'s handles take it.
 pub use vm_memory::GuestAddress;

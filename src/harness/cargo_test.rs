@@ -1,0 +1,99 @@
+//! Every path as a trial of `cargo test` and nextest.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use super::filter::Filter;
+use super::fleet::Fleet;
+use super::outcome::{Outcome, Verdict};
+use super::plan::Plan;
+use super::run::run;
+use crate::graph::Model;
+use crate::qemu::{Limits, Prober, Unusable};
+
+/// The name of the trial that fails when there is no QEMU to run anything on.
+const USABLE: &str = "usable-qemu";
+
+/// The name of the trial that fails when something is wrong with the graph itself.
+const SOUND: &str = "sound-graph";
+
+/// The `main` of a test target with `harness = false`: runs all paths of the graph that
+/// this program is linked with, as the usual arguments of a test program say.
+///
+/// Emulators are those of `QTEST_QEMU_BINARY`, else all on `PATH`. A path that none of
+/// them has is ignored, with the reason; without any usable emulator the run fails.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let fleet = Fleet::gather(&[], &Prober::new(), |warning| {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    });
+    let trials = trials(&fleet, arguments.list);
+    if let Some(name) = arguments.filter.as_ref().filter(|_| arguments.exact)
+        && !trials.iter().any(|trial| trial.name() == name)
+    {
+        let _ = writeln!(
+            io::stderr(),
+            "error: there is no path called {name}; `qgraph why {name}` may say why"
+        );
+        return ExitCode::from(101);
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials(fleet: &Fleet, list: bool) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    if let Some(why) = fleet.nothing_usable() {
+        trials.push(Trial::test(USABLE, move || Err(Failed::from(why))));
+    } else if fleet.named {
+        trials.extend(fleet.unusable.iter().map(unusable));
+    }
+    let model = Arc::new(Model::registered());
+    let findings: Vec<String> = model.check().iter().map(ToString::to_string).collect();
+    if !findings.is_empty() {
+        trials.push(Trial::test(SOUND, move || Err(Failed::from(findings.join("\n")))));
+    }
+    let plan = Plan::new(model, fleet.usable.clone(), Filter::default());
+    for trial in plan.trials() {
+        let name = trial.unique_name();
+        let job = move || conclude(run(&trial.path, &trial.emulator, Limits::default()));
+        trials.push(Trial::ignorable_test(name, job));
+    }
+    let mut reasons = BTreeMap::<String, usize>::new();
+    for path in plan.missing() {
+        let why = plan.why_missing(&path);
+        *reasons.entry(why.clone()).or_default() += 1;
+        // A list is read by programs, which want names and nothing else.
+        let kind = if list { String::new() } else { why.clone() };
+        let trial = Trial::test(path.name(), move || Err(Failed::from(why)));
+        trials.push(trial.with_kind(kind).with_ignored_flag(true));
+    }
+    // nextest, which sets this, lists for itself.
+    if list && std::env::var_os("NEXTEST").is_none() {
+        for (why, count) in reasons {
+            let _ = writeln!(io::stderr(), "note: {count} ignored: {why}");
+        }
+    }
+    trials
+}
+
+fn unusable(unusable: &Unusable) -> Trial {
+    let why = unusable.to_string();
+    let name = format!("{USABLE}/{}", unusable.path.display());
+    Trial::test(name, move || Err(Failed::from(why)))
+}
+
+fn conclude(outcome: Outcome) -> Result<Completion, Failed> {
+    match outcome.verdict {
+        Verdict::Passed => Ok(Completion::Completed),
+        Verdict::Skipped(why) => Ok(Completion::ignored_with(why)),
+        verdict => {
+            let evidence = outcome.evidence.unwrap_or_default();
+            let (word, message) = (verdict.word(), verdict.message());
+            Err(Failed::from(format!("{word}: {message}\n{evidence}")))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Which paths somebody wants: by name, by machine.
+
+use globset::{GlobBuilder, GlobMatcher};
+
+/// A pattern that cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("the pattern {pattern:?} is no glob: {why}")]
+pub struct BadPattern {
+    pattern: String,
+    why: String,
+}
+
+/// A substring, a glob over the whole name, or the name itself.
+#[derive(Debug, Clone)]
+enum Pattern {
+    Exact(String),
+    Part(String),
+    Glob(GlobMatcher),
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Result<Self, BadPattern> {
+        if !pattern.contains(['*', '?', '[', '{']) {
+            return Ok(Self::Part(pattern.to_owned()));
+        }
+        let glob = GlobBuilder::new(pattern)
+            .build()
+            .map_err(|e| BadPattern { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
+        Ok(Self::Glob(glob.compile_matcher()))
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(whole) => whole == name,
+            Self::Part(part) => name.contains(part.as_str()),
+            Self::Glob(glob) => glob.is_match(name),
+        }
+    }
+}
+
+/// What is wanted. The default wants everything.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    wanted: Vec<Pattern>,
+    skipped: Vec<Pattern>,
+    machines: Vec<Pattern>,
+}
+
+impl Filter {
+    /// Paths that match one of `wanted` (all if there is none) and none of `skipped`.
+    /// Patterns are substrings, or globs over the whole name if they hold `*`, `?`, `[` or
+    /// `{`; with `exact` they are names. `machines` are names `ARCH/MACHINE`, or globs, or
+    /// a machine type without architecture.
+    ///
+    /// # Errors
+    /// A glob that is none.
+    pub fn new(
+        wanted: &[String],
+        skipped: &[String],
+        machines: &[String],
+        exact: bool,
+    ) -> Result<Self, BadPattern> {
+        let pattern = |text: &String| match exact {
+            true => Ok(Pattern::Exact(text.clone())),
+            false => Pattern::new(text),
+        };
+        let machine = |text: &String| match Pattern::new(text)? {
+            Pattern::Part(_) => Ok(Pattern::Exact(text.clone())),
+            glob => Ok(glob),
+        };
+        Ok(Self {
+            wanted: wanted.iter().map(pattern).collect::<Result<_, _>>()?,
+            skipped: skipped.iter().map(pattern).collect::<Result<_, _>>()?,
+            machines: machines.iter().map(machine).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether this machine, `ARCH/MACHINE`, is wanted.
+    pub fn wants_machine(&self, name: &str) -> bool {
+        let machine_type = name.split_once('/').map_or(name, |(_, machine)| machine);
+        let matches = |pattern: &Pattern| match pattern {
+            Pattern::Exact(whole) if !whole.contains('/') => whole == machine_type,
+            pattern => pattern.matches(name),
+        };
+        self.machines.is_empty() || self.machines.iter().any(matches)
+    }
+
+    /// Whether a path of this name is wanted.
+    pub fn wants_path(&self, name: &str) -> bool {
+        (self.wanted.is_empty() || self.wanted.iter().any(|pattern| pattern.matches(name)))
+            && !self.skipped.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(wanted: &[&str], skipped: &[&str], machines: &[&str], exact: bool) -> Filter {
+        let own = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect::<Vec<_>>();
+        Filter::new(&own(wanted), &own(skipped), &own(machines), exact).unwrap()
+    }
+
+    /// Would catch a path that runs although nobody asked for it, or the reverse.
+    #[test]
+    fn substrings_globs_and_names() {
+        let name = "/arm/raspi2b/generic-sdhci/sdhci/sdhci-tests/registers";
+        assert!(filter(&[], &[], &[], false).wants_path(name));
+        assert!(filter(&["nope", "sdhci-t"], &[], &[], false).wants_path(name));
+        assert!(!filter(&["nope"], &[], &[], false).wants_path(name));
+        assert!(!filter(&["sdhci"], &["raspi"], &[], false).wants_path(name));
+        assert!(filter(&["/arm/*/registers"], &[], &[], false).wants_path(name));
+        assert!(!filter(&["arm/*/registers"], &[], &[], false).wants_path(name), "whole name");
+        assert!(!filter(&["registers"], &[], &[], true).wants_path(name));
+        assert!(filter(&[name], &["registers"], &[], true).wants_path(name));
+        assert!(filter(&["*{registers,reset}"], &[], &[], false).wants_path(name));
+    }
+
+    /// Would catch a machine taken for another whose name it begins.
+    #[test]
+    fn machines_by_name_glob_and_type() {
+        let arm = filter(&[], &[], &["arm/*"], false);
+        assert!(arm.wants_machine("arm/virt") && !arm.wants_machine("aarch64/virt"));
+        let virt = filter(&[], &[], &["virt"], false);
+        assert!(virt.wants_machine("aarch64/virt") && !virt.wants_machine("arm/virt2"));
+        let one = filter(&[], &[], &["arm/virt"], false);
+        assert!(one.wants_machine("arm/virt") && !one.wants_machine("arm/virt-7.2"));
+    }
+
+    /// Would catch a bad glob that matches nothing instead of being refused.
+    #[test]
+    fn a_bad_glob_is_refused() {
+        let bad = Filter::new(&["[z-a]".to_owned()], &[], &[], false).unwrap_err();
+        assert!(bad.to_string().starts_with("the pattern \"[z-a]\" is no glob: "), "{bad}");
+    }
+}
