@@ -29,6 +29,8 @@ pub mod tests {
 
 pub mod harness;
 
+pub mod cli;
+
 pub use error::{Error, Result};
 /// A guest-physical address, as the methods of [`qemu::Vm`]'s handles take it.
 pub use vm_memory::GuestAddress;

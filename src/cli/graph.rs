@@ -1,0 +1,114 @@
+//! `qgraph graph`: the graph as data or as a picture.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{EmulatorArguments, Stop, warn};
+use crate::graph::Model;
+use crate::harness::{Filter, Fleet};
+use crate::qemu::{Capabilities, Prober};
+
+/// How the graph is written.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// A picture for Graphviz.
+    Dot,
+    /// A picture for a browser.
+    Svg,
+    /// Data: an object with "emulators", "nodes" and "edges".
+    Json,
+}
+
+impl Format {
+    /// The format that the ending of a file's name means.
+    fn of(file: &Path) -> Option<Self> {
+        match file.extension()?.to_str()? {
+            "dot" | "gv" => Some(Self::Dot),
+            "svg" => Some(Self::Svg),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+const ABOUT: &str = "\
+In the pictures a box holds all cases of one suite, or all nodes that have the same
+neighbours, and a line all variants of one edge. Grey is what no path on an emulator at
+hand leads to. JSON has every node and every edge on its own. Without any QEMU the graph is
+shown all the same; nothing is grey then, and \"available\" is null.
+
+Examples:
+  qgraph graph -o graph.svg
+  qgraph graph --machine raspi2b --format dot | dot -Tpdf > raspi2b.pdf";
+
+#[derive(clap::Args)]
+#[command(after_help = ABOUT)]
+pub(super) struct Arguments {
+    /// How the graph is written [default: as the ending of --output says, else svg].
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Only what machines of this name lead to: arm/raspi2b, raspi2b or 'arm/*'.
+    #[arg(long, value_name = "MACHINE")]
+    machine: Vec<String>,
+    #[command(flatten)]
+    emulators: EmulatorArguments,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    let ending = arguments.output.as_deref().and_then(Format::of);
+    let format = match (arguments.format.or(ending), &arguments.output) {
+        (Some(format), _) => format,
+        (None, Some(_)) => Format::Svg,
+        (None, None) if io::stdout().is_terminal() => {
+            return Err(Stop::Usage(
+                "a picture in SVG is nothing to read on a terminal; \
+                 write it to a file with `qgraph graph -o graph.svg` and open it in a browser, \
+                 or choose --format"
+                    .to_owned(),
+            ));
+        }
+        (None, None) => Format::Svg,
+    };
+    let filter = Filter::new(&[], &[], &arguments.machine, false)?;
+    let fleet = fleet(&arguments.emulators)?;
+    let emulators: Vec<(String, &Capabilities)> = fleet
+        .usable
+        .iter()
+        .map(|emulator| (emulator.path.display().to_string(), &emulator.capabilities))
+        .collect();
+    let drawing = Model::registered().drawing(&emulators, |machine| filter.wants_machine(machine));
+    if drawing.is_empty() {
+        return Err(Stop::Usage(format!(
+            "no machine in the graph is called {}; `qgraph graph --format json` has all names",
+            arguments.machine.join(" or ")
+        )));
+    }
+    let text = match format {
+        Format::Dot => drawing.dot(),
+        Format::Svg => drawing.svg(),
+        Format::Json => format!("{:#}\n", drawing.json()),
+    };
+    match &arguments.output {
+        None => io::stdout().lock().write_all(text.as_bytes())?,
+        Some(file) => fs::write(file, text)
+            .map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The emulators at hand. The graph can be shown without any, but an emulator that was
+/// named and cannot be used is an error.
+fn fleet(arguments: &EmulatorArguments) -> Result<Fleet, Stop> {
+    let fleet = Fleet::gather(&arguments.qemu, &Prober::new(), warn);
+    match fleet.nothing_usable() {
+        Some(why) if fleet.named => return Err(Stop::Usage(why)),
+        Some(why) => warn(format!("{why}\nthe graph is shown without what is available")),
+        None => fleet.unusable.iter().for_each(|unusable| warn(unusable.to_string())),
+    }
+    Ok(fleet)
+}

@@ -1,0 +1,195 @@
+//! The program: its arguments, in one place, and one file a subcommand.
+
+mod check;
+mod graph;
+mod list;
+mod probe;
+mod run;
+mod signals;
+mod why;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::graph::Model;
+use crate::harness::{BadPattern, Filter, Fleet, Plan};
+use crate::qemu::{Prober, is_stopping};
+
+/// Tests QEMU's device models: every test on every machine that has a path to it.
+#[derive(Parser)]
+#[command(name = "qgraph", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qgraph list sdhci                       the paths whose name holds sdhci
+  qgraph run --machine 'arm/*'            all paths of the Arm machines
+  qgraph run --qemu ~/qemu/build          on the emulators of one build
+  qgraph why sdhci-pci                    where it is available, and why not elsewhere
+  qgraph graph -o graph.svg               a picture of the graph
+
+Emulators are those of --qemu, else of QTEST_QEMU_BINARY (several separated by ':'), else
+every qemu-system-* on PATH. What is found out about them is kept in ~/.cache/qgraph, or
+the folder that QGRAPH_CACHE names.
+
+Exit status: 0 all that was to run ran and passed; 1 something failed; 2 wrong usage, or
+nothing to run; 130 or 143 stopped by SIGINT or SIGTERM.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// List paths, one name a line.
+    List(list::Arguments),
+    /// Run paths.
+    Run(run::Arguments),
+    /// Say why a path, node or test is available, or why not.
+    Why(why::Arguments),
+    /// Show the emulators and how each gets its qtest accelerator.
+    Probe(probe::Arguments),
+    /// Show the graph, as a picture or as data.
+    Graph(graph::Arguments),
+    /// Look for what is wrong in the graph. Needs no QEMU.
+    Check,
+    /// Print a script that lets a shell complete arguments.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which emulators.
+#[derive(Args)]
+struct EmulatorArguments {
+    /// An emulator, or a folder of emulators; may be given several times.
+    #[arg(long, value_name = "PATH", help_heading = "Emulators")]
+    qemu: Vec<PathBuf>,
+}
+
+/// Which paths.
+#[derive(Args)]
+struct FilterArguments {
+    /// Paths whose name holds this, or, with * ? [ or {, matches it as a glob.
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Only machines of this name, such as arm/raspi2b, raspi2b or 'arm/*'.
+    #[arg(long, value_name = "MACHINE", help_heading = "Filters")]
+    machine: Vec<String>,
+    /// FILTER and --skip are whole names.
+    #[arg(long, help_heading = "Filters")]
+    exact: bool,
+    /// Leave out the paths that match this.
+    #[arg(long, value_name = "FILTER", help_heading = "Filters")]
+    skip: Vec<String>,
+}
+
+/// What ends a subcommand early.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    /// Wrong usage, or nothing to run.
+    #[error("{0}")]
+    Usage(String),
+    /// Somebody no longer reads what we write.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+impl From<BadPattern> for Stop {
+    fn from(e: BadPattern) -> Self {
+        Self::Usage(e.to_string())
+    }
+}
+
+/// Says something on standard error. That nobody reads it is no reason to end, as
+/// `eprintln!` would.
+fn say(colour: anstyle::AnsiColor, kind: &str, text: impl std::fmt::Display) {
+    let style = colour.on_default();
+    let _ = writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}");
+}
+
+fn warn(text: String) {
+    say(anstyle::AnsiColor::Yellow, "warning", text);
+}
+
+impl EmulatorArguments {
+    /// The emulators, with a word about each that cannot be used.
+    ///
+    /// # Errors
+    /// None can be used.
+    fn fleet(&self) -> Result<Fleet, Stop> {
+        self.fleet_by(&Prober::new())
+    }
+
+    /// As [`Self::fleet`], probed by `prober`.
+    fn fleet_by(&self, prober: &Prober) -> Result<Fleet, Stop> {
+        let fleet = Fleet::gather(&self.qemu, prober, warn);
+        if is_stopping() {
+            return Err(Stop::Usage("stopped before anything ran".to_owned()));
+        }
+        if let Some(why) = fleet.nothing_usable() {
+            return Err(Stop::Usage(why));
+        }
+        for unusable in &fleet.unusable {
+            warn(unusable.to_string());
+        }
+        Ok(fleet)
+    }
+}
+
+impl FilterArguments {
+    fn filter(&self) -> Result<Filter, Stop> {
+        Ok(Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?)
+    }
+
+    /// What is to run on `fleet`.
+    ///
+    /// # Errors
+    /// Nothing is, or a glob is none.
+    fn plan(&self, fleet: &Fleet) -> Result<Plan, Stop> {
+        let model = Arc::new(Model::registered());
+        let plan = Plan::new(model, fleet.usable.clone(), self.filter()?);
+        if plan.trials().next().is_some() {
+            return Ok(plan);
+        }
+        Err(Stop::Usage(match plan.missing().next() {
+            Some(path) => format!(
+                "no emulator at hand has a path that matches; {} would, but {}",
+                path.name(),
+                plan.why_missing(&path)
+            ),
+            None => "no path matches; `qgraph list` shows all".to_owned(),
+        }))
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::List(arguments) => list::main(&arguments),
+        Command::Run(arguments) => run::main(&arguments),
+        Command::Why(arguments) => why::main(&arguments),
+        Command::Probe(arguments) => probe::main(&arguments),
+        Command::Graph(arguments) => graph::main(&arguments),
+        Command::Check => check::main(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "qgraph", &mut script);
+            let written = io::stdout().write_all(&script);
+            written.map(|()| ExitCode::SUCCESS).map_err(Stop::from)
+        }
+    };
+    match result {
+        Ok(status) => status,
+        // As a program that is killed by SIGPIPE: whoever reads has seen enough.
+        Err(Stop::Write(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(stop) => {
+            say(anstyle::AnsiColor::Red, "error", stop);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `qgraph probe`: the emulators.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::{EmulatorArguments, Stop, warn};
+use crate::harness::Fleet;
+use crate::qemu::Prober;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    emulators: EmulatorArguments,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    // Who asks has perhaps just mended what was wrong.
+    let prober = Prober { retry: true, ..Prober::new() };
+    let fleet = Fleet::gather(&arguments.emulators.qemu, &prober, warn);
+    let mut out = io::stdout().lock();
+    for emulator in &fleet.usable {
+        let has = &emulator.capabilities;
+        let package = if has.package.is_empty() { "" } else { " " };
+        writeln!(
+            out,
+            "{}\n    QEMU {}{package}{}, {}: {} machines, {} devices\n    qtest accelerator: {}",
+            emulator.path.display(),
+            has.version,
+            has.package,
+            has.arch,
+            has.machines.len(),
+            has.devices.len(),
+            emulator.accelerator,
+        )?;
+    }
+    for unusable in &fleet.unusable {
+        writeln!(
+            out,
+            "{}\n    cannot be used\n    {}",
+            unusable.path.display(),
+            unusable.why.replace('\n', "\n    ")
+        )?;
+    }
+    out.flush()?;
+    match fleet.nothing_usable() {
+        Some(_) if fleet.unusable.is_empty() => {
+            Err(Stop::Usage(fleet.nothing_usable().unwrap_or_default()))
+        }
+        Some(_) => Ok(ExitCode::from(2)),
+        None if fleet.named && !fleet.unusable.is_empty() => Ok(ExitCode::FAILURE),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}

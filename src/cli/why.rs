@@ -1,0 +1,61 @@
+//! `qgraph why NAME`: why something is available or not, emulator by emulator.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{EmulatorArguments, Stop};
+use crate::graph::{Answer, Model, Subject};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A path, a node, or a test (SUITE/CASE).
+    name: String,
+    #[command(flatten)]
+    emulators: EmulatorArguments,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    let model = Arc::new(Model::registered());
+    let subject = model.subject(&arguments.name);
+    let mut out = io::stdout().lock();
+    match &subject {
+        Subject::Unknown(near) => {
+            let near = match near.as_slice() {
+                [] => "; `qgraph graph --format json` has all names".to_owned(),
+                near => format!("; did you mean {}?", near.join(", ")),
+            };
+            let name = &arguments.name;
+            return Err(Stop::Usage(format!("nothing in the graph is called {name}{near}")));
+        }
+        Subject::NoEdge { after, rest, instead } => {
+            let wanted = rest.trim_matches('/');
+            let wanted = if wanted.is_empty() { "a test" } else { wanted };
+            writeln!(out, "{}: no such path", arguments.name)?;
+            writeln!(out, "  the graph has no edge from {after} to {wanted}")?;
+            writeln!(out, "  from {after} edges lead to: {}", instead.join(", "))?;
+            return Ok(ExitCode::FAILURE);
+        }
+        Subject::Node(name, kind) => writeln!(out, "{name} is a {}", kind.word())?,
+        Subject::Path(path) => writeln!(out, "{} is a path", path.name())?,
+    }
+    let mut available = false;
+    for emulator in arguments.emulators.fleet()?.usable {
+        let Some(answer) = model.answer(&subject, &emulator.capabilities) else { continue };
+        let said = match answer {
+            Answer::Path(None) => "available".to_owned(),
+            Answer::Path(Some(lack)) => format!("no: it {lack}"),
+            Answer::Node { paths: 0, lacks } if lacks.is_empty() => {
+                "no: no path from any machine leads there and on to a test".to_owned()
+            }
+            Answer::Node { paths: 0, lacks } => {
+                let lacks: Vec<String> = lacks.iter().map(ToString::to_string).collect();
+                format!("no: it {}", lacks.join("; it "))
+            }
+            Answer::Node { paths, .. } => format!("available, on {paths} paths"),
+        };
+        available |= said.starts_with("available");
+        writeln!(out, "  {}: {said}", emulator.path.display())?;
+    }
+    Ok(if available { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
