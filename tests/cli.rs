@@ -1,0 +1,447 @@
+//! The programs as their user meets them: what they say, where, and with which exit status.
+//! `qgraph` itself, and the runner that `cargo test` starts. Emulators are fakes;
+//! those that misbehave have a file of their own, `bad_emulators.rs`.
+
+mod fake;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+use fake::{Finished, Sandbox};
+use serde_json::Value;
+
+/// The name under which this executable is the runner of `cargo test`.
+const RUNNER: &str = "paths";
+
+fn main() -> ExitCode {
+    if fake::called() == RUNNER {
+        return qgraph::harness::cargo_test();
+    }
+    fake::main(trials![
+        everything_passes,
+        something_fails,
+        nothing_matches,
+        wrong_usage,
+        help_goes_to_standard_output,
+        filters,
+        list_as_json,
+        no_emulator,
+        emulators_that_are_found,
+        emulators_that_are_named,
+        odd_names,
+        an_unwritable_cache,
+        a_damaged_cache,
+        a_cold_cache_shared,
+        a_warm_cache_costs_no_launch,
+        nobody_reads,
+        nothing_can_be_written,
+        the_runner_lists,
+        the_runner_runs,
+        the_runner_without_emulator,
+    ])
+}
+
+const PATHS: &str = "sdhci-tests/";
+const REGISTERS: &str =
+    "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";
+
+/// A sandbox in which a healthy emulator is on `PATH`.
+fn with_emulator() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.fake_at(Path::new("bin/qemu-system-x86_64"));
+    sandbox
+}
+
+fn qgraph(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    sandbox.run(&mut sandbox.qgraph(arguments))
+}
+
+/// The names that `qgraph list` prints.
+fn list(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
+    let finished = sandbox.run(sandbox.qgraph(["list"]).args(arguments)).expect(0);
+    assert_eq!(finished.stderr, "", "{finished}");
+    finished.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Would catch a pass that is not told as one, and words on the wrong channel.
+fn everything_passes() {
+    let sandbox = with_emulator();
+    let count = list(&sandbox, &[PATHS]).len();
+    assert!(count >= 10);
+    let finished = qgraph(&sandbox, &["run", PATHS]).expect(0);
+    assert_eq!(finished.stderr, "", "{finished}");
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    let passed = lines.iter().filter(|line| line.starts_with("passed ")).count();
+    assert_eq!((passed, lines.last()), (count, Some(&&*format!("{count} passed"))), "{finished}");
+    let finished = qgraph(&sandbox, &["run", "--format", "json", PATHS]).expect(0);
+    assert_eq!(finished.outcomes().len(), count, "{finished}");
+}
+
+/// Would catch a failure that a script takes for success, or that is lost among the passes.
+fn something_fails() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-fail");
+    let finished = sandbox.run(sandbox.qgraph(["run", PATHS, "--qemu"]).arg(&fake)).expect(1);
+    let (_, end) = finished.stdout.split_once("\nNot passed:\n").expect("a list of failures");
+    assert!(end.contains(REGISTERS) && end.contains("FAIL out of luck"), "{finished}");
+    assert!(end.contains("\n1 failed, "), "{finished}");
+}
+
+/// Would catch a run of nothing that counts as a pass, and a message that does not say why.
+fn nothing_matches() {
+    let sandbox = with_emulator();
+    for command in ["run", "list"] {
+        for filter in ["no-such-thing", "no*such*thing", "x86_64/pc/*"] {
+            let finished = qgraph(&sandbox, &[command, filter]).expect(2).silent();
+            finished.says(&["error: no path matches", "`qgraph list` shows all"]);
+        }
+        let finished = qgraph(&sandbox, &[command, "--machine", "no-such"]).expect(2).silent();
+        finished.says(&["error: no path matches"]);
+        let finished = qgraph(&sandbox, &[command, "--machine", "raspi2b"]).expect(2).silent();
+        let words =
+            ["no emulator at hand has a path that matches; /a", "/raspi2b/", " would, but "];
+        finished.says(&words).says(&["no emulator of a", " at hand"]);
+    }
+}
+
+/// Would catch wrong usage that is taken for something else.
+fn wrong_usage() {
+    let sandbox = with_emulator();
+    let cases: [(&[&str], &[&str]); 12] = [
+        (&[], &["Usage: qgraph"]),
+        (&["--no-such-option"], &["unexpected argument '--no-such-option'", "Usage: qgraph"]),
+        (&["run", "--no-such-option"], &["unexpected argument '--no-such-option'", "qgraph run"]),
+        (&["no-such-command"], &["no-such-command"]),
+        (&["runn"], &["a similar subcommand exists: 'run'"]),
+        (&["run", "--jobs", "0"], &["--jobs", "'0'"]),
+        (&["run", "--timeout", "0"], &["must be more than 0 seconds"]),
+        (&["run", "--timeout", "NaN"], &["must be more than 0 seconds"]),
+        (&["run", "--timeout", "soon"], &["not a number of seconds"]),
+        (&["run", "--format", "xml"], &["possible values: pretty, json"]),
+        (&["run", "[z-a]"], &["the pattern \"[z-a]\" is no glob"]),
+        (&["list", "--machine", "{a"], &["the pattern \"{a\" is no glob"]),
+    ];
+    for (arguments, words) in cases {
+        qgraph(&sandbox, arguments).expect(2).silent().says(words);
+    }
+    qgraph(&sandbox, &["why", "no-such-node"]).expect(2).silent().says(&["no-such-node"]);
+    qgraph(&sandbox, &["why", "sdhci-pcj"]).expect(2).says(&["did you mean ", "sdhci-pci,"]);
+}
+
+/// Would catch help that cannot be piped, and a program without a version.
+fn help_goes_to_standard_output() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["--help"][..], &["run", "--help"], &["--version"], &["check"]] {
+        let finished = qgraph(&sandbox, arguments).expect(0);
+        assert!(finished.stderr.is_empty() && !finished.stdout.is_empty(), "{finished}");
+    }
+    let help = qgraph(&sandbox, &["--help"]).stdout;
+    for word in ["QTEST_QEMU_BINARY", "QGRAPH_CACHE", "Exit status: 0", "130 or 143"] {
+        assert!(help.contains(word), "{word:?} is not in {help}");
+    }
+}
+
+/// Would catch a filter that lets through what it should not, or the reverse.
+fn filters() {
+    let sandbox = with_emulator();
+    let all = list(&sandbox, &[PATHS]);
+    let expect = |arguments: &[&str], fits: fn(&str) -> bool| {
+        let listed = list(&sandbox, arguments);
+        let fit: Vec<String> = all.iter().filter(|name| fits(name)).cloned().collect();
+        assert!(!fit.is_empty() && listed == fit, "{arguments:?}: {listed:#?}, not {fit:#?}");
+    };
+    for machine in ["pc", "x86_64/pc", "*/pc", "x86_64/{pc,no-such}"] {
+        expect(&[PATHS, "--machine", machine], |name| name.starts_with("/x86_64/pc/"));
+    }
+    expect(&[PATHS, "--machine", "pc", "--machine", "q35"], |_| true);
+    expect(&[PATHS, "--skip", "registers"], |name| !name.ends_with("/registers"));
+    expect(&[PATHS, "--skip", "/x86_64/pc/*", "--skip", "reset"], |name| {
+        name.starts_with("/x86_64/q35/") && !name.contains("reset")
+    });
+    expect(&["sdhci-tests/registers", "sdhci-tests/block-size"], |name| {
+        name.ends_with("/registers") || name.ends_with("/block-size")
+    });
+    expect(&["/x86_64/*/sdhci-tests/reg?sters"], |name| name.ends_with("/registers"));
+    expect(&["--exact", REGISTERS], |name| name == REGISTERS);
+    expect(&[PATHS, "--exact", REGISTERS], |name| name == REGISTERS);
+    qgraph(&sandbox, &["list", "--exact", PATHS]).expect(2).silent();
+}
+
+/// Would catch JSON that a program cannot read.
+fn list_as_json() {
+    let sandbox = with_emulator();
+    let finished = qgraph(&sandbox, &["list", "--json", "--exact", REGISTERS]).expect(0);
+    let paths: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    let emulator = sandbox.at("bin/qemu-system-x86_64");
+    let expected = serde_json::json!([{
+        "name": REGISTERS,
+        "machine": "x86_64/pc",
+        "test": "sdhci-tests/registers",
+        "emulator": emulator,
+    }]);
+    assert_eq!(paths, expected, "{finished}");
+}
+
+/// Would catch a user left without a word about what to do.
+fn no_emulator() {
+    let sandbox = Sandbox::new();
+    for command in ["run", "list", "probe"] {
+        let finished = qgraph(&sandbox, &[command]).expect(2).silent();
+        let words = ["no usable QEMU", "qemu-system-* on PATH", "install", "--qemu"];
+        finished.says(&words).says(&["QTEST_QEMU_BINARY"]);
+        let mut without_path = sandbox.qgraph([command]);
+        sandbox.run(without_path.env_remove("PATH")).expect(2).silent().says(&words);
+    }
+}
+
+/// Would catch an emulator on `PATH` that is overlooked, and one beside it that cannot be
+/// used and spoils the run although nobody asked for it.
+fn emulators_that_are_found() {
+    let sandbox = with_emulator();
+    let bad = sandbox.fake_at(Path::new("probe-exit/qemu-system-arm"));
+    let path = std::env::join_paths([sandbox.at("bin"), sandbox.at("probe-exit")]).expect("PATH");
+    let finished = sandbox.run(sandbox.qgraph(["run", PATHS]).env("PATH", &path)).expect(0);
+    finished.says(&["warning: ", &bad.to_string_lossy(), "fake: cannot set up guest memory"]);
+    let finished = sandbox.run(sandbox.qgraph(["probe"]).env("PATH", &path)).expect(0);
+    for word in ["cannot be used", "QEMU 7.2.0 fake, x86_64: 5 machines, 1 devices"] {
+        assert!(finished.stdout.contains(word), "{word:?} is not said: {finished}");
+    }
+}
+
+/// Would catch an emulator that is named and not used, or used twice.
+fn emulators_that_are_named() {
+    let sandbox = with_emulator();
+    let (one, two) = (sandbox.fake("one"), sandbox.fake("two"));
+    let folder = one.parent().expect("a folder");
+    let run = ["run", "--format", "json", "--exact", REGISTERS];
+    let used = |finished: Finished| -> Vec<String> {
+        finished.expect(0).outcomes().into_keys().map(|(emulator, _)| emulator).collect()
+    };
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let named = sandbox.run(sandbox.qgraph(run).arg("--qemu").arg(folder).arg("--qemu").arg(&one));
+    assert_eq!(used(named), [text(&one)]);
+    let both = std::env::join_paths([&one, &two]).expect("a list");
+    let variable = sandbox.run(sandbox.qgraph(run).env("QTEST_QEMU_BINARY", &both));
+    assert_eq!(used(variable), [text(&one), text(&two)]);
+    let mut stronger = sandbox.qgraph(run);
+    stronger.arg("--qemu").arg(&two).env("QTEST_QEMU_BINARY", &one);
+    assert_eq!(used(sandbox.run(&mut stronger)), [text(&two)]);
+    let bare = sandbox.run(sandbox.qgraph(run).args(["--qemu", "qemu-system-x86_64"]));
+    assert_eq!(used(bare), [text(&sandbox.at("bin/qemu-system-x86_64"))]);
+}
+
+/// Would catch a name that is taken apart at its blanks, not quoted for a shell, or that
+/// ends the program because it is not UTF-8.
+fn odd_names() {
+    let sandbox = Sandbox::new();
+    let quoted = sandbox.fake_at(Path::new("it's a \"q\"/request-fail/qemu-system-x86_64"));
+    let not_utf8 = OsString::from_vec(b"caf\xe9\n/request-fail/qemu-system-x86_64".into());
+    let not_utf8 = sandbox.fake_at(Path::new(&not_utf8));
+    for fake in [&quoted, &not_utf8] {
+        let named = |arguments: &[&str]| {
+            let finished = sandbox.run(sandbox.qgraph(arguments).arg("--qemu").arg(fake));
+            assert!(!finished.stderr.contains("cannot write the cache"), "{finished}");
+            finished
+        };
+        named(&["probe"]).expect(0);
+        named(&["list"]).expect(0);
+        named(&["list", "--json"]).expect(0);
+        named(&["why", "sdhci-pci"]).expect(0);
+        named(&["run", "--exact", REGISTERS]).expect(1);
+        let finished = named(&["run", "--format", "json", "--exact", REGISTERS]).expect(1);
+        let outcomes = finished.outcomes();
+        let (_, outcome) = outcomes.iter().next().expect("an outcome");
+        let line = outcome["command_line"].as_str().expect("a line");
+        let shown = fake.to_string_lossy().replace('\'', r"'\''");
+        assert!(line.starts_with(&format!("'{shown}' -machine pc ")), "{line}");
+        let probes = sandbox.launches(fake).iter().filter(|machine| *machine == "none").count();
+        assert_eq!(probes, 1, "the cache knows it");
+    }
+}
+
+/// Would catch a cache without which nothing works, or that fails in silence.
+fn an_unwritable_cache() {
+    let sandbox = with_emulator();
+    let file = sandbox.at("file");
+    fs::write(&file, "").expect("a file");
+    for cache in [file.join("below"), file, "/proc/no-such-folder".into()] {
+        let mut command = sandbox.qgraph(["run", "--exact", REGISTERS]);
+        let finished = sandbox.run(command.env("QGRAPH_CACHE", &cache)).expect(0);
+        let words = ["warning: cannot write the cache ", &cache.to_string_lossy(), "QGRAPH_CACHE"];
+        finished.says(&words);
+    }
+}
+
+/// Would catch a damaged cache that is believed, stays damaged, or ends the program.
+fn a_damaged_cache() {
+    let sandbox = with_emulator();
+    let fake = sandbox.at("bin/qemu-system-x86_64");
+    let names = list(&sandbox, &[PATHS]);
+    let mut launches = 1;
+    for damage in [&b""[..], b"{", b"\0\xff\xfe", b"null", b"{\"writer\":\"qgraph\"}"] {
+        for file in sandbox.files("cache") {
+            fs::write(file, damage).expect("damaged");
+        }
+        launches += 1;
+        for _ in 0..2 {
+            assert_eq!(list(&sandbox, &[PATHS]), names);
+            assert_eq!(sandbox.launches(&fake).len(), launches);
+        }
+    }
+}
+
+/// Would catch programs that disturb each other while they fill the cache.
+fn a_cold_cache_shared() {
+    let sandbox = with_emulator();
+    let mut commands: Vec<_> = (0..6).map(|_| sandbox.qgraph(["run", PATHS])).collect();
+    let running: Vec<_> = commands.iter_mut().map(|command| sandbox.start(command)).collect();
+    for run in running {
+        let finished = run.wait().expect(0);
+        assert_eq!(finished.stderr, "", "{finished}");
+    }
+    sandbox.assert_nothing_left();
+    let fake = sandbox.at("bin/qemu-system-x86_64");
+    let before = sandbox.launches(&fake).len();
+    list(&sandbox, &[PATHS]);
+    assert_eq!((sandbox.launches(&fake).len(), sandbox.files("cache").len()), (before, 1));
+}
+
+/// Would catch a listing that starts QEMUs, as nextest asks for one again and again.
+fn a_warm_cache_costs_no_launch() {
+    let sandbox = with_emulator();
+    let fake = sandbox.at("bin/qemu-system-x86_64");
+    for _ in 0..3 {
+        list(&sandbox, &[]);
+        qgraph(&sandbox, &["why", "sdhci-pci"]).expect(0);
+        runner(&sandbox, &["--list"]).expect(0);
+        assert_eq!(sandbox.launches(&fake), ["none"]);
+    }
+    // Another file under the same name is another emulator.
+    fs::remove_file(&fake).expect("removed");
+    let own = std::env::current_exe().expect("an executable");
+    fs::copy(own, &fake).expect("a copy");
+    list(&sandbox, &[]);
+    assert_eq!(sandbox.launches(&fake), ["none"; 2]);
+}
+
+/// A pipe from which nobody reads any more.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// Would catch a panic after `qgraph … | head`, or after `2>&1 | head` for warnings.
+fn nobody_reads() {
+    let sandbox = with_emulator();
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["run", PATHS],
+        &["run", "--format", "json", PATHS],
+        &["probe"],
+        &["check"],
+        &["why", "sdhci-pci"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let running = sandbox.start_with(&mut sandbox.qgraph(arguments), Some(closed_pipe()), None);
+        let finished = running.finish().expect(0);
+        assert_eq!(finished.stderr, "", "{arguments:?}: {finished}");
+    }
+    // A warning and an error that nobody reads.
+    let unwritable = sandbox.at("bin/qemu-system-x86_64/below");
+    for (arguments, status) in [(["list", PATHS], 0), (["list", "no-such-path"], 2)] {
+        let mut command = sandbox.qgraph(arguments);
+        command.env("QGRAPH_CACHE", &unwritable);
+        sandbox.start_with(&mut command, None, Some(closed_pipe())).finish().expect(status);
+    }
+}
+
+/// Would catch output that is lost on a full disk without a word.
+fn nothing_can_be_written() {
+    let sandbox = with_emulator();
+    for (arguments, status) in [(["list", PATHS], 2), (["run", PATHS], 0)] {
+        let full: Stdio = File::options().write(true).open("/dev/full").expect("/dev/full").into();
+        let running = sandbox.start_with(&mut sandbox.qgraph(arguments), Some(full), None);
+        running.finish().expect(status).says(&["No space left on device"]);
+    }
+}
+
+/// Runs the runner of `cargo test`.
+fn runner(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    let runner = sandbox.at(RUNNER);
+    if !runner.exists() {
+        sandbox.fake_at(Path::new(RUNNER));
+    }
+    sandbox.run(sandbox.command(&runner).args(arguments))
+}
+
+/// Would catch a listing that nextest cannot read, and names that are not unique.
+fn the_runner_lists() {
+    let sandbox = with_emulator();
+    let finished = runner(&sandbox, &["--list"]).expect(0);
+    let name =
+        |line: &str| line.strip_suffix(": test").filter(|name| !name.contains(' ')).is_some();
+    assert!(finished.stdout.lines().all(name), "{finished}");
+    let mut names: Vec<&str> = finished.stdout.lines().collect();
+    let count = names.len();
+    assert!(names.contains(&&*format!("{REGISTERS}: test")), "{finished}");
+    assert!(names.iter().any(|name| name.starts_with("/arm/raspi2b/")), "{finished}");
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count, "{finished}");
+    finished.says(&["note: ", " ignored: no emulator of arm at hand"]);
+    // Two emulators with the same paths.
+    let both = std::env::join_paths([sandbox.fake("one"), sandbox.fake("two")]).expect("a list");
+    let mut command = sandbox.command(sandbox.at(RUNNER));
+    let finished = sandbox.run(command.arg("--list").env("QTEST_QEMU_BINARY", both)).expect(0);
+    let same = |line: &&str| line.starts_with(REGISTERS);
+    let mut lines: Vec<&str> = finished.stdout.lines().filter(same).collect();
+    lines.dedup();
+    assert_eq!(lines.len(), 2, "{finished}");
+    assert!(finished.stdout.lines().all(name), "{finished}");
+}
+
+/// Would catch a failure that `cargo test` takes for success, a name that does not exist
+/// and passes, and a path that no emulator has and that is not told apart.
+fn the_runner_runs() {
+    let sandbox = with_emulator();
+    let finished = runner(&sandbox, &["--exact", REGISTERS]).expect(0);
+    assert!(finished.stdout.contains("1 passed; 0 failed; 0 ignored"), "{finished}");
+    runner(&sandbox, &["--exact", "/no/such/path"]).expect(101).says(&["/no/such/path"]);
+    let raspi = "/arm/raspi2b/generic-sdhci/sdhci/sdhci-tests/registers";
+    let finished = runner(&sandbox, &["--exact", raspi]).expect(0);
+    assert!(finished.stdout.contains("0 passed; 0 failed; 1 ignored"), "{finished}");
+    assert!(finished.stdout.contains("no emulator of arm at hand"), "{finished}");
+
+    let fake = sandbox.fake("request-segv");
+    let mut command = sandbox.command(sandbox.at(RUNNER));
+    let finished = sandbox.run(command.arg("sdhci-tests").env("QTEST_QEMU_BINARY", fake));
+    assert_eq!(finished.status.code(), Some(101), "{finished}");
+    assert!(finished.stdout.contains("; 1 failed; "), "{finished}");
+    for word in ["crashed: QEMU was killed by signal 11", "qtest> writeq", " -machine pc "] {
+        assert!(finished.stdout.contains(word), "{word:?} is not said: {finished}");
+    }
+}
+
+/// Would catch a run without any QEMU that counts as a pass.
+fn the_runner_without_emulator() {
+    let sandbox = Sandbox::new();
+    let finished = runner(&sandbox, &[]);
+    assert_eq!(finished.status.code(), Some(101), "{finished}");
+    for word in ["no usable QEMU", "qemu-system-* on PATH", "QTEST_QEMU_BINARY", "; 1 failed; "] {
+        assert!(finished.stdout.contains(word), "{word:?} is not said: {finished}");
+    }
+    // A named one that cannot be used is a failure beside those that can.
+    let (bad, good) = (sandbox.fake("probe-exit"), sandbox.fake("healthy"));
+    let both = std::env::join_paths([&bad, &good]).expect("a list");
+    let mut command = sandbox.command(sandbox.at(RUNNER));
+    let finished = sandbox.run(command.arg("usable-qemu").env("QTEST_QEMU_BINARY", both));
+    assert_eq!(finished.status.code(), Some(101), "{finished}");
+    assert!(finished.stdout.contains("fake: cannot set up guest memory"), "{finished}");
+}

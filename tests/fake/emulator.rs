@@ -1,0 +1,277 @@
+//! The fake emulator: a process that takes QEMU's command line, speaks enough of qtest and
+//! QMP to be taken for one, and misbehaves as the name of its folder says: `WHEN-WHAT`.
+//!
+//! WHEN is `probe` (as soon as it is started without a machine), `ask` (at the first request
+//! without a machine), `start` (as soon as it is started with the machine `pc`), `request` (at a certain request of the test
+//! `sdhci-tests/registers`, on `pc`) or `quit` (when told to, on `pc`). WHAT is one of the
+//! things that [`Emulator::misbehave`] does. Any other name is well-behaved; `old` is so as a
+//! QEMU before 7.0.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write, stderr};
+use std::net::Shutdown;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, exit};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
+use serde_json::{Value, json};
+
+use super::pc::Pc;
+
+/// The file beside the fake in which every launch adds the name of its machine as a line.
+pub const LAUNCHES: &str = "launches";
+/// What a fake that is started under this name does: nothing, for a while.
+pub const SLEEPER: &str = "sleeper";
+/// Longer than any test: a fake that nobody ends ends itself.
+const LONG: Duration = Duration::from_secs(120);
+/// What endless lines and floods are made of.
+static CHUNK: [u8; 1_000_000] = [b'x'; 1_000_000];
+
+struct Emulator {
+    arch: String,
+    qtest: UnixStream,
+    qmp: UnixStream,
+    /// When it misbehaves on this machine.
+    when: String,
+    what: String,
+    is_old: bool,
+    pc: Mutex<Pc>,
+}
+
+/// What becomes of the answer after a misbehaviour.
+#[derive(PartialEq)]
+enum Answer {
+    /// It follows as usual.
+    Follows,
+    /// Something else was sent in its place.
+    Replaced,
+}
+
+/// What follows `option` on the command line.
+fn value<'a>(words: &'a [String], option: &str, prefix: &str) -> Option<&'a str> {
+    let mut pairs = words.windows(2).filter(|pair| pair[0] == option);
+    pairs.find_map(|pair| pair[1].strip_prefix(prefix))
+}
+
+fn stream(number: &str) -> UnixStream {
+    let number = number.parse().expect("the number of a file");
+    // SAFETY: whoever started us says that this inherited file is ours; we take it once.
+    UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Plays the emulator.
+pub fn main() -> ! {
+    let words: Vec<_> = std::env::args_os().collect();
+    let path = Path::new(&words[0]);
+    let words: Vec<String> = words.iter().map(|w| w.to_string_lossy().into_owned()).collect();
+    let folder = path.parent().expect("started by its path");
+    let role = folder.file_name().and_then(|name| name.to_str()).expect("a role");
+    let machine = value(&words, "-machine", "").unwrap_or("").split(',').next().unwrap_or("");
+    let mut log = OpenOptions::new().append(true).create(true).open(folder.join(LAUNCHES));
+    log.as_mut().expect("the log").write_all(format!("{machine}\n").as_bytes()).expect("logged");
+
+    let is_object = value(&words, "-object", "qtest,").is_some();
+    // Where the version is not known yet, the new way is tried.
+    assert!(role != "old" || is_object == (machine == "none"), "this QEMU is old: {words:?}");
+    let qtest = match value(&words, "-chardev", "socket,id=qtest,fd=") {
+        Some(number) => number,
+        None => value(&words, "-qtest", "stdio").map(|_| "0").expect("a qtest socket"),
+    };
+    let qmp = value(&words, "-chardev", "socket,id=qmp,fd=").expect("a QMP socket");
+    let (when, what) = role.split_once('-').unwrap_or((role, ""));
+    let concerned = match when {
+        "probe" | "ask" => machine == "none",
+        _ => machine == "pc",
+    };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let emulator = Emulator {
+        arch: name.strip_prefix("qemu-system-").unwrap_or("").to_owned(),
+        qtest: stream(qtest),
+        qmp: stream(qmp),
+        when: if concerned { when } else { "" }.to_owned(),
+        what: what.to_owned(),
+        is_old: role == "old",
+        pc: Mutex::new(Pc::new()),
+    };
+    emulator.run()
+}
+
+/// Neither SIGTERM nor SIGINT nor SIGHUP ends it.
+fn hang() -> ! {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let _ = signal_hook::flag::register(signal.as_raw(), Arc::default());
+    }
+    std::thread::sleep(LONG);
+    exit(99)
+}
+
+impl Emulator {
+    fn run(&self) -> ! {
+        if matches!(&*self.when, "probe" | "start") && self.misbehave(&self.qmp) == Answer::Replaced
+        {
+            hang();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.serve_qtest());
+            self.serve_qmp();
+            // The monitor is gone; as QEMU, we stay.
+            hang()
+        })
+    }
+
+    fn send(&self, to: &UnixStream, line: &[u8]) {
+        let mut to = to;
+        // Whoever asked may be gone.
+        let _ = to.write_all(&[line, b"\n"].concat());
+    }
+
+    fn misbehave(&self, to: &UnixStream) -> Answer {
+        let mut raw = to;
+        match &*self.what {
+            "exit" => {
+                eprintln!("fake: cannot set up guest memory");
+                exit(1)
+            }
+            "leave" => exit(0),
+            "abort" => {
+                eprintln!("fake: assertion failed: (size <= limit)");
+                std::process::abort()
+            }
+            "segv" => loop {
+                // The first one only takes Rust's own handler away.
+                let _ = kill_process(getpid(), Signal::SEGV);
+            },
+            "hang" => hang(),
+            "half" => {
+                let _ = raw.write_all(b"OK 0x05");
+                hang()
+            }
+            "close" => {
+                let _ = (self.qtest.shutdown(Shutdown::Both), self.qmp.shutdown(Shutdown::Both));
+                hang()
+            }
+            "closeqtest" => {
+                let _ = self.qtest.shutdown(Shutdown::Both);
+                return if self.when == "request" { Answer::Replaced } else { Answer::Follows };
+            }
+            "closeqmp" => {
+                let _ = self.qmp.shutdown(Shutdown::Both);
+                return Answer::Follows;
+            }
+            "garbage" => self.send(to, b"\x1b[2J\x00\xff\xfe{\"garbage"),
+            "latin1" => self.send(to, b"OK caf\xe9"),
+            "json" => self.send(to, b"{\"hello\": [1, 2]}"),
+            "fail" => self.send(to, b"FAIL out of luck"),
+            "number" => self.send(to, b"OK 0x1"),
+            "endless" => {
+                for _ in 0..100 {
+                    let _ = raw.write_all(&CHUNK);
+                }
+                self.send(to, b"");
+            }
+            "flood" => {
+                eprintln!("fake: the flood begins");
+                for _ in 0..200 {
+                    let _ = stderr().write_all(&CHUNK);
+                }
+                eprintln!("fake: the flood ends");
+                return Answer::Follows;
+            }
+            "floodfail" => {
+                eprintln!("fake: the flood begins");
+                for _ in 0..200 {
+                    let _ = stderr().write_all(&CHUNK);
+                }
+                eprintln!("fake: the flood ends");
+                self.send(to, b"FAIL out of luck");
+            }
+            "stdout" => {
+                println!("fake: hello");
+                return Answer::Follows;
+            }
+            "orphan" => {
+                // It inherits the sockets and the pipe.
+                let child = Command::new("/proc/self/exe").arg0(SLEEPER).spawn();
+                child.expect("a child");
+                exit(3)
+            }
+            "events" | "nothing" => return Answer::Follows,
+            other => panic!("no such role: {other}"),
+        }
+        Answer::Replaced
+    }
+
+    fn serve_qtest(&self) {
+        for line in BufReader::new(&self.qtest).lines().map_while(Result::ok) {
+            let answer = self.pc.lock().expect("no panic").answer(&line);
+            if self.what == "events" {
+                self.send(&self.qtest, b"IRQ raise 1\nIRQ lower 1");
+            }
+            if !(answer.is_cue && self.when == "request" || self.when == "ask")
+                || self.misbehave(&self.qtest) == Answer::Follows
+            {
+                self.send(&self.qtest, answer.text.as_bytes());
+            }
+        }
+    }
+
+    fn serve_qmp(&self) {
+        let (major, minor) = if self.is_old { (6, 2) } else { (7, 2) };
+        let greeting = json!({"QMP": {"capabilities": [], "version": {
+            "qemu": {"major": major, "minor": minor, "micro": 0}, "package": "fake"}}});
+        self.send(&self.qmp, greeting.to_string().as_bytes());
+        for line in BufReader::new(&self.qmp).lines().map_while(Result::ok) {
+            let request: Value = serde_json::from_str(&line).expect("JSON");
+            let command = request["execute"].as_str().expect("a command");
+            if self.what == "events" {
+                let event = json!({"event": "RTC_CHANGE", "data": {"offset": 0},
+                    "timestamp": {"seconds": 1, "microseconds": 0}});
+                self.send(&self.qmp, event.to_string().as_bytes());
+            }
+            if command == "quit" && self.when == "quit" {
+                self.misbehave(&self.qmp);
+            }
+            let mut reply = self.reply(command);
+            reply["id"] = request["id"].clone();
+            self.send(&self.qmp, reply.to_string().as_bytes());
+            if command == "quit" {
+                exit(0);
+            }
+        }
+    }
+
+    fn reply(&self, command: &str) -> Value {
+        if self.what == "nothing" && command.starts_with("query-") {
+            return json!({"return": null});
+        }
+        let machines = json!([
+            {"name": "none"},
+            {"name": "pc-i440fx-7.2", "alias": "pc", "default-ram-id": "pc.ram"},
+            {"name": "pc-q35-7.2", "alias": "q35", "default-ram-id": "pc.ram"},
+        ]);
+        json!({"return": match command {
+            "qmp_capabilities" | "quit" => json!({}),
+            "system_reset" => {
+                *self.pc.lock().expect("no panic") = Pc::new();
+                json!({})
+            }
+            "query-target" => json!({"arch": self.arch}),
+            "query-machines" => machines,
+            "qom-list-types" => json!([{"name": "sdhci-pci", "parent": "pci-device"}]),
+            other => {
+                let desc = format!("The command {other} has not been found");
+                return json!({"error": {"class": "CommandNotFound", "desc": desc}});
+            }
+        }})
+    }
+}
+
+/// What a child of a fake does.
+pub fn sleep() -> ! {
+    hang()
+}
