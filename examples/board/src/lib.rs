@@ -1,0 +1,44 @@
+//! How to test a device of your own with qgraph, without a change to qgraph.
+//!
+//! This crate adds three things to the graph, a file each:
+//!
+//! | file | adds |
+//! |---|---|
+//! | [`edu`] | a driver for a device, QEMU's PCI device for teaching |
+//! | [`edu_tests`] | a suite for that device |
+//! | [`microvm`] | a machine, QEMU's small PC for cloud guests |
+//!
+//! Read them in that order. Nobody lists which test runs where: the driver says that it is
+//! plugged into a PCI bus, and so the suite runs on every machine of qgraph that has one.
+//! The new machine says that it has a PCI bus, and so whatever qgraph can plug into one is
+//! tested on it, too. With an emulator for x86_64 at hand:
+//!
+//! ```text
+//! cargo test -p board-tests                           all paths, qgraph's own among them
+//! cargo test -p board-tests --test paths edu-tests    those of the suite
+//! cargo run -p board-tests -- why edu                 where the device is available
+//! ```
+//!
+//! Two things to keep in mind. A file that no `mod` line names is not part of the program,
+//! and neither are its nodes. And a program that does not mention a library is not linked
+//! with it: hence the line `use board_tests as _;` in `src/main.rs` and `tests/paths.rs`.
+
+pub mod edu;
+pub mod edu_tests;
+pub mod microvm;
+
+#[cfg(test)]
+mod tests {
+    use qgraph::graph::Model;
+
+    /// Would catch a node that cannot be reached, or a name that qgraph has already given
+    /// to something else. `cargo run -- check` says the same.
+    #[test]
+    fn the_graph_is_sound() {
+        let model = Model::registered();
+        assert_eq!(model.check(), []);
+        for name in ["x86_64/microvm", "edu", "edu-tests/liveness"] {
+            assert!(model.find(name).is_some(), "{name} is not registered");
+        }
+    }
+}
