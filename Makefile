@@ -1,0 +1,52 @@
+# qgraph's commands. `make check-qtest` runs every path on every emulator found,
+# `make check-qtest-ARCH` on the emulators of one architecture, `make check` passes the
+# project's own tests.
+
+CARGO ?= cargo
+# Passed on to `qgraph run`: make check-qtest ARGS='sdhci -j 4'
+ARGS ?=
+
+QGRAPH = target/release/qgraph
+# Content is included by build.rs, where `cargo fmt` does not look.
+CONTENT = src/machines/*.rs src/drivers/*.rs src/tests/*.rs
+
+.PHONY: help
+help:
+	@echo 'make check-qtest        run every path on every emulator found'
+	@echo 'make check-qtest-ARCH   run those of one architecture (x86_64, arm, aarch64, …)'
+	@echo 'make check              test qgraph itself: format, lints, docs, unit tests, paths'
+	@echo 'make bench              measure speed, as ratios'
+	@echo 'make fmt                format all sources'
+	@echo "ARGS='FILTER -j N …' is passed on to qgraph run; QGRAPH_INSTALL=0 installs nothing"
+
+.PHONY: check-qtest
+check-qtest: qemu
+	$(CARGO) build --release --quiet
+	$(QGRAPH) run $(ARGS)
+
+check-qtest-%:
+	@contrib/ensure-qemu $*
+	$(CARGO) build --release --quiet
+	$(QGRAPH) run --machine '$*/*' $(ARGS)
+
+# Makes sure that there is an emulator.
+.PHONY: qemu
+qemu:
+	@contrib/ensure-qemu
+
+.PHONY: check
+check: qemu
+	$(CARGO) fmt --all --check
+	rustfmt --edition 2024 --check $(CONTENT)
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+	$(CARGO) test --workspace
+
+.PHONY: bench
+bench: qemu
+	$(CARGO) bench
+
+.PHONY: fmt
+fmt:
+	$(CARGO) fmt --all
+	rustfmt --edition 2024 $(CONTENT)
