@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{EmulatorArguments, Stop};
-use crate::graph::{Answer, Model, Subject};
+use crate::graph::{Answer, Lack, Model, Subject};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -40,22 +40,38 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         Subject::Path(path) => writeln!(out, "{} is a path", path.name())?,
     }
     let mut available = false;
+    // Those of other architectures are no news, one line does.
+    let (mut others, mut needed) = (Vec::new(), String::new());
     for emulator in arguments.emulators.fleet()?.usable {
-        let Some(answer) = model.answer(&subject, &emulator.capabilities) else { continue };
-        let said = match answer {
-            Answer::Path(None) => "available".to_owned(),
-            Answer::Path(Some(lack)) => format!("no: it {lack}"),
-            Answer::Node { paths: 0, lacks } if lacks.is_empty() => {
-                "no: no path from any machine leads there and on to a test".to_owned()
-            }
-            Answer::Node { paths: 0, lacks } => {
-                let lacks: Vec<String> = lacks.iter().map(ToString::to_string).collect();
-                format!("no: it {}", lacks.join("; it "))
-            }
-            Answer::Node { paths, .. } => format!("available, on {paths} paths"),
+        let said = match model.answer(&subject, &emulator.capabilities) {
+            None => continue,
+            Some(Answer::Path(None)) => "available".to_owned(),
+            Some(Answer::Node { paths, .. }) if paths > 0 => format!("available, on {paths} paths"),
+            Some(answer) => match lacks(answer).as_slice() {
+                [] => "no: no path from any machine leads there and on to a test".to_owned(),
+                [Lack::Arch { needs, .. }] => {
+                    needed.clone_from(needs);
+                    others.push(emulator.name());
+                    continue;
+                }
+                lacks => {
+                    let lacks: Vec<String> = lacks.iter().map(|it| format!("it {it}")).collect();
+                    format!("no: {}", lacks.join("; "))
+                }
+            },
         };
         available |= said.starts_with("available");
         writeln!(out, "  {}: {said}", emulator.path.display())?;
     }
+    if !others.is_empty() {
+        writeln!(out, "  no, they do not emulate {needed}: {}", others.join(", "))?;
+    }
     Ok(if available { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn lacks(answer: Answer) -> Vec<Lack> {
+    match answer {
+        Answer::Path(lack) => lack.into_iter().collect(),
+        Answer::Node { lacks, .. } => lacks.into_iter().collect(),
+    }
 }
