@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::facts::machine_of;
+use super::work::WorkFolder;
 use super::{AccelError, Facts};
 
 const SOURCE: &str = include_str!("module.c");
@@ -41,9 +42,7 @@ fn bring_with(facts: &Facts, cache: &Path, compilers: &[String]) -> Result<PathB
 
     let failed = |error| AccelError::Cache { path: root.clone(), error };
     fs::create_dir_all(&root).map_err(failed)?;
-    sweep(&root);
-    let prefix = format!("{NEW}{}-", std::process::id());
-    let work = tempfile::Builder::new().prefix(&prefix).tempdir_in(&root).map_err(failed)?;
+    let work = WorkFolder::new(&root).map_err(failed)?;
     let new = work.path().join("home");
     let lib = new.join("lib");
     fs::create_dir_all(&lib).map_err(failed)?;
@@ -77,20 +76,6 @@ fn bring_with(facts: &Facts, cache: &Path, compilers: &[String]) -> Result<PathB
         }
     }
     Ok(folder)
-}
-
-/// How folders begin that are being filled; the number of the process follows.
-const NEW: &str = ".new-";
-
-/// Removes what processes left that were killed while they compiled.
-fn sweep(root: &Path) {
-    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(NEW)?.split('-').next());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 /// Whether every module is there, with the bytes that were compiled.
@@ -280,19 +265,6 @@ mod tests {
         let bare = Facts { stamp: None, ..facts() };
         let error = bring_with(&bare, Path::new("/nowhere"), &[]).unwrap_err();
         assert!(matches!(error, AccelError::NoModule { .. }), "{error}");
-    }
-
-    /// Catches folders that pile up in the cache, and one removed from under a compiler.
-    #[test]
-    fn what_a_killed_process_left_is_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let (dead, alive) = (format!("{NEW}0-x"), format!("{NEW}{}-x", std::process::id()));
-        for name in [&*dead, &*alive, "other"] {
-            fs::create_dir(root.path().join(name)).unwrap();
-        }
-        sweep(root.path());
-        let left = |name: &str| root.path().join(name).exists();
-        assert!(!left(&dead) && left(&alive) && left("other"));
     }
 
     /// Catches a source that no longer compiles, with an emulator installed here.

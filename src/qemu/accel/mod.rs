@@ -9,6 +9,7 @@
 
 mod bring;
 mod facts;
+mod work;
 
 pub use bring::bring;
 pub use facts::{Facts, read_facts};
