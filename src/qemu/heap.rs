@@ -12,8 +12,10 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// A heap of the `length` bytes from `start` on, all of them free.
+    /// A heap of the `length` bytes from `start` on, all of them free. What would be beyond
+    /// 64 bits is not part of it.
     pub fn new(start: u64, length: u64) -> Self {
+        let length = length.min(u64::MAX - start);
         let free = if length > 0 { BTreeMap::from([(start, length)]) } else { BTreeMap::new() };
         Self { free, taken: BTreeMap::new() }
     }
@@ -21,11 +23,16 @@ impl Heap {
     /// Takes the first `length` bytes whose start is a multiple of `align`.
     /// `None` when nothing fits, or `align` is no power of two, or `length` is 0.
     pub fn take(&mut self, length: u64, align: u64) -> Option<u64> {
+        self.take_after(0, length, align)
+    }
+
+    /// The same, but what is aligned is the place `front` bytes behind the start.
+    pub fn take_after(&mut self, front: u64, length: u64, align: u64) -> Option<u64> {
         if length == 0 || !align.is_power_of_two() {
             return None;
         }
         let (begin, free, start) = self.free.iter().find_map(|(&begin, &free)| {
-            let start = begin.checked_next_multiple_of(align)?;
+            let start = begin.checked_add(front)?.checked_next_multiple_of(align)? - front;
             let needed = (start - begin).checked_add(length)?;
             (needed <= free).then_some((begin, free, start))
         })?;
@@ -84,6 +91,18 @@ mod tests {
         assert_eq!(heap.taken().collect::<Vec<_>>(), [(0x1010, 0x3000)]);
         assert_eq!(Heap::new(8, 0).take(1, 1), None);
         assert_eq!(Heap::new(u64::MAX - 8, 8).take(4, 1 << 63), None, "no overflow");
+        assert_eq!(Heap::new(u64::MAX - 8, 80).take(8, 1), Some(u64::MAX - 8), "cut off");
+        assert_eq!(Heap::new(u64::MAX - 8, 80).take(9, 1), None, "cut off");
+    }
+
+    /// Would catch the start aligned instead of what lies behind it, or an overflow.
+    #[test]
+    fn what_lies_behind_the_front_is_aligned() {
+        let mut heap = Heap::new(0x1000, 0x2000);
+        assert_eq!(heap.take_after(0x10, 0x20, 0x10), Some(0x1000));
+        assert_eq!(heap.take_after(0x10, 0x20, 0x1000), Some(0x1ff0), "nothing is wasted");
+        assert_eq!(heap.take_after(u64::MAX, 1, 1), None);
+        assert_eq!(heap.take_after(1, u64::MAX, 1), None);
     }
 
     proptest! {

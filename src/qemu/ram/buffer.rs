@@ -19,8 +19,6 @@ pub struct Buffer {
     /// The first byte of the buffer, after the guard.
     address: u64,
     length: usize,
-    /// What the heap gave, which begins before the guard if the alignment asks for it.
-    taken: u64,
 }
 
 macro_rules! typed {
@@ -51,25 +49,30 @@ macro_rules! typed {
 
 impl Buffer {
     pub(super) fn new(ram: Rc<Ram>, length: usize, align: u64) -> Result<Self> {
-        // Room for a guard that ends where the aligned buffer begins.
-        let align = align.max(GUARD);
-        let front = GUARD.next_multiple_of(align);
-        let whole = front + length as u64 + GUARD;
-        let taken = ram.heap.borrow_mut().take(whole, align).ok_or_else(|| {
+        if !align.is_power_of_two() {
+            return Err(Error::failed(format!(
+                "guest memory cannot be aligned to {align}, which is no power of two"
+            )));
+        }
+        let whole = (length as u64).checked_add(2 * GUARD);
+        let mut heap = ram.heap.borrow_mut();
+        let taken = whole.and_then(|whole| heap.take_after(GUARD, whole, align.max(GUARD)));
+        drop(heap);
+        let taken = taken.ok_or_else(|| {
             Error::failed(format!(
                 "no {length} bytes of guest memory, aligned to {align}, are left"
             ))
         })?;
-        let buffer = Self { ram, address: taken + front, length, taken };
-        buffer.ram.write(GuestAddress(buffer.address - GUARD), &PATTERN)?;
+        let buffer = Self { ram, address: taken + GUARD, length };
+        buffer.ram.write(GuestAddress(taken), &PATTERN)?;
         buffer.ram.write(buffer.address(), &vec![0; length])?;
         buffer.ram.write(GuestAddress(buffer.address + length as u64), &PATTERN)?;
         Ok(buffer)
     }
 
-    /// Where about the buffer is in what the heap gave, and how long.
+    /// Address and length of the buffer in what the heap gave.
     pub(super) fn inside(taken: u64, whole: u64) -> (u64, u64) {
-        (taken + GUARD, whole.saturating_sub(2 * GUARD))
+        (taken + GUARD, whole - 2 * GUARD)
     }
 
     /// The guest-physical address of the first byte.
@@ -152,6 +155,6 @@ impl Drop for Buffer {
         if let Err(Error::Failed(fault)) = self.check_guards() {
             self.ram.faults.borrow_mut().push(fault);
         }
-        self.ram.heap.borrow_mut().give(self.taken);
+        self.ram.heap.borrow_mut().give(self.address - GUARD);
     }
 }

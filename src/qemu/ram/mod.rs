@@ -3,6 +3,8 @@
 
 mod buffer;
 mod map;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,8 +31,8 @@ pub struct Ram {
 impl Ram {
     /// The RAM that `spec` describes, through `mapping` if there is one.
     pub(super) fn new(spec: RamSpec, mapping: Option<Mapping>, qtest: Rc<Qtest>) -> Rc<Self> {
-        let (from, to) = spec.usable;
-        let heap = Heap::new(spec.base + from, to.saturating_sub(from));
+        let (from, to) = (spec.usable.0, spec.usable.1.min(spec.size));
+        let heap = Heap::new(spec.base.saturating_add(from), to.saturating_sub(from));
         Rc::new(Self { spec, mapping, qtest, heap: heap.into(), faults: RefCell::default() })
     }
 
@@ -91,7 +93,7 @@ impl Ram {
     /// It is all zeroes and freed when dropped.
     ///
     /// # Errors
-    /// No such space is left, or QEMU does not answer.
+    /// `align` is no power of two, no such space is left, or QEMU does not answer.
     pub fn alloc(self: &Rc<Self>, length: usize, align: u64) -> Result<Buffer> {
         Buffer::new(self.clone(), length, align)
     }
