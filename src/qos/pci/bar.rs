@@ -7,6 +7,12 @@ use super::{PciBus, PciDevice, Space};
 use crate::qos::registers::{Registers, Width};
 use crate::{Error, Result};
 
+/// How many base address registers a function has.
+const COUNT: u8 = 6;
+
+/// Whether a function responds to accesses at all.
+const DECODE: u16 = regs::COMMAND_IO | regs::COMMAND_MEMORY;
+
 /// The registers behind a base address register.
 pub struct Bar {
     bus: Rc<dyn PciBus>,
@@ -15,61 +21,122 @@ pub struct Bar {
     size: u64,
 }
 
-impl Bar {
-    /// Sizes BAR `number` as PCI 3.0, 6.2.5.1 says, gives it an address and lets the
-    /// function respond to it.
-    pub(super) fn map(device: &PciDevice, number: u8) -> Result<Rc<Self>> {
-        let register = regs::BASE_ADDRESS_0 + 4 * u16::from(number);
-        let original = device.config_read32(register)?;
-        // The function must not answer at the address that sizing makes of it.
-        let command = device.config_read16(regs::COMMAND)?;
-        let decode = regs::COMMAND_IO | regs::COMMAND_MEMORY;
-        device.config_write16(regs::COMMAND, command & !decode)?;
+/// A base address register as it was found.
+struct Slot<'a> {
+    device: &'a PciDevice,
+    number: u8,
+    register: u16,
+    /// Its content, of which the flags never change.
+    original: u32,
+    /// Its upper half, if it is 64 bits wide.
+    upper: Option<u32>,
+}
 
-        let is_io = original & regs::BASE_ADDRESS_SPACE_IO != 0;
-        let is_64 =
-            !is_io && original & regs::BASE_ADDRESS_MEM_TYPE == regs::BASE_ADDRESS_MEM_TYPE_64;
-        let (space, flags, enable) = match is_io {
-            true => (Space::Io, regs::BASE_ADDRESS_IO_FLAGS, regs::COMMAND_IO),
-            false => (Space::Memory, regs::BASE_ADDRESS_MEM_FLAGS, regs::COMMAND_MEMORY),
-        };
-        device.config_write32(register, !0)?;
-        let low = device.config_read32(register)? & !flags;
-        let mask = if is_64 {
-            device.config_write32(register + 4, !0)?;
-            u64::from(device.config_read32(register + 4)?) << 32 | u64::from(low)
-        } else if low == 0 {
-            0
-        } else {
+impl<'a> Slot<'a> {
+    fn new(device: &'a PciDevice, number: u8) -> Result<Self> {
+        let there = |number: u8| regs::BASE_ADDRESS_0 + 4 * u16::from(number);
+        let mut slot = Self { device, number, register: 0, original: 0, upper: None };
+        if number >= COUNT {
+            return Err(slot.error("functions have BARs 0 to 5"));
+        }
+        slot.register = there(number);
+        slot.original = device.config_read32(slot.register)?;
+        let is_64 = slot.original & regs::BASE_ADDRESS_MEM_TYPE == regs::BASE_ADDRESS_MEM_TYPE_64;
+        if slot.space() == Space::Memory && is_64 {
+            if number + 1 == COUNT {
+                return Err(slot.error("it is 64 bits wide, but no register is left for half"));
+            }
+            slot.upper = Some(device.config_read32(there(number + 1))?);
+        }
+        Ok(slot)
+    }
+
+    fn error(&self, what: &str) -> Error {
+        Error::failed(format!("{}: BAR {}: {what}", self.device.address(), self.number))
+    }
+
+    fn space(&self) -> Space {
+        match self.original & regs::BASE_ADDRESS_SPACE_IO {
+            0 => Space::Memory,
+            _ => Space::Io,
+        }
+    }
+
+    fn flags(&self) -> u32 {
+        match self.space() {
+            Space::Io => regs::BASE_ADDRESS_IO_FLAGS,
+            Space::Memory => regs::BASE_ADDRESS_MEM_FLAGS,
+        }
+    }
+
+    /// Writes it; returns what address then is in it.
+    fn write(&self, value: u64) -> Result<u64> {
+        self.device.config_write32(self.register, value as u32)?;
+        let low = u64::from(self.device.config_read32(self.register)? & !self.flags());
+        if self.upper.is_none() {
+            return Ok(low);
+        }
+        let upper = self.register + 4;
+        self.device.config_write32(upper, (value >> 32) as u32)?;
+        Ok(u64::from(self.device.config_read32(upper)?) << 32 | low)
+    }
+
+    fn restore(&self) -> Result<()> {
+        let upper = u64::from(self.upper.unwrap_or(0));
+        self.write(upper << 32 | u64::from(self.original)).map(drop)
+    }
+
+    /// Finds its size and gives it an address. The function must not respond meanwhile.
+    fn place(&self) -> Result<Rc<Bar>> {
+        let low = self.write(!0)?;
+        let mask = match (self.upper, self.space()) {
+            _ if low == 0 && self.upper.is_none() => 0,
+            (Some(_), _) => low,
             // The upper bits of an I/O BAR may be hardwired to zero.
-            let upper = if is_io && low >> 16 == 0 { 0xffff_0000 } else { 0 };
-            u64::from(low | upper) | 0xffff_ffff_0000_0000
+            (None, Space::Io) if low >> 16 == 0 => low | 0xffff_ffff_ffff_0000,
+            (None, _) => low | 0xffff_ffff_0000_0000,
         };
         let size = mask.wrapping_neg();
-        if mask == 0 || !size.is_power_of_two() {
-            return Err(Error::failed(format!(
-                "{}: BAR {number} is not there, or its size is none: original {original:#x}, \
-                 mask {mask:#x}",
-                device.address()
+        if mask == 0 {
+            return Err(self.error("it is not implemented: no bit of it can be set"));
+        }
+        if !size.is_power_of_two() {
+            return Err(self.error(&format!(
+                "its size is no power of two: all ones written, mask {mask:#x} read back"
             )));
         }
-        let bus = device.bus().clone();
-        let address = bus.windows().take(space, size)?;
+        let (bus, space) = (self.device.bus().clone(), self.space());
+        let address = bus.windows().take(space, size).map_err(|e| self.error(&e.to_string()))?;
         // From here on dropping it gives the address back.
-        let bar = Rc::new(Self { bus, space, address, size });
-        device.config_write32(register, address as u32)?;
-        if is_64 {
-            device.config_write32(register + 4, (address >> 32) as u32)?;
+        let bar = Rc::new(Bar { bus, space, address, size });
+        match self.write(address)? {
+            now if now == address => Ok(bar),
+            now => Err(self.error(&format!("wrote {address:#x}, read back {now:#x}"))),
         }
-        let now = device.config_read32(register)? & !flags;
-        if now != address as u32 {
-            return Err(Error::failed(format!(
-                "{}: wrote {address:#x} to BAR {number}, read back {now:#x}",
-                device.address()
-            )));
-        }
+    }
+}
+
+impl Bar {
+    /// Sizes BAR `number` as PCI 3.0, 6.2.5.1 says, gives it an address and lets the
+    /// function respond to it. After an error everything is as it was.
+    pub(super) fn map(device: &PciDevice, number: u8) -> Result<Rc<Self>> {
+        let slot = Slot::new(device, number)?;
+        // The function must not answer at the address that sizing makes of it.
+        let command = device.config_read16(regs::COMMAND)?;
+        device.config_write16(regs::COMMAND, command & !DECODE)?;
+        let placed = slot.place();
+        let enable = match &placed {
+            Ok(bar) if bar.space == Space::Io => regs::COMMAND_IO,
+            Ok(_) => regs::COMMAND_MEMORY,
+            Err(_) => {
+                // The first error says more than one of these would.
+                let _ = slot.restore();
+                let _ = device.config_write16(regs::COMMAND, command);
+                return placed;
+            }
+        };
         device.config_write16(regs::COMMAND, command | enable)?;
-        Ok(bar)
+        placed
     }
 
     /// The space it is in.
@@ -86,15 +153,27 @@ impl Bar {
     pub fn size(&self) -> u64 {
         self.size
     }
+
+    /// The bus address of `width` at `offset`.
+    fn at(&self, offset: u64, width: Width) -> Result<u64> {
+        match offset.checked_add(width.bytes() as u64) {
+            Some(end) if end <= self.size => Ok(self.address + offset),
+            _ => Err(Error::failed(format!(
+                "{} bytes at offset {offset:#x} are not in a BAR of {:#x} bytes",
+                width.bytes(),
+                self.size
+            ))),
+        }
+    }
 }
 
 impl Registers for Bar {
     fn read(&self, offset: u64, width: Width) -> Result<u64> {
-        self.bus.space_read(self.space, self.address + offset, width)
+        self.bus.space_read(self.space, self.at(offset, width)?, width)
     }
 
     fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
-        self.bus.space_write(self.space, self.address + offset, width, value)
+        self.bus.space_write(self.space, self.at(offset, width)?, width, value)
     }
 }
 
@@ -103,3 +182,6 @@ impl Drop for Bar {
         self.bus.windows().give(self.space, self.address);
     }
 }
+
+#[cfg(test)]
+mod tests;

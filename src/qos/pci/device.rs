@@ -106,11 +106,13 @@ impl PciDevice {
         Ok(())
     }
 
-    /// Maps base address register `number`, 0 to 5, to an address of its own. The mapping
-    /// is undone when the last copy of the BAR is dropped.
+    /// Maps base address register `number`, 0 to 5, to an address of its own. That is free
+    /// for others when the last copy of the BAR is dropped, although the function responds
+    /// there until its register or Command is written.
     ///
     /// # Errors
-    /// The register is not implemented, or the window is full.
+    /// The register is not implemented, does not behave like one, or the window is full.
+    /// Then BAR and Command are as they were.
     pub fn map_bar(&self, number: u8) -> Result<Rc<Bar>> {
         Bar::map(self, number)
     }
@@ -118,7 +120,7 @@ impl PciDevice {
     /// The capability list, in its order.
     ///
     /// # Errors
-    /// It leaves configuration space or does not end.
+    /// It leads into the header or does not end.
     pub fn capabilities(&self) -> Result<Vec<Capability>> {
         let mut list = Vec::new();
         if self.config_read16(regs::STATUS)? & regs::STATUS_CAP_LIST == 0 {
@@ -126,10 +128,16 @@ impl PciDevice {
         }
         let mut offset = u16::from(self.config_read8(regs::CAPABILITY_LIST)? & !3);
         while offset != 0 {
-            // The header takes the first 64 bytes; 48 capabilities fill the rest.
-            if offset < 0x40 || list.len() == 48 {
+            let wrong = if offset < 0x40 {
+                "the header, where none can be"
+            } else if list.iter().any(|before: &Capability| before.offset == offset) {
+                "an entry that came before, so that it has no end"
+            } else {
+                ""
+            };
+            if !wrong.is_empty() {
                 return Err(Error::failed(format!(
-                    "{}: the capability list does not end: {list:x?}, then {offset:#x}",
+                    "{}: the capability list {list:x?} goes on at {offset:#x}: {wrong}",
                     self.at
                 )));
             }
@@ -147,3 +155,6 @@ impl PciDevice {
         Ok(self.capabilities()?.into_iter().find(|capability| capability.id == id))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 
 mod bar;
 mod device;
+#[cfg(test)]
+mod fake;
 pub mod regs;
 
 use std::cell::RefCell;
@@ -118,3 +120,17 @@ pub trait PciBus {
 }
 
 interface!(dyn PciBus = "pci-bus");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch an address that is shown or encoded as another.
+    #[test]
+    fn addresses_in_words_and_bits() {
+        let at = PciAddress::new(0x1f, 7);
+        assert_eq!((at.devfn(), at.to_string()), (0xff, "00:1f.7".to_owned()));
+        let at = PciAddress { bus: 0xa5, device: 2, function: 1 };
+        assert_eq!((at.devfn(), at.to_string()), (0x11, "a5:02.1".to_owned()));
+    }
+}
