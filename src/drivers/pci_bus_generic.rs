@@ -72,3 +72,17 @@ impl Produces<dyn PciBus> for PciBusGeneric {
 }
 
 driver!(PciBusGeneric = "pci-bus-generic"; produces dyn PciBus);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch bus, device or function at the wrong place (PCI Express 3.0, 7.2.2).
+    #[test]
+    fn every_function_has_four_kibibytes() {
+        assert_eq!(ecam_offset(PciAddress::new(0, 0), 0x10), 0x10);
+        assert_eq!(ecam_offset(PciAddress::new(4, 1), 0xffc), 0x2_1ffc);
+        let last = PciAddress { bus: 0xff, device: 0x1f, function: 7 };
+        assert_eq!(ecam_offset(last, 0xfff), 0xfff_ffff);
+    }
+}

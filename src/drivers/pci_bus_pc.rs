@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::Result;
-use crate::driver;
 use crate::graph::Produces;
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::pci::{PciAddress, PciBus, Space, Windows};
 use crate::qos::registers::{Mmio, Registers, Width};
+use crate::{Error, Result, driver};
 
 /// CONFIG_ADDRESS.
 const CONFIG_ADDRESS: u16 = 0xcf8;
@@ -35,6 +34,12 @@ impl PciBusPc {
 
     /// Selects a register; returns the port at which it then is.
     fn select(&self, at: PciAddress, register: u16) -> Result<u16> {
+        if register > 0xff {
+            return Err(Error::failed(format!(
+                "register {register:#x} of {at}: configuration mechanism #1 reaches 0xff and no \
+                 further"
+            )));
+        }
         let function = u32::from(at.bus) << 16 | u32::from(at.devfn()) << 8;
         let address = 1 << 31 | function | u32::from(register & 0xfc);
         self.vm.qtest().outl(CONFIG_ADDRESS, address)?;

@@ -111,3 +111,17 @@ impl Produces<dyn PciBus> for PciBusSpapr {
 }
 
 driver!(PciBusSpapr = "pci-bus-spapr"; produces dyn PciBus);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a register's upper bits taken for a function, or lost (PAPR 7.3.4).
+    #[test]
+    fn extended_registers_have_their_upper_bits_on_top() {
+        assert_eq!(config_address(PciAddress::new(0, 0), 0x10), 0x10);
+        assert_eq!(config_address(PciAddress::new(4, 1), 0x3fc), 0x3000_21fc);
+        let last = PciAddress { bus: 0xff, device: 0x1f, function: 7 };
+        assert_eq!(config_address(last, 0xffc), 0xf0ff_fffc);
+    }
+}
