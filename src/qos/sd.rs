@@ -195,8 +195,13 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn block_address(identity: &Identity, block: u32) -> u32 {
-        if identity.ocr & OCR_CCS != 0 { block } else { block * BLOCK as u32 }
+    fn block_address(identity: &Identity, block: u32) -> Result<u32> {
+        if identity.ocr & OCR_CCS != 0 {
+            return Ok(block);
+        }
+        block.checked_mul(BLOCK as u32).ok_or_else(|| {
+            Error::failed(format!("a card that counts bytes in 32 bits has no block {block}"))
+        })
     }
 
     /// Reads one block through the Buffer Data Port (Host Controller 3.7.2.1).
@@ -205,9 +210,10 @@ impl<'a> Card<'a> {
     /// The controller reports an error or does not complete the transfer.
     pub fn read_block(&self, identity: &Identity, block: u32) -> Result<[u8; BLOCK]> {
         let registers = self.host.registers();
+        let address = Self::block_address(identity, block)?;
         self.set_up_block(sdhci::TRANSFER_READ)?;
         let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
-        self.issue(17, Self::block_address(identity, block), flags)?;
+        self.issue(17, address, flags)?;
         wait_until(self.vm, "data in the buffer", || {
             Ok(registers.read32(sdhci::PRESENT_STATE)? & sdhci::BUFFER_READ_ENABLE != 0)
         })?;
@@ -225,9 +231,10 @@ impl<'a> Card<'a> {
     /// As for [`Card::read_block`].
     pub fn write_block(&self, identity: &Identity, block: u32, data: &[u8; BLOCK]) -> Result<()> {
         let registers = self.host.registers();
+        let address = Self::block_address(identity, block)?;
         self.set_up_block(0)?;
         let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
-        self.issue(24, Self::block_address(identity, block), flags)?;
+        self.issue(24, address, flags)?;
         wait_until(self.vm, "room in the buffer", || {
             Ok(registers.read32(sdhci::PRESENT_STATE)? & sdhci::BUFFER_WRITE_ENABLE != 0)
         })?;
@@ -235,5 +242,31 @@ impl<'a> Card<'a> {
             registers.write32(sdhci::BUFFER_DATA_PORT, u32::from_le_bytes(*word))?;
         }
         self.await_interrupt(sdhci::TRANSFER_COMPLETE, "the write to complete")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch the wrong block of a card that counts the other way, and a block number
+    /// that wraps around to another block (Physical Layer 4.3.14).
+    #[test]
+    fn cards_count_bytes_or_blocks() {
+        let identity = |ocr| Identity { ocr, rca: 1, csd: [0; 4] };
+        let bytes = identity(OCR_POWERED_UP | OCR_VOLTAGES);
+        assert_eq!(Card::block_address(&bytes, 0x7f_ffff).unwrap(), 0xffff_fe00);
+        let beyond = Card::block_address(&bytes, 0x80_0000).unwrap_err().to_string();
+        assert_eq!(beyond, "a card that counts bytes in 32 bits has no block 8388608");
+        let blocks = identity(OCR_POWERED_UP | OCR_CCS);
+        assert_eq!(Card::block_address(&blocks, u32::MAX).unwrap(), u32::MAX);
+    }
+
+    /// Would catch a response that the controller checks in a way that it cannot hold: R2
+    /// has no index, R3 neither index nor CRC (Host Controller, table 2-9).
+    #[test]
+    fn responses_are_checked_for_what_they_have() {
+        use Response::{None, R1, R1b, R2, R3};
+        assert_eq!([None, R1, R1b, R2, R3].map(Response::bits), [0, 0x1a, 0x1b, 0x09, 0x02]);
     }
 }
