@@ -100,7 +100,7 @@ fn nothing_matches() {
             finished.says(&["error: no path matches", "`qgraph list` shows all"]);
         }
         let finished = qgraph(&sandbox, &[command, "--machine", "no-such"]).expect(2).silent();
-        finished.says(&["error: no path matches"]);
+        finished.says(&["error: no machine in the graph is called no-such; `qgraph list`"]);
         let finished = qgraph(&sandbox, &[command, "--machine", "raspi2b"]).expect(2).silent();
         let words =
             ["no emulator at hand has a path that matches; /a", "/raspi2b/", " would, but "];
@@ -111,7 +111,7 @@ fn nothing_matches() {
 /// Would catch wrong usage that is taken for something else.
 fn wrong_usage() {
     let sandbox = with_emulator();
-    let cases: [(&[&str], &[&str]); 12] = [
+    let cases: [(&[&str], &[&str]); 14] = [
         (&[], &["Usage: qgraph"]),
         (&["--no-such-option"], &["unexpected argument '--no-such-option'", "Usage: qgraph"]),
         (&["run", "--no-such-option"], &["unexpected argument '--no-such-option'", "qgraph run"]),
@@ -119,10 +119,12 @@ fn wrong_usage() {
         (&["runn"], &["a similar subcommand exists: 'run'"]),
         (&["run", "--jobs", "0"], &["--jobs", "'0'"]),
         (&["run", "--timeout", "0"], &["must be more than 0 seconds"]),
+        (&["run", "--timeout", "1e19"], &["at most 1000000000"]),
         (&["run", "--timeout", "NaN"], &["must be more than 0 seconds"]),
         (&["run", "--timeout", "soon"], &["not a number of seconds"]),
         (&["run", "--format", "xml"], &["possible values: pretty, json"]),
         (&["run", "[z-a]"], &["the pattern \"[z-a]\" is no glob"]),
+        (&["graph", "-o", "/nowhere/graph.pdf"], &["graph.pdf: no format", ".svg", "--format"]),
         (&["list", "--machine", "{a"], &["the pattern \"{a\" is no glob"]),
     ];
     for (arguments, words) in cases {

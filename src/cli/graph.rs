@@ -63,6 +63,13 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let ending = arguments.output.as_deref().and_then(Format::of);
     let format = match (arguments.format.or(ending), &arguments.output) {
         (Some(format), _) => format,
+        (None, Some(file)) if file.extension().is_some() => {
+            return Err(Stop::Usage(format!(
+                "{}: no format is known by this ending; .svg, .dot, .gv and .json are, or choose \
+                 --format",
+                file.display()
+            )));
+        }
         (None, Some(_)) => Format::Svg,
         (None, None) if io::stdout().is_terminal() => {
             return Err(Stop::Usage(

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::graph::Model;
+use crate::graph::{Kind, Model};
 use crate::harness::{BadPattern, Filter, Fleet, Plan};
 use crate::qemu::{Prober, is_stopping};
 
@@ -152,7 +152,10 @@ impl FilterArguments {
     /// Nothing is, or a glob is none.
     fn plan(&self, fleet: &Fleet) -> Result<Plan, Stop> {
         let model = Arc::new(Model::registered());
-        let plan = Plan::new(model, fleet.usable.clone(), self.filter()?);
+        let filter = self.filter()?;
+        let known =
+            model.nodes().any(|node| node.kind == Kind::Machine && filter.wants_machine(node.name));
+        let plan = Plan::new(model, fleet.usable.clone(), filter);
         if plan.trials().next().is_some() {
             return Ok(plan);
         }
@@ -161,6 +164,10 @@ impl FilterArguments {
                 "no emulator at hand has a path that matches; {} would, but {}",
                 path.name(),
                 plan.why_missing(&path)
+            ),
+            None if !known => format!(
+                "no machine in the graph is called {}; `qgraph list` shows all paths",
+                self.machine.join(" or ")
             ),
             None => "no path matches; `qgraph list` shows all".to_owned(),
         }))

@@ -35,11 +35,14 @@ pub(super) struct Arguments {
     emulators: EmulatorArguments,
 }
 
+/// More is no limit at all, and more than the clock can count.
+const MOST_SECONDS: f64 = 1e9;
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("must be more than 0 seconds".to_owned()),
+        Ok(duration) if !duration.is_zero() && seconds <= MOST_SECONDS => Ok(duration),
+        _ => Err(format!("must be more than 0 seconds and at most {MOST_SECONDS}")),
     }
 }
 

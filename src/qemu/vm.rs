@@ -120,7 +120,7 @@ impl Vm {
     ) -> Result<Self, LaunchError> {
         let deadline = Rc::new(Deadline::new());
         deadline.set_limit(limits.request);
-        deadline.set_end(Some(Instant::now() + limits.whole));
+        deadline.set_end(Instant::now().checked_add(limits.whole));
         let transcript = Rc::new(Transcript::default());
         let machine = emulator.capabilities.machines.get(&config.machine);
         let backend = machine.and_then(|machine| machine.default_ram_id.clone());
