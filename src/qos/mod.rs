@@ -2,7 +2,9 @@
 //! traits and the logic that all their drivers share. It does not know which machine it
 //! runs on.
 
+pub mod i2c;
 pub mod pci;
+pub mod qom;
 pub mod registers;
 pub mod sd;
 pub mod sdhci;

@@ -1,0 +1,138 @@
+//! The I2C controller of the i.MX family (i.MX25 reference manual, chapter "I2C").
+
+use std::rc::Rc;
+
+use crate::driver;
+use crate::graph::Produces;
+use crate::protocol::Endian;
+use crate::qemu::Vm;
+use crate::qos::i2c::{I2cBus, not_acknowledged};
+use crate::qos::registers::{Mmio, Registers};
+use crate::qos::wait_until;
+use crate::{Error, Result};
+
+/// I2C Control Register.
+const I2CR: u64 = 0x08;
+/// I2C Status Register.
+const I2SR: u64 = 0x0c;
+/// I2C Data I/O Register.
+const I2DR: u64 = 0x10;
+
+/// I2CR: the controller is enabled.
+const IEN: u16 = 1 << 7;
+/// I2CR: interrupts are enabled.
+const IIEN: u16 = 1 << 6;
+/// I2CR: master; setting it starts a transfer, clearing it stops it.
+const MSTA: u16 = 1 << 5;
+/// I2CR: transmit.
+const MTX: u16 = 1 << 4;
+/// I2CR: do not acknowledge the next byte that is received.
+const TXAK: u16 = 1 << 3;
+
+/// I2SR: the bus is busy.
+const IBB: u16 = 1 << 5;
+/// I2SR: an interrupt is pending: a byte went over the bus.
+const IIF: u16 = 1 << 1;
+/// I2SR: the byte was not acknowledged.
+const RXAK: u16 = 1 << 0;
+
+/// QEMU's `imx.i2c`.
+pub struct ImxI2c {
+    registers: Mmio,
+}
+
+impl ImxI2c {
+    /// The controller whose registers begin at `base`.
+    pub fn new(vm: &Rc<Vm>, base: u64) -> Self {
+        Self { registers: Mmio::new(vm, base, Endian::Little) }
+    }
+
+    fn registers(&self) -> &dyn Registers {
+        &self.registers
+    }
+
+    /// Waits until a byte has gone over the bus; returns whether it was acknowledged.
+    fn byte_done(&self) -> Result<bool> {
+        let mut status = 0;
+        wait_until(self.registers.vm(), "a byte on the I2C bus", || {
+            status = self.registers().read16(I2SR)?;
+            // QEMU does not raise the interrupt for a byte that is not acknowledged.
+            Ok(status & (IIF | RXAK) != 0)
+        })?;
+        self.registers().write16(I2SR, 0)?;
+        Ok(status & RXAK == 0)
+    }
+
+    fn put(&self, byte: u8) -> Result<bool> {
+        self.registers().write16(I2DR, byte.into())?;
+        self.byte_done()
+    }
+
+    /// Runs `transfer` between a start and a stop, with the address sent.
+    fn addressed(
+        &self,
+        address: u8,
+        is_read: bool,
+        transfer: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.registers().write16(I2CR, IEN)?;
+        self.registers().write16(I2CR, IEN | IIEN | MSTA | MTX)?;
+        if self.registers().read16(I2SR)? & IBB == 0 {
+            return Err(Error::failed("I2SR does not show the bus as busy after a start"));
+        }
+        let result = match self.put(address << 1 | u8::from(is_read)) {
+            Ok(true) => transfer(),
+            Ok(false) => Err(not_acknowledged(address, "its address")),
+            Err(e) => Err(e),
+        };
+        self.registers().write16(I2CR, IEN)?;
+        result?;
+        let status = self.registers().read16(I2SR)?;
+        if status & IBB != 0 {
+            return Err(Error::failed("I2SR shows the bus as busy after a stop"));
+        }
+        Ok(())
+    }
+}
+
+impl I2cBus for ImxI2c {
+    fn send(&self, address: u8, data: &[u8]) -> Result<()> {
+        self.addressed(address, false, || {
+            for &byte in data {
+                if !self.put(byte)? {
+                    return Err(not_acknowledged(address, &format!("the byte {byte:#04x}")));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn recv(&self, address: u8, into: &mut [u8]) -> Result<()> {
+        self.addressed(address, true, || {
+            let receive = IEN | IIEN | MSTA;
+            let last = into.len() - 1;
+            self.registers().write16(I2CR, if last == 0 { receive | TXAK } else { receive })?;
+            // The first read only clocks the first byte in. Every further one takes a byte
+            // and clocks the next in, so the stop must come before the last.
+            self.registers().read16(I2DR)?;
+            for (index, byte) in into.iter_mut().enumerate() {
+                self.byte_done()?;
+                if index == last {
+                    self.registers().write16(I2CR, IEN)?;
+                } else if index + 1 == last {
+                    self.registers().write16(I2CR, receive | TXAK)?;
+                }
+                *byte = self.registers().read16(I2DR)? as u8;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Produces<dyn I2cBus> for ImxI2c {
+    fn produced(self: Rc<Self>) -> Rc<dyn I2cBus> {
+        self
+    }
+}
+
+driver!(ImxI2c = "imx.i2c"; produces dyn I2cBus);
