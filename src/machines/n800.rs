@@ -13,7 +13,8 @@ pub struct N800 {
 }
 
 impl Machine for N800 {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+    // Its audio codec wants a back end, and QEMU 8.2 has one only with default devices.
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB)).with_defaults();
 
     fn boot(place: &Place) -> Result<Self> {
         Ok(Self { vm: place.vm.clone() })

@@ -87,8 +87,15 @@ fn get(clock: &Ds1338) -> Result<Registers> {
     clock.device().read_from(ds1338::SECONDS)
 }
 
+/// Moves the machine's clock on.
 fn step(vm: &Vm, seconds: u64) -> Result<()> {
-    vm.qtest().clock_step(Some(Duration::from_secs(seconds)))?;
+    let before = vm.qtest().clock_last_seen();
+    let after = vm.qtest().clock_step(Some(Duration::from_secs(seconds)))?;
+    let version = vm.emulator().capabilities.version;
+    if after == before && version >= Version::new(9, 1, 0) && version < Version::new(10, 0, 0) {
+        let why = "the clock of QEMU 9.1 and 9.2 does not move where no timer is pending";
+        return Err(Error::skipped(why));
+    }
     Ok(())
 }
 
