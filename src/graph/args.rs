@@ -26,11 +26,15 @@ pub struct QemuArgs {
     pub after: &'static str,
     /// Images that the options name.
     pub images: &'static [Image],
+    /// Nodes that are called by an alias that QEMU has for a device type: (node, type).
+    /// QEMU's `-device` knows aliases; what tells which devices there are does not.
+    pub aliases: &'static [(&'static str, &'static str)],
 }
 
 impl QemuArgs {
     /// Nothing at all.
-    pub const NONE: Self = Self { before: "", device: DeviceOption::None, after: "", images: &[] };
+    pub const NONE: Self =
+        Self { before: "", device: DeviceOption::None, after: "", images: &[], aliases: &[] };
 
     /// `-device NODE` without properties.
     pub const DEVICE: Self = Self::device("");
@@ -55,8 +59,20 @@ impl QemuArgs {
         Self { images, ..self }
     }
 
+    /// The same with nodes that are called by an alias of their device type.
+    pub const fn aliases(self, aliases: &'static [(&'static str, &'static str)]) -> Self {
+        Self { aliases, ..self }
+    }
+
     /// The QEMU device type that the edge to `node` needs, if it needs one.
     pub fn device_type(&self, node: &'static str) -> Option<&'static str> {
+        let named = self.device_name(node)?;
+        let alias = self.aliases.iter().find(|(alias, _)| *alias == named);
+        Some(alias.map_or(named, |(_, device)| device))
+    }
+
+    /// The device as `-device` is told.
+    fn device_name(&self, node: &'static str) -> Option<&'static str> {
         match self.device {
             DeviceOption::None => None,
             DeviceOption::Node(_) => Some(node),
@@ -72,7 +88,7 @@ impl QemuArgs {
             DeviceOption::None => "",
             DeviceOption::Node(properties) | DeviceOption::Named(_, properties) => properties,
         };
-        if let Some(device) = self.device_type(node) {
+        if let Some(device) = self.device_name(node) {
             let comma = if properties.is_empty() { "" } else { "," };
             words.extend(["-device".to_owned(), format!("{device}{comma}{properties}")]);
         }
@@ -96,5 +112,15 @@ mod tests {
         assert_eq!(named.words("dev"), ["-device", "other,p=1"]);
         assert_eq!(named.device_type("dev"), Some("other"));
         assert_eq!(QemuArgs::NONE.device_type("dev"), None);
+    }
+
+    /// Would catch a device that is thought to be missing because QEMU lists it by another
+    /// name.
+    #[test]
+    fn an_alias_needs_the_type_it_stands_for() {
+        let args = QemuArgs::DEVICE.aliases(&[("dev-a", "dev")]);
+        assert_eq!(args.words("dev-a"), ["-device", "dev-a"]);
+        assert_eq!(args.device_type("dev-a"), Some("dev"));
+        assert_eq!(args.device_type("dev-b"), Some("dev-b"));
     }
 }

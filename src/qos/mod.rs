@@ -6,8 +6,10 @@ pub mod i2c;
 pub mod pci;
 pub mod qom;
 pub mod registers;
+mod reset;
 pub mod sd;
 pub mod sdhci;
 mod wait;
 
+pub use reset::reset;
 pub use wait::wait_until;

@@ -86,9 +86,17 @@ impl<'a> Slot<'a> {
         self.write(upper << 32 | u64::from(self.original)).map(drop)
     }
 
-    /// Finds its size and gives it an address. The function must not respond meanwhile.
-    fn place(&self) -> Result<Rc<Bar>> {
+    /// Finds its size; `None` if it is not implemented. All ones are in it then, and the
+    /// function must not respond meanwhile.
+    fn size(&self) -> Result<Option<u64>> {
         let low = self.write(!0)?;
+        let flags = self.device.config_read32(self.register)? & self.flags();
+        if flags != self.original & self.flags() {
+            return Err(self.error(&format!(
+                "its lowest bits are no address and cannot be written, but {:#x} became {flags:#x}",
+                self.original & self.flags()
+            )));
+        }
         let mask = match (self.upper, self.space()) {
             _ if low == 0 && self.upper.is_none() => 0,
             (Some(_), _) => low,
@@ -97,14 +105,20 @@ impl<'a> Slot<'a> {
             (None, _) => low | 0xffff_ffff_0000_0000,
         };
         let size = mask.wrapping_neg();
-        if mask == 0 {
-            return Err(self.error("it is not implemented: no bit of it can be set"));
-        }
-        if !size.is_power_of_two() {
-            return Err(self.error(&format!(
+        match mask {
+            0 => Ok(None),
+            _ if size.is_power_of_two() => Ok(Some(size)),
+            _ => Err(self.error(&format!(
                 "its size is no power of two: all ones written, mask {mask:#x} read back"
-            )));
+            ))),
         }
+    }
+
+    /// Finds its size and gives it an address. The function must not respond meanwhile.
+    fn place(&self) -> Result<Rc<Bar>> {
+        let size = self
+            .size()?
+            .ok_or_else(|| self.error("it is not implemented: no bit of it can be set"))?;
         let (bus, space) = (self.device.bus().clone(), self.space());
         let address = bus.windows().take(space, size).map_err(|e| self.error(&e.to_string()))?;
         // From here on dropping it gives the address back.
@@ -113,6 +127,32 @@ impl<'a> Slot<'a> {
             now if now == address => Ok(bar),
             now => Err(self.error(&format!("wrote {address:#x}, read back {now:#x}"))),
         }
+    }
+}
+
+/// What a base address register says of itself when it is asked for its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BarSize {
+    /// The space it maps into.
+    pub space: Space,
+    /// Whether the next register holds the upper half of its address.
+    pub is_64: bool,
+    /// Its size in bytes, a power of two.
+    pub size: u64,
+}
+
+impl BarSize {
+    /// Sizes BAR `number` as PCI 3.0, 6.2.5.1 says: `None` if there is none. The function
+    /// decodes no address meanwhile; the register and Command are then as they were.
+    pub(super) fn ask(device: &PciDevice, number: u8) -> Result<Option<Self>> {
+        let slot = Slot::new(device, number)?;
+        let command = device.config_read16(regs::COMMAND)?;
+        device.config_write16(regs::COMMAND, command & !DECODE)?;
+        let size = slot.size();
+        slot.restore()?;
+        device.config_write16(regs::COMMAND, command)?;
+        let (space, is_64) = (slot.space(), slot.upper.is_some());
+        Ok(size?.map(|size| Self { space, is_64, size }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::regs;
-use super::{Bar, PciAddress, PciBus};
+use super::{Bar, BarSize, PciAddress, PciBus};
 use crate::qos::registers::Width;
 use crate::{Error, Result};
 
@@ -115,6 +115,19 @@ impl PciDevice {
     /// Then BAR and Command are as they were.
     pub fn map_bar(&self, number: u8) -> Result<Rc<Bar>> {
         Bar::map(self, number)
+    }
+
+    /// Asks base address register `number`, 0 to 5, for its size: `None` if there is none.
+    ///
+    /// # Errors
+    /// It is no power of two, or QEMU does not answer.
+    pub fn bar_size(&self, number: u8) -> Result<Option<BarSize>> {
+        BarSize::ask(self, number)
+    }
+
+    /// Whether the function asserts its interrupt pin (PCI 3.0, 6.2.3).
+    pub fn asserts_interrupt(&self) -> Result<bool> {
+        Ok(self.config_read16(regs::STATUS)? & regs::STATUS_INTERRUPT != 0)
     }
 
     /// The capability list, in its order.

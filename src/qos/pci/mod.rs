@@ -5,13 +5,15 @@ mod bar;
 mod device;
 #[cfg(test)]
 mod fake;
+mod function;
 pub mod regs;
 
 use std::cell::RefCell;
 use std::fmt;
 
-pub use bar::Bar;
+pub use bar::{Bar, BarSize};
 pub use device::{Capability, PciDevice};
+pub use function::{ExpectedBar, Identity, PciFunction};
 
 use super::registers::Width;
 use crate::qemu::Heap;
@@ -114,6 +116,16 @@ pub trait PciBus {
     /// # Errors
     /// QEMU does not answer.
     fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()>;
+
+    /// Whether a bus master's addresses are those of the CPU, so that a device reaches RAM
+    /// where [`Ram::alloc`](crate::qemu::Ram::alloc) says it is. A test that lets a device
+    /// do so asks first, with `?`.
+    ///
+    /// # Errors
+    /// [`Error::Skipped`] with the reason: they are not, and this bus cannot translate them.
+    fn reaches_ram(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What is free for BARs.
     fn windows(&self) -> &Windows;
