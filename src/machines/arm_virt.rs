@@ -5,8 +5,10 @@ use std::rc::Rc;
 use vm_memory::GuestAddress;
 
 use crate::drivers::generic_pcihost::{GenericPcihost, Layout};
+use crate::drivers::virtio_mmio::VirtioMmio;
 use crate::graph::{Contains, Machine, Place, Setup};
 use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
 /// QEMU's `virt`.
@@ -42,4 +44,13 @@ impl Contains<GenericPcihost> for ArmVirt {
     }
 }
 
-machine!(ArmVirt = "arm/virt", "aarch64/virt"; contains GenericPcihost);
+/// Where it has its slots for virtio devices.
+const SLOTS: Slots = Slots { base: 0x0a00_0000, step: 0x200, count: 32 };
+
+impl Contains<VirtioMmio> for ArmVirt {
+    fn contained(&self) -> Result<VirtioMmio> {
+        Ok(VirtioMmio::new(&self.vm, SLOTS))
+    }
+}
+
+machine!(ArmVirt = "arm/virt", "aarch64/virt"; contains GenericPcihost, VirtioMmio);

@@ -3,8 +3,10 @@
 use std::rc::Rc;
 
 use crate::drivers::generic_pcihost::{GenericPcihost, Layout};
+use crate::drivers::virtio_mmio::VirtioMmio;
 use crate::graph::{Contains, Machine, Place, Setup};
 use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
 /// QEMU's `virt`.
@@ -34,4 +36,13 @@ impl Contains<GenericPcihost> for RiscvVirt {
     }
 }
 
-machine!(RiscvVirt = "riscv32/virt", "riscv64/virt"; contains GenericPcihost);
+/// Where it has its slots for virtio devices.
+const SLOTS: Slots = Slots { base: 0x1000_1000, step: 0x1000, count: 8 };
+
+impl Contains<VirtioMmio> for RiscvVirt {
+    fn contained(&self) -> Result<VirtioMmio> {
+        Ok(VirtioMmio::new(&self.vm, SLOTS))
+    }
+}
+
+machine!(RiscvVirt = "riscv32/virt", "riscv64/virt"; contains GenericPcihost, VirtioMmio);

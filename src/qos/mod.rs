@@ -9,6 +9,7 @@ pub mod registers;
 mod reset;
 pub mod sd;
 pub mod sdhci;
+pub mod virtio;
 mod wait;
 
 pub use reset::reset;

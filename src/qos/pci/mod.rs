@@ -6,6 +6,7 @@ mod device;
 #[cfg(test)]
 mod fake;
 mod function;
+pub mod msix;
 pub mod regs;
 
 use std::cell::RefCell;

@@ -1,0 +1,246 @@
+//! virtio over MMIO (4.2), version 2 and, with version 1 of the registers, legacy (4.2.4).
+
+use std::rc::Rc;
+
+use super::transport::{RingAddresses, Transport};
+use crate::protocol::Endian;
+use crate::qemu::Vm;
+use crate::qos::registers::{Mmio, Registers, Width};
+use crate::{Error, Result, interface};
+
+const MAGIC_VALUE: u64 = 0x000;
+const VERSION: u64 = 0x004;
+const DEVICE_ID: u64 = 0x008;
+const DEVICE_FEATURES: u64 = 0x010;
+const DEVICE_FEATURES_SEL: u64 = 0x014;
+const DRIVER_FEATURES: u64 = 0x020;
+const DRIVER_FEATURES_SEL: u64 = 0x024;
+const GUEST_PAGE_SIZE: u64 = 0x028;
+const QUEUE_SEL: u64 = 0x030;
+const QUEUE_NUM_MAX: u64 = 0x034;
+const QUEUE_NUM: u64 = 0x038;
+const QUEUE_ALIGN: u64 = 0x03c;
+const QUEUE_PFN: u64 = 0x040;
+const QUEUE_READY: u64 = 0x044;
+const QUEUE_NOTIFY: u64 = 0x050;
+const INTERRUPT_STATUS: u64 = 0x060;
+const INTERRUPT_ACK: u64 = 0x064;
+const STATUS: u64 = 0x070;
+const QUEUE_DESC_LOW: u64 = 0x080;
+const QUEUE_DRIVER_LOW: u64 = 0x090;
+const QUEUE_DEVICE_LOW: u64 = 0x0a0;
+const CONFIG_GENERATION: u64 = 0x0fc;
+const CONFIG: u64 = 0x100;
+
+/// MagicValue: "virt".
+const MAGIC: u32 = 0x7472_6976;
+/// Version of a legacy device.
+const LEGACY: u32 = 1;
+/// Version of any other.
+const MODERN: u32 = 2;
+/// What a legacy queue's address is told in.
+const PAGE: u64 = 4096;
+
+/// Where a machine has its slots for virtio devices.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots {
+    /// The address of the first.
+    pub base: u64,
+    /// How far apart they are, in bytes.
+    pub step: u64,
+    /// How many there are at the most; what is no slot ends them.
+    pub count: u64,
+}
+
+/// A machine's slots: into one of them `-device virtio-…-device` puts a device.
+pub struct VirtioBus {
+    vm: Rc<Vm>,
+    slots: Slots,
+}
+
+interface!(VirtioBus = "virtio-bus");
+
+impl VirtioBus {
+    /// The slots of this machine.
+    pub fn new(vm: &Rc<Vm>, slots: Slots) -> Self {
+        Self { vm: vm.clone(), slots }
+    }
+
+    /// The one device of this type (chapter 5) that is in a slot.
+    ///
+    /// # Errors
+    /// There is none, or more than one, or no slot at all.
+    pub fn find(&self, device_type: u32) -> Result<Rc<dyn Transport>> {
+        let mut found = Vec::new();
+        for slot in 0..self.slots.count {
+            let base = self.slots.base + slot * self.slots.step;
+            // Legacy registers are in the byte order of the CPU, others little-endian; the
+            // magic number tells.
+            let registers = Mmio::new(&self.vm, base, Endian::Little);
+            let magic = (&registers as &dyn Registers).read32(MAGIC_VALUE)?;
+            let order = match magic {
+                MAGIC => Endian::Little,
+                _ if magic.swap_bytes() == MAGIC => Endian::Big,
+                _ if slot > 0 => break,
+                _ => {
+                    return Err(Error::failed(format!(
+                        "no virtio slot at {base:#x}: MagicValue {magic:#x}"
+                    )));
+                }
+            };
+            let slot = VirtioMmio::new(&self.vm, base, order)?;
+            if slot.device_type()? == device_type {
+                found.push(slot);
+            }
+        }
+        let count = found.len();
+        match found.pop() {
+            Some(slot) if count == 1 => Ok(Rc::new(slot)),
+            _ => Err(Error::failed(format!(
+                "{count} virtio devices of type {device_type} in {:?}, wanted one",
+                self.slots
+            ))),
+        }
+    }
+}
+
+/// One slot.
+struct VirtioMmio {
+    registers: Mmio,
+    config: Config,
+    version: u32,
+    order: Endian,
+}
+
+impl VirtioMmio {
+    fn new(vm: &Rc<Vm>, base: u64, order: Endian) -> Result<Self> {
+        let registers = Mmio::new(vm, base, order);
+        let version = (&registers as &dyn Registers).read32(VERSION)?;
+        if version != LEGACY && version != MODERN {
+            return Err(Error::failed(format!("virtio slot at {base:#x}: Version {version}")));
+        }
+        Ok(Self { registers, config: Config(Mmio::new(vm, base + CONFIG, order)), version, order })
+    }
+
+    fn registers(&self) -> &dyn Registers {
+        &self.registers
+    }
+
+    fn select(&self, queue: u16) -> Result<&dyn Registers> {
+        self.registers().write32(QUEUE_SEL, queue.into())?;
+        Ok(self.registers())
+    }
+}
+
+/// The device configuration. No access is wider than 32 bits.
+struct Config(Mmio);
+
+impl Registers for Config {
+    fn read(&self, offset: u64, width: Width) -> Result<u64> {
+        if width != Width::Quad {
+            return self.0.read(offset, width);
+        }
+        let low = self.0.read(offset, Width::Long)?;
+        Ok(low | self.0.read(offset + 4, Width::Long)? << 32)
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
+        self.0.write(offset, width, value)
+    }
+}
+
+impl Transport for VirtioMmio {
+    fn is_modern(&self) -> bool {
+        self.version == MODERN
+    }
+
+    fn byte_order(&self) -> Endian {
+        self.order
+    }
+
+    fn device_type(&self) -> Result<u32> {
+        self.registers().read32(DEVICE_ID)
+    }
+
+    fn device_features(&self) -> Result<u64> {
+        let mut features = 0;
+        for half in 0..if self.is_modern() { 2 } else { 1 } {
+            self.registers().write32(DEVICE_FEATURES_SEL, half)?;
+            features |= u64::from(self.registers().read32(DEVICE_FEATURES)?) << (32 * half);
+        }
+        Ok(features)
+    }
+
+    fn set_driver_features(&self, features: u64) -> Result<()> {
+        for half in 0..if self.is_modern() { 2 } else { 1 } {
+            self.registers().write32(DRIVER_FEATURES_SEL, half)?;
+            self.registers().write32(DRIVER_FEATURES, (features >> (32 * half)) as u32)?;
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Result<u8> {
+        Ok(self.registers().read32(STATUS)? as u8)
+    }
+
+    fn set_status(&self, status: u8) -> Result<()> {
+        self.registers().write32(STATUS, status.into())
+    }
+
+    fn config_generation(&self) -> Result<Option<u32>> {
+        match self.is_modern() {
+            true => Ok(Some(self.registers().read32(CONFIG_GENERATION)?)),
+            false => Ok(None),
+        }
+    }
+
+    fn config(&self) -> &dyn Registers {
+        &self.config
+    }
+
+    fn take_interrupts(&self) -> Result<u8> {
+        let status = self.registers().read32(INTERRUPT_STATUS)?;
+        self.registers().write32(INTERRUPT_ACK, status)?;
+        Ok(status as u8)
+    }
+
+    fn max_queue_size(&self, queue: u16) -> Result<u16> {
+        Ok(self.select(queue)?.read32(QUEUE_NUM_MAX)? as u16)
+    }
+
+    fn can_size_queues(&self) -> bool {
+        true
+    }
+
+    fn enable_queue(&self, queue: u16, size: u16, at: RingAddresses) -> Result<()> {
+        let registers = self.select(queue)?;
+        if !self.is_modern() {
+            let page = u32::try_from(at.descriptors / PAGE).map_err(|_| {
+                Error::failed(format!("no page of a legacy queue: {:#x}", at.descriptors))
+            })?;
+            registers.write32(GUEST_PAGE_SIZE, PAGE as u32)?;
+            registers.write32(QUEUE_NUM, size.into())?;
+            registers.write32(QUEUE_ALIGN, PAGE as u32)?;
+            return registers.write32(QUEUE_PFN, page);
+        }
+        registers.write32(QUEUE_NUM, size.into())?;
+        for (register, address) in [
+            (QUEUE_DESC_LOW, at.descriptors),
+            (QUEUE_DRIVER_LOW, at.driver),
+            (QUEUE_DEVICE_LOW, at.device),
+        ] {
+            registers.write32(register, address as u32)?;
+            registers.write32(register + 4, (address >> 32) as u32)?;
+        }
+        registers.write32(QUEUE_READY, 1)
+    }
+
+    fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
+        let register = if self.is_modern() { QUEUE_READY } else { QUEUE_PFN };
+        Ok(self.select(queue)?.read32(register)? != 0)
+    }
+
+    fn notify(&self, queue: u16) -> Result<()> {
+        self.registers().write32(QUEUE_NOTIFY, queue.into())
+    }
+}

@@ -1,0 +1,127 @@
+//! The packed ring (2.8), raw: whatever a test wants is written to it, and nothing is kept
+//! but where it is. It is little-endian: legacy devices have none.
+
+use std::rc::Rc;
+
+use super::Segment;
+use super::split::DESCRIPTOR;
+use super::transport::RingAddresses;
+use crate::Result;
+use crate::qemu::{Buffer, Ram};
+
+/// Descriptor flag (2.8.1): equals the driver's wrap counter where the descriptor is
+/// available.
+pub const DESC_F_AVAIL: u16 = 1 << 7;
+/// Descriptor flag: equals the other one where the descriptor is used.
+pub const DESC_F_USED: u16 = 1 << 15;
+
+/// Event suppression flags (2.8.10): notify always.
+pub const EVENT_ENABLE: u16 = 0;
+/// Event suppression flags: never notify.
+pub const EVENT_DISABLE: u16 = 1;
+/// Event suppression flags: notify when the descriptor at an offset is reached.
+pub const EVENT_DESC: u16 = 2;
+
+/// A descriptor ring and the two event suppression structures.
+pub struct PackedRing {
+    memory: Buffer,
+    size: u16,
+}
+
+/// A descriptor as the device has left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedDescriptor {
+    /// Bytes written.
+    pub length: u32,
+    /// The buffer's ID.
+    pub id: u16,
+    /// The flags.
+    pub flags: u16,
+}
+
+/// Writes a descriptor, the flags last, since they make it available.
+fn write_descriptor(table: &Buffer, index: u16, of: Segment, id: u16, flags: u16) -> Result<()> {
+    let at = DESCRIPTOR * usize::from(index);
+    table.write_le64(at, of.address)?;
+    table.write_le32(at + 8, of.length)?;
+    table.write_le16(at + 12, id)?;
+    table.write_le16(at + 14, of.flags() | flags)
+}
+
+/// An indirect table (2.8.7) of these segments. They are not chained: its length says how
+/// many they are.
+///
+/// # Errors
+/// No memory is left, or QEMU does not answer.
+pub fn indirect_table(ram: &Rc<Ram>, segments: &[Segment]) -> Result<Buffer> {
+    let table = ram.alloc(DESCRIPTOR * segments.len(), 16)?;
+    for (index, &segment) in (0..).zip(segments) {
+        write_descriptor(&table, index, segment, 0, 0)?;
+    }
+    Ok(table)
+}
+
+impl PackedRing {
+    /// A ring of `size` descriptors, all zeroes.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub fn new(ram: &Rc<Ram>, size: u16) -> Result<Self> {
+        Ok(Self { memory: ram.alloc(DESCRIPTOR * usize::from(size) + 8, 16)?, size })
+    }
+
+    fn driver(&self) -> usize {
+        DESCRIPTOR * usize::from(self.size)
+    }
+
+    /// Where the device finds it.
+    pub fn addresses(&self) -> RingAddresses {
+        let at = self.memory.address().0;
+        let driver = at + self.driver() as u64;
+        RingAddresses { descriptors: at, driver, device: driver + 4 }
+    }
+
+    /// The number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// Writes a descriptor, the flags last, since they make it available. Its direction
+    /// comes from the segment, `flags` are further ones.
+    ///
+    /// # Errors
+    /// There is none of this index, or QEMU does not answer.
+    pub fn set_descriptor(&self, index: u16, of: Segment, id: u16, flags: u16) -> Result<()> {
+        write_descriptor(&self.memory, index, of, id, flags)
+    }
+
+    /// Reads a descriptor, the flags first, since they tell whether the rest is there.
+    ///
+    /// # Errors
+    /// As for [`PackedRing::set_descriptor`].
+    pub fn descriptor(&self, index: u16) -> Result<UsedDescriptor> {
+        let at = DESCRIPTOR * usize::from(index);
+        let flags = self.memory.read_le16(at + 14)?;
+        let length = self.memory.read_le32(at + 8)?;
+        Ok(UsedDescriptor { length, id: self.memory.read_le16(at + 12)?, flags })
+    }
+
+    /// Says when the driver wants to be notified: an offset with its wrap counter in bit
+    /// 15, and one of the event suppression flags.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn set_driver_event(&self, offset_wrap: u16, flags: u16) -> Result<()> {
+        self.memory.write_le16(self.driver(), offset_wrap)?;
+        self.memory.write_le16(self.driver() + 2, flags)
+    }
+
+    /// When the device wants to be notified, likewise.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn device_event(&self) -> Result<(u16, u16)> {
+        let at = self.driver() + 4;
+        Ok((self.memory.read_le16(at)?, self.memory.read_le16(at + 2)?))
+    }
+}

@@ -1,0 +1,164 @@
+//! virtio over PCI, legacy interface: registers in I/O BAR 0 (4.1.4.10).
+
+use std::rc::Rc;
+
+use super::pci::{Vectors, type_of};
+use super::transport::{RingAddresses, Transport};
+use crate::protocol::Endian;
+use crate::qos::pci::{Bar, PciDevice, msix};
+use crate::qos::registers::{Registers, Width};
+use crate::{Error, Result};
+
+const DEVICE_FEATURES: u64 = 0x00;
+const DRIVER_FEATURES: u64 = 0x04;
+const QUEUE_ADDRESS: u64 = 0x08;
+const QUEUE_SIZE: u64 = 0x0c;
+const QUEUE_SELECT: u64 = 0x0e;
+const QUEUE_NOTIFY: u64 = 0x10;
+const DEVICE_STATUS: u64 = 0x12;
+const ISR_STATUS: u64 = 0x13;
+/// These two are there only while MSI-X is enabled.
+const CONFIG_MSIX_VECTOR: u64 = 0x14;
+const QUEUE_MSIX_VECTOR: u64 = 0x16;
+
+/// What [`QUEUE_ADDRESS`] counts in.
+const PAGE: u64 = 4096;
+
+/// The legacy interface of a function.
+pub struct LegacyPci {
+    device: PciDevice,
+    registers: Rc<Bar>,
+    config: Config,
+}
+
+impl LegacyPci {
+    /// Maps it; `order` is the byte order of the guest's CPU.
+    pub(super) fn new(device: &PciDevice, order: Endian) -> Result<Self> {
+        let registers = device.map_bar(0)?;
+        let config = Config { device: device.clone(), registers: registers.clone(), order };
+        Ok(Self { device: device.clone(), registers, config })
+    }
+
+    fn registers(&self) -> &dyn Registers {
+        &*self.registers
+    }
+
+    fn select(&self, queue: u16) -> Result<&dyn Registers> {
+        self.registers().write16(QUEUE_SELECT, queue)?;
+        Ok(self.registers())
+    }
+}
+
+/// The device configuration, which follows the registers.
+struct Config {
+    device: PciDevice,
+    registers: Rc<Bar>,
+    order: Endian,
+}
+
+impl Config {
+    fn start(&self) -> Result<u64> {
+        Ok(if msix::is_enabled(&self.device)? { 0x18 } else { 0x14 })
+    }
+
+    fn ordered(&self, width: Width, value: u64) -> u64 {
+        if self.order == Endian::Big { width.swap(value) } else { value }
+    }
+}
+
+impl Registers for Config {
+    fn read(&self, offset: u64, width: Width) -> Result<u64> {
+        let at = self.start()? + offset;
+        let value = match width {
+            // A port is no wider than 32 bits.
+            Width::Quad => {
+                let low = self.registers.read(at, Width::Long)?;
+                low | self.registers.read(at + 4, Width::Long)? << 32
+            }
+            _ => self.registers.read(at, width)?,
+        };
+        Ok(self.ordered(width, value))
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
+        self.registers.write(self.start()? + offset, width, self.ordered(width, value))
+    }
+}
+
+impl Transport for LegacyPci {
+    fn is_modern(&self) -> bool {
+        false
+    }
+
+    fn byte_order(&self) -> Endian {
+        self.config.order
+    }
+
+    fn device_type(&self) -> Result<u32> {
+        type_of(&self.device)
+    }
+
+    fn device_features(&self) -> Result<u64> {
+        Ok(self.registers().read32(DEVICE_FEATURES)?.into())
+    }
+
+    fn set_driver_features(&self, features: u64) -> Result<()> {
+        self.registers().write32(DRIVER_FEATURES, features as u32)
+    }
+
+    fn status(&self) -> Result<u8> {
+        self.registers().read8(DEVICE_STATUS)
+    }
+
+    fn set_status(&self, status: u8) -> Result<()> {
+        self.registers().write8(DEVICE_STATUS, status)
+    }
+
+    fn config_generation(&self) -> Result<Option<u32>> {
+        Ok(None)
+    }
+
+    fn config(&self) -> &dyn Registers {
+        &self.config
+    }
+
+    fn take_interrupts(&self) -> Result<u8> {
+        self.registers().read8(ISR_STATUS)
+    }
+
+    fn max_queue_size(&self, queue: u16) -> Result<u16> {
+        self.select(queue)?.read16(QUEUE_SIZE)
+    }
+
+    fn can_size_queues(&self) -> bool {
+        false
+    }
+
+    fn enable_queue(&self, queue: u16, _: u16, at: RingAddresses) -> Result<()> {
+        let page = u32::try_from(at.descriptors / PAGE).ok();
+        let page = page.filter(|_| at.descriptors.is_multiple_of(PAGE)).ok_or_else(|| {
+            Error::failed(format!("no page of a legacy queue: {:#x}", at.descriptors))
+        })?;
+        self.select(queue)?.write32(QUEUE_ADDRESS, page)
+    }
+
+    fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
+        Ok(self.select(queue)?.read32(QUEUE_ADDRESS)? != 0)
+    }
+
+    fn notify(&self, queue: u16) -> Result<()> {
+        self.registers().write16(QUEUE_NOTIFY, queue)
+    }
+}
+
+impl Vectors for LegacyPci {
+    fn set_config_vector(&self, vector: u16) -> Result<u16> {
+        self.registers().write16(CONFIG_MSIX_VECTOR, vector)?;
+        self.registers().read16(CONFIG_MSIX_VECTOR)
+    }
+
+    fn set_queue_vector(&self, queue: u16, vector: u16) -> Result<u16> {
+        self.select(queue)?.write16(QUEUE_MSIX_VECTOR, vector)?;
+        self.registers().read16(QUEUE_MSIX_VECTOR)
+    }
+}

@@ -1,0 +1,238 @@
+//! virtio over PCI, version 1: structures in BARs, found by capabilities (4.1.4).
+
+use std::rc::Rc;
+
+use super::pci::{Vectors, type_of};
+use super::transport::{RingAddresses, Transport};
+use crate::protocol::Endian;
+use crate::qos::pci::{Bar, PciDevice};
+use crate::qos::registers::{Registers, Width};
+use crate::{Error, Result};
+
+/// The id of vendor-specific capabilities (PCI 3.0, appendix H).
+const CAP_VENDOR: u8 = 0x09;
+/// `cfg_type` of the four structures.
+const COMMON_CFG: u8 = 1;
+const NOTIFY_CFG: u8 = 2;
+const ISR_CFG: u8 = 3;
+const DEVICE_CFG: u8 = 4;
+
+/// Fields of the common configuration (4.1.4.3).
+const DEVICE_FEATURE_SELECT: u64 = 0;
+const DEVICE_FEATURE: u64 = 4;
+const DRIVER_FEATURE_SELECT: u64 = 8;
+const DRIVER_FEATURE: u64 = 12;
+const CONFIG_MSIX_VECTOR: u64 = 16;
+const DEVICE_STATUS: u64 = 20;
+const CONFIG_GENERATION: u64 = 21;
+const QUEUE_SELECT: u64 = 22;
+const QUEUE_SIZE: u64 = 24;
+const QUEUE_MSIX_VECTOR: u64 = 26;
+const QUEUE_ENABLE: u64 = 28;
+const QUEUE_NOTIFY_OFF: u64 = 30;
+const QUEUE_DESC: u64 = 32;
+const QUEUE_DRIVER: u64 = 40;
+const QUEUE_DEVICE: u64 = 48;
+
+/// A structure in a BAR.
+struct Part {
+    bar: Rc<Bar>,
+    offset: u64,
+    length: u64,
+}
+
+impl Part {
+    fn check(&self, offset: u64, width: Width) -> Result<u64> {
+        if offset + width.bytes() as u64 > self.length {
+            return Err(Error::failed(format!(
+                "{width:?} at {offset:#x} is not in a structure of {:#x} bytes",
+                self.length
+            )));
+        }
+        Ok(self.offset + offset)
+    }
+}
+
+impl Registers for Part {
+    fn read(&self, offset: u64, width: Width) -> Result<u64> {
+        let at = self.check(offset, width)?;
+        match width {
+            // 64-bit fields are read and written as two of 32 bits (4.1.3.1).
+            Width::Quad => {
+                let low = self.bar.read(at, Width::Long)?;
+                Ok(low | self.bar.read(at + 4, Width::Long)? << 32)
+            }
+            _ => self.bar.read(at, width),
+        }
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
+        let at = self.check(offset, width)?;
+        match width {
+            Width::Quad => {
+                self.bar.write(at, Width::Long, value & 0xffff_ffff)?;
+                self.bar.write(at + 4, Width::Long, value >> 32)
+            }
+            _ => self.bar.write(at, width, value),
+        }
+    }
+}
+
+/// The interface of version 1 of a function.
+pub struct ModernPci {
+    device: PciDevice,
+    common: Part,
+    notify: Part,
+    notify_off_multiplier: u32,
+    isr: Part,
+    config: Part,
+}
+
+impl ModernPci {
+    /// Finds the capabilities and maps what they point to.
+    pub(super) fn new(device: &PciDevice) -> Result<Self> {
+        let mut bars: Vec<(u8, Rc<Bar>)> = Vec::new();
+        let mut part = |cfg_type: u8| -> Result<(Part, u16)> {
+            let mut found = None;
+            for capability in device.capabilities()? {
+                let is_it = capability.id == CAP_VENDOR
+                    && device.config_read8(capability.offset + 3)? == cfg_type;
+                if is_it && found.is_none() {
+                    found = Some(capability.offset);
+                }
+            }
+            let at = found.ok_or_else(|| {
+                Error::failed(format!(
+                    "{}: no virtio capability of cfg_type {cfg_type}",
+                    device.address()
+                ))
+            })?;
+            let number = device.config_read8(at + 4)?;
+            let bar = match bars.iter().find(|(known, _)| *known == number) {
+                Some((_, bar)) => bar.clone(),
+                None => {
+                    let bar = device.map_bar(number)?;
+                    bars.push((number, bar.clone()));
+                    bar
+                }
+            };
+            let offset = device.config_read32(at + 8)?.into();
+            let length = device.config_read32(at + 12)?.into();
+            if offset + length > bar.size() {
+                return Err(Error::failed(format!(
+                    "{}: cfg_type {cfg_type}: {length:#x} bytes at {offset:#x} are not in BAR \
+                     {number}, which has {:#x}",
+                    device.address(),
+                    bar.size()
+                )));
+            }
+            Ok((Part { bar, offset, length }, at))
+        };
+        let (common, _) = part(COMMON_CFG)?;
+        let (notify, at) = part(NOTIFY_CFG)?;
+        let (isr, _) = part(ISR_CFG)?;
+        let (config, _) = part(DEVICE_CFG)?;
+        let notify_off_multiplier = device.config_read32(at + 16)?;
+        Ok(Self { device: device.clone(), common, notify, notify_off_multiplier, isr, config })
+    }
+
+    fn common(&self) -> &dyn Registers {
+        &self.common
+    }
+
+    fn select(&self, queue: u16) -> Result<&dyn Registers> {
+        self.common().write16(QUEUE_SELECT, queue)?;
+        Ok(self.common())
+    }
+}
+
+impl Transport for ModernPci {
+    fn is_modern(&self) -> bool {
+        true
+    }
+
+    fn byte_order(&self) -> Endian {
+        Endian::Little
+    }
+
+    fn device_type(&self) -> Result<u32> {
+        type_of(&self.device)
+    }
+
+    fn device_features(&self) -> Result<u64> {
+        let mut features = 0;
+        for half in 0..2 {
+            self.common().write32(DEVICE_FEATURE_SELECT, half)?;
+            features |= u64::from(self.common().read32(DEVICE_FEATURE)?) << (32 * half);
+        }
+        Ok(features)
+    }
+
+    fn set_driver_features(&self, features: u64) -> Result<()> {
+        for half in 0..2 {
+            self.common().write32(DRIVER_FEATURE_SELECT, half)?;
+            self.common().write32(DRIVER_FEATURE, (features >> (32 * half)) as u32)?;
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> Result<u8> {
+        self.common().read8(DEVICE_STATUS)
+    }
+
+    fn set_status(&self, status: u8) -> Result<()> {
+        self.common().write8(DEVICE_STATUS, status)
+    }
+
+    fn config_generation(&self) -> Result<Option<u32>> {
+        Ok(Some(self.common().read8(CONFIG_GENERATION)?.into()))
+    }
+
+    fn config(&self) -> &dyn Registers {
+        &self.config
+    }
+
+    fn take_interrupts(&self) -> Result<u8> {
+        let isr: &dyn Registers = &self.isr;
+        isr.read8(0)
+    }
+
+    fn max_queue_size(&self, queue: u16) -> Result<u16> {
+        self.select(queue)?.read16(QUEUE_SIZE)
+    }
+
+    fn can_size_queues(&self) -> bool {
+        true
+    }
+
+    fn enable_queue(&self, queue: u16, size: u16, at: RingAddresses) -> Result<()> {
+        let common = self.select(queue)?;
+        common.write16(QUEUE_SIZE, size)?;
+        common.write64(QUEUE_DESC, at.descriptors)?;
+        common.write64(QUEUE_DRIVER, at.driver)?;
+        common.write64(QUEUE_DEVICE, at.device)?;
+        common.write16(QUEUE_ENABLE, 1)
+    }
+
+    fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
+        Ok(self.select(queue)?.read16(QUEUE_ENABLE)? != 0)
+    }
+
+    fn notify(&self, queue: u16) -> Result<()> {
+        let offset = self.select(queue)?.read16(QUEUE_NOTIFY_OFF)?;
+        let notify: &dyn Registers = &self.notify;
+        notify.write16(u64::from(offset) * u64::from(self.notify_off_multiplier), queue)
+    }
+}
+
+impl Vectors for ModernPci {
+    fn set_config_vector(&self, vector: u16) -> Result<u16> {
+        self.common().write16(CONFIG_MSIX_VECTOR, vector)?;
+        self.common().read16(CONFIG_MSIX_VECTOR)
+    }
+
+    fn set_queue_vector(&self, queue: u16, vector: u16) -> Result<u16> {
+        self.select(queue)?.write16(QUEUE_MSIX_VECTOR, vector)?;
+        self.common().read16(QUEUE_MSIX_VECTOR)
+    }
+}
