@@ -111,6 +111,10 @@ impl PciBus for PciBusSpapr {
     fn windows(&self) -> &Windows {
         &self.windows
     }
+
+    fn messages_reach_memory(&self) -> bool {
+        false
+    }
 }
 
 impl Produces<dyn PciBus> for PciBusSpapr {

@@ -130,6 +130,12 @@ pub trait PciBus {
 
     /// What is free for BARs.
     fn windows(&self) -> &Windows;
+
+    /// Whether a message-signalled interrupt whose address is that of RAM is a write to
+    /// RAM. Not so where an IOMMU, which nobody has set up, is in between.
+    fn messages_reach_memory(&self) -> bool {
+        true
+    }
 }
 
 interface!(dyn PciBus = "pci-bus");

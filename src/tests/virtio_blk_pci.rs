@@ -1,0 +1,223 @@
+//! The virtio block device as a PCI function: interrupts, hotplug, queues that are not there.
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use crate::drivers::virtio_blk_pci::{IMAGE, VirtioBlkPci};
+use crate::qemu::{Buffer, Vm};
+use crate::qos::pci::PciAddress;
+use crate::qos::pci::msix::Msix;
+use crate::qos::virtio::blk::{self, Request, SECTOR, VirtioBlk};
+use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features};
+use crate::qos::wait_until;
+use crate::{Error, Result, protocol, tests};
+
+tests!(VirtioBlkPci, "virtio-blk-pci-tests":
+    hotplug,
+    idx,
+    intx,
+    msix,
+    nxvirtq,
+);
+
+/// The vector of configuration changes.
+const CONFIG: u16 = 0;
+/// The vector of the queue.
+const QUEUE: u16 = 1;
+
+/// MSI-X with two vectors, whose messages are words of guest memory.
+struct Messages<'a> {
+    msix: Msix,
+    memory: Buffer,
+    device: &'a VirtioBlkPci,
+}
+
+impl<'a> Messages<'a> {
+    const DATA: [u32; 2] = [0x1234_0001, 0x5678_0002];
+
+    /// Both vectors masked.
+    fn set_up(device: &'a VirtioBlkPci, vm: &Vm) -> Result<Self> {
+        let msix = Msix::enable(device.pci().device())?;
+        let memory = vm.ram().alloc(8, 8)?;
+        for vector in [CONFIG, QUEUE] {
+            let data = Self::DATA[usize::from(vector)];
+            msix.set_message(vector, memory.address().0 + 4 * u64::from(vector), data)?;
+        }
+        Ok(Self { msix, memory, device })
+    }
+
+    /// Has the device use them. A reset makes it forget that (4.1.5.1.2).
+    fn assign(&self) -> Result<()> {
+        let vectors = self.device.pci().vectors();
+        assert_eq!(vectors.set_config_vector(CONFIG)?, CONFIG, "the configuration's vector");
+        assert_eq!(vectors.set_queue_vector(0, QUEUE)?, QUEUE, "the queue's vector");
+        Ok(())
+    }
+
+    /// Whether the vector's message is pending; it is not afterwards. Unmasking sends it:
+    /// where messages reach memory, it must come, and only if it was pending.
+    fn take(&self, vector: u16) -> Result<bool> {
+        let pending = self.msix.is_pending(vector)?;
+        self.msix.mask(vector, false)?;
+        assert!(!self.msix.is_pending(vector)?, "vector {vector}, unmasked, is pending");
+        self.msix.mask(vector, true)?;
+        if self.device.bus().messages_reach_memory() {
+            let at = 4 * usize::from(vector);
+            let expected = if pending { Self::DATA[usize::from(vector)] } else { 0 };
+            assert_eq!(self.memory.read_le32(at)?, expected, "the message of vector {vector}");
+            self.memory.write_le32(at, 0)?;
+        }
+        Ok(pending)
+    }
+}
+
+/// Starts the device with `wanted` and its vectors assigned.
+fn start(blk: &VirtioBlk, messages: &Messages, wanted: u64) -> Result<Queue> {
+    let accepted = blk.0.negotiate(wanted)?;
+    let queue = blk.0.queue(0, accepted)?;
+    messages.assign()?;
+    blk.0.driver_ok()?;
+    Ok(queue)
+}
+
+/// Would catch messages of the wrong vector, none, or some too many, for a used buffer and
+/// for a changed configuration; a vector that does not exist and is accepted; and data
+/// that differs with MSI-X, which moves the legacy configuration.
+fn msix(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
+    let blk = device.blk();
+    let messages = Messages::set_up(device, vm)?;
+    assert!(messages.msix.size() >= 2, "{} vectors", messages.msix.size());
+    let queue = start(&blk, &messages, blk.0.required())?;
+    let beyond = device.pci().vectors().set_queue_vector(0, messages.msix.size())?;
+    assert_eq!(beyond, VirtioPci::NO_VECTOR, "a vector that is not there");
+    messages.assign()?;
+    assert_eq!(blk.capacity()?, IMAGE.size / SECTOR as u64, "capacity in sectors");
+    assert!(!messages.take(QUEUE)? && !messages.take(CONFIG)?, "before any request");
+
+    for sector in 0..3 {
+        blk.write(&queue, sector, &[0x5a; SECTOR])?;
+        wait_until(vm, "the queue's message", || messages.msix.is_pending(QUEUE))?;
+        assert!(messages.take(QUEUE)?);
+    }
+    assert!(!messages.take(CONFIG)?, "no configuration change");
+    let size = 2 * IMAGE.size;
+    vm.qmp().execute("block_resize", json!({ "device": "drive0", "size": size }))?;
+    wait_until(vm, "the configuration's message", || messages.msix.is_pending(CONFIG))?;
+    assert!(messages.take(CONFIG)? && !messages.take(QUEUE)?, "a configuration change only");
+    assert_eq!(blk.capacity()?, size / SECTOR as u64, "capacity in sectors");
+    assert!(!device.pci().asserts_intx()?, "INTx with MSI-X enabled");
+    Ok(())
+}
+
+/// Would catch a device that notifies before the buffer that was asked for is used, or
+/// not when it is, and one whose wish to be notified is wrong (2.7.7, 2.8.10).
+fn idx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
+    let blk = device.blk();
+    let messages = Messages::set_up(device, vm)?;
+    let wanted = blk.0.required() | features::EVENT_IDX | features::RING_PACKED;
+    let queue = start(&blk, &messages, wanted)?;
+    let request = || Request::new(&blk.0, blk::T_OUT, 1)?.with_data(&blk.0, &[0xa5; SECTOR]);
+    let mut descriptors = 0;
+    let mut run = |interrupt: bool, what: &str| -> Result<()> {
+        let outcome = request()?.run(&queue)?;
+        assert_eq!(outcome.status, blk::S_OK, "{what}");
+        if interrupt {
+            wait_until(vm, what, || messages.msix.is_pending(QUEUE))?;
+        }
+        // QEMU serves us only after it is done with the request.
+        let came = messages.take(QUEUE)?;
+        descriptors += 3;
+        // At the end of a packed ring QEMU forgets what it has told the driver, and tells it
+        // once too often, which it may.
+        if !queue.is_packed() || descriptors % queue.size() >= 3 {
+            assert_eq!(came, interrupt, "{what}");
+        }
+        Ok(())
+    };
+    queue.want_interrupt_after(1, 3)?;
+    run(true, "the interrupt of the first")?;
+    for round in 0..100 {
+        queue.want_interrupt_after(3, 3)?;
+        run(false, &format!("the first of three, round {round}"))?;
+        run(false, &format!("the second of three, round {round}"))?;
+        run(true, &format!("the third of three, round {round}"))?;
+    }
+    Ok(())
+}
+
+/// Would catch an interrupt line that is not raised, or stays when the status was read,
+/// or one for a driver that does not want it.
+fn intx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
+    let (blk, pci) = (device.blk(), device.pci());
+    let queue = blk.start(blk.0.required())?;
+    let interrupts = || pci.transport().take_interrupts();
+    assert_eq!(interrupts()?, 0, "before any request");
+    for _ in 0..3 {
+        assert!(!pci.asserts_intx()?, "before a request");
+        blk.write(&queue, 5, &[0x3c; SECTOR])?;
+        wait_until(vm, "INTx", || pci.asserts_intx())?;
+        assert_eq!(interrupts()?, virtio::ISR_QUEUE);
+        assert!(!pci.asserts_intx()?, "INTx after ISR was read");
+        assert_eq!(interrupts()?, 0, "ISR is cleared by reading");
+    }
+    queue.want_interrupts(false)?;
+    blk.write(&queue, 5, &[0xc3; SECTOR])?;
+    assert!(!pci.asserts_intx()?, "a used buffer of which nobody wants to hear");
+    queue.want_interrupts(true)?;
+    blk.write(&queue, 5, &[0x3c; SECTOR])?;
+    wait_until(vm, "INTx", || pci.asserts_intx())
+}
+
+/// Would catch a queue that is not there but has a size, or does harm when a driver makes
+/// it live and notifies it all the same.
+fn nxvirtq(device: &VirtioBlkPci, _: &Rc<Vm>) -> Result<()> {
+    let (blk, transport) = (device.blk(), device.pci().transport());
+    let queue = blk.start(blk.0.required())?;
+    let memory = blk.0.vm().ram().alloc(4096, 4096)?;
+    let at = memory.address().0;
+    let page = RingAddresses { descriptors: at, driver: at + 2048, device: at + 3072 };
+    for missing in [64, 1023, 1024, u16::MAX] {
+        assert_eq!(transport.max_queue_size(missing)?, 0, "the size of queue {missing}");
+        transport.enable_queue(missing, 16, page)?;
+        transport.notify(missing)?;
+        assert_eq!(transport.max_queue_size(missing)?, 0, "the size of queue {missing}, made live");
+    }
+    blk.write(&queue, 0, &[0x77; SECTOR])?;
+    assert_eq!(blk.read(&queue, 0, SECTOR)?, [0x77; SECTOR]);
+    assert_eq!(memory.to_vec()?, [0; 4096], "the memory of queues that are not there");
+    Ok(())
+}
+
+/// Would catch a device that was plugged in while the machine runs and cannot be found or
+/// used, or harms the one beside it.
+fn hotplug(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
+    let node = json!({ "driver": "null-co", "node-name": "hot", "read-zeroes": true,
+        "size": 1 << 20 });
+    vm.qmp().execute("blockdev-add", node)?;
+    let plug = json!({ "driver": "virtio-blk-pci", "id": "hot0", "drive": "hot",
+        "addr": "06.0", "bus": bus_of(device, vm)? });
+    match vm.qmp().execute("device_add", plug) {
+        Err(protocol::Error::Qmp { desc, .. }) if desc.contains("does not support hotplugging") => {
+            return Err(Error::skipped(desc));
+        }
+        other => other?,
+    };
+    let new = VirtioPci::find(device.bus(), PciAddress::new(6, 0), vm)?;
+    let new = VirtioBlk(Virtio::new(vm, new.transport()));
+    let queue = new.start_with_everything()?;
+    assert_eq!(new.capacity()?, (1 << 20) / SECTOR as u64, "capacity in sectors");
+    assert_eq!(new.read(&queue, 1, SECTOR)?, [0; SECTOR], "zeroes of the null device");
+    let blk = device.blk();
+    let old = blk.start_with_everything()?;
+    blk.write(&old, 0, &[0x77; SECTOR])?;
+    assert_eq!(blk.read(&old, 0, SECTOR)?, [0x77; SECTOR]);
+    Ok(())
+}
+
+/// The bus that the function is on, as QEMU calls it.
+fn bus_of(_: &VirtioBlkPci, vm: &Vm) -> Result<String> {
+    let path = vm.qmp().execute("qom-get", json!({ "path": "drv0", "property": "parent_bus" }))?;
+    let path = path.as_str().unwrap_or_default();
+    Ok(path.rsplit('/').next().unwrap_or_default().to_owned())
+}
