@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::drivers::virtio_blk_pci::{IMAGE, VirtioBlkPci};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::PciAddress;
-use crate::qos::pci::msix::Msix;
+use crate::qos::pci::msix::{CAPABILITY, Msix};
 use crate::qos::virtio::blk::{self, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features};
 use crate::qos::wait_until;
@@ -38,6 +38,9 @@ impl<'a> Messages<'a> {
 
     /// Both vectors masked.
     fn set_up(device: &'a VirtioBlkPci, vm: &Vm) -> Result<Self> {
+        if device.pci().device().capability(CAPABILITY)?.is_none() {
+            return Err(Error::skipped("no MSI-X on this machine's interrupt controller"));
+        }
         let msix = Msix::enable(device.pci().device())?;
         let memory = vm.ram().alloc(8, 8)?;
         for vector in [CONFIG, QUEUE] {

@@ -60,6 +60,7 @@ pub enum Space {
 
 /// What of a host bridge's address spaces is free for BARs, in bus addresses.
 pub struct Windows {
+    has_ports: bool,
     io: RefCell<Heap>,
     memory: RefCell<Heap>,
 }
@@ -67,7 +68,16 @@ pub struct Windows {
 impl Windows {
     /// Windows of start and length, in bytes.
     pub fn new(io: (u64, u64), memory: (u64, u64)) -> Self {
-        Self { io: Heap::new(io.0, io.1).into(), memory: Heap::new(memory.0, memory.1).into() }
+        Self {
+            has_ports: io.1 > 0,
+            io: Heap::new(io.0, io.1).into(),
+            memory: Heap::new(memory.0, memory.1).into(),
+        }
+    }
+
+    /// Whether there is a window to I/O ports.
+    pub fn has_ports(&self) -> bool {
+        self.has_ports
     }
 
     fn take(&self, space: Space, size: u64) -> Result<u64> {

@@ -52,7 +52,8 @@ impl VirtioPci {
     /// Reads back when a vector cannot be had.
     pub const NO_VECTOR: u16 = 0xffff;
 
-    /// The device at `at`: through its legacy interface if its ID says that it has one.
+    /// The device at `at`: through its legacy interface if its ID says that it has one, and
+    /// the bus has I/O ports, where that is.
     ///
     /// # Errors
     /// None is there, or it is not virtio, or its registers cannot be mapped.
@@ -62,13 +63,14 @@ impl VirtioPci {
         if vendor != VENDOR_ID {
             return Err(Error::failed(format!("{at} is no virtio device: {vendor:04x}:{id:04x}")));
         }
-        let (transport, vectors): (Rc<dyn Transport>, Rc<dyn Vectors>) = if id < MODERN {
-            let legacy = Rc::new(LegacyPci::new(&device, vm.endian()?)?);
-            (legacy.clone(), legacy)
-        } else {
-            let modern = Rc::new(ModernPci::new(&device)?);
-            (modern.clone(), modern)
-        };
+        let (transport, vectors): (Rc<dyn Transport>, Rc<dyn Vectors>) =
+            if id < MODERN && bus.windows().has_ports() {
+                let legacy = Rc::new(LegacyPci::new(&device, vm.endian()?)?);
+                (legacy.clone(), legacy)
+            } else {
+                let modern = Rc::new(ModernPci::new(&device)?);
+                (modern.clone(), modern)
+            };
         device.enable()?;
         Ok(Self { device, transport, vectors })
     }
