@@ -1,4 +1,4 @@
-//! The DS1338 real-time clock with 56 bytes of RAM (Maxim Integrated, 19-6210).
+//! The DS1338 real-time clock with 56 bytes of RAM (Maxim Integrated, data sheet "DS1338").
 
 use std::rc::Rc;
 

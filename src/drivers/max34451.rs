@@ -1,4 +1,5 @@
-//! The MAX34451 power-supply manager (Maxim Integrated, 19-6262), on PMBus 1.1.
+//! The MAX34451 power-supply manager (Maxim Integrated, data sheet
+//! "MAX34451"), on PMBus 1.1.
 
 use std::rc::Rc;
 
@@ -10,7 +11,7 @@ use crate::qos::registers::Registers;
 use crate::{Result, driver};
 
 /// Commands by their names and codes in PMBus 1.1, part II, appendix I, and in the data
-/// sheet, table 6.
+/// sheet, "PMBus Command Codes".
 pub mod command {
     /// Selects the page that the other commands are about.
     pub const PAGE: u64 = 0x00;

@@ -1,4 +1,4 @@
-//! The TMP105 temperature sensor (Texas Instruments, SBOS648).
+//! The TMP105 temperature sensor (Texas Instruments, data sheet "TMP105").
 
 use std::rc::Rc;
 

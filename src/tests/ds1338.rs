@@ -100,7 +100,7 @@ fn step(vm: &Vm, seconds: u64) -> Result<()> {
 }
 
 /// Would catch registers of the time that are not in BCD, not where the data sheet has them
-/// (table 2), or do not keep what is written.
+/// ("RTC and RAM Address Map"), or do not keep what is written.
 fn tx_rx(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     let [second, minute, hour, day, date, month, year] = get(clock)?;
     assert_eq!([second, minute, hour], [0x00; 3], "the time the machine was started with");
@@ -212,7 +212,7 @@ const ENDS: &[([u8; 3], [u8; 2])] = &[
 
 /// Would catch a month of another length, and leap years that are none or are missed: "the
 /// date at the end of the month is automatically adjusted for months with fewer than 31
-/// days, including corrections for leap year" (page 1), from 2000 to 2099.
+/// days, including corrections for leap year", from 2000 to 2099.
 fn ends_of_months(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     for &([date, month, year], [next_date, next_month]) in ENDS {
         if year > last_year(vm) {
@@ -267,7 +267,7 @@ fn day_of_week(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch a register pointer that stops, or goes elsewhere than from the last byte of
-/// RAM to the seconds, reading or writing (page 8).
+/// RAM to the seconds, reading or writing ("RTC and RAM Address Map").
 fn pointer_wraps(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     set(clock, vm, &[0x56, 0x34, 0x12, 3, 0x15, 0x06, 0x21])?;
     clock.device().write_from(ds1338::LAST - 1, &[0xa5, 0x5a])?;
@@ -296,7 +296,7 @@ fn ram(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch bits of Control that are not kept, reserved ones that do not read as 0, and
-/// an oscillator stop flag that the guest can set (table 4).
+/// an oscillator stop flag that the guest can set ("Control Register").
 fn control(clock: &Ds1338, _: &Rc<Vm>) -> Result<()> {
     let (registers, control) = (clock.registers(), u64::from(ds1338::CONTROL));
     registers.write8(control, 0)?;

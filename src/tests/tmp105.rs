@@ -17,8 +17,7 @@ tests!(Tmp105, "tmp105-tests":
     shutdown,
 );
 
-/// Would catch a register that has another reset value than the data sheet's (tables 7 to
-/// 12), that does not keep what is written or takes its neighbour's, and a temperature
+/// Would catch a register that has another reset value than the data sheet's, that does not keep what is written or takes its neighbour's, and a temperature
 /// that the guest can write.
 fn tx_rx(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     let registers = tmp105.registers();
@@ -29,10 +28,10 @@ fn tx_rx(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
 
     tmp105.set_temperature(20_000)?;
     assert_eq!(tmp105.temperature()?, 20_000);
-    registers.write16(tmp105::TEMPERATURE, 0x5550)?;
     registers.write8(tmp105::CONFIGURATION, 3 << tmp105::RESOLUTION_SHIFT)?;
     registers.write16(tmp105::T_LOW, 0xe120)?;
     registers.write16(tmp105::T_HIGH, 0x4230)?;
+    registers.write16(tmp105::TEMPERATURE, 0x5550)?;
     assert_eq!(registers.read16(tmp105::TEMPERATURE)?, 20 << 8, "the temperature is read-only");
     assert_eq!(registers.read8(tmp105::CONFIGURATION)?, 3 << tmp105::RESOLUTION_SHIFT);
     assert_eq!(registers.read16(tmp105::T_LOW)?, 0xe120);
@@ -43,13 +42,13 @@ fn tx_rx(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// The configuration for 9, 10, 11 or 12 bits (table 8).
+/// The configuration for 9, 10, 11 or 12 bits (R1, R0).
 fn resolution_of(bits: u32) -> u8 {
     ((bits - 9) as u8) << tmp105::RESOLUTION_SHIFT
 }
 
 /// Would catch temperatures that are off, above all below zero and at both ends of the
-/// range: the values of table 5, with 12 bits.
+/// range: the values of the data sheet's "Temperature Data Format", with 12 bits.
 fn conversion(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     tmp105.registers().write8(tmp105::CONFIGURATION, resolution_of(12))?;
     for (millidegrees, register) in [
@@ -183,7 +182,7 @@ fn interrupt_mode(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch a fault queue (table 10) that is not kept, or does not let ALERT come after
+/// Would catch a fault queue (F1, F0) that is not kept, or does not let ALERT come after
 /// six faults in a row. QEMU does not count faults: it comes with the first.
 fn fault_queue(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     let configuration = tmp105::SIX_FAULTS | tmp105::POLARITY;
