@@ -1,4 +1,4 @@
-//! The little operating system that drivers and tests lean on: registers, PCI, SD, as
+//! The little operating system that drivers and tests lean on: registers, PCI, SD, I2C, as
 //! traits and the logic that all their drivers share. It does not know which machine it
 //! runs on.
 

@@ -17,8 +17,9 @@ tests!(Tmp105, "tmp105-tests":
     shutdown,
 );
 
-/// Would catch a register that has another reset value than the data sheet's, that does not keep what is written or takes its neighbour's, and a temperature
-/// that the guest can write.
+/// Would catch a register that has another reset value than the data sheet's, that does
+/// not keep what is written or takes its neighbour's, and a temperature that the guest can
+/// write.
 fn tx_rx(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     let registers = tmp105.registers();
     assert_eq!(registers.read16(tmp105::TEMPERATURE)?, 0);
