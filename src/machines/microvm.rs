@@ -8,8 +8,7 @@ use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
-/// QEMU's `microvm`, that of the 32-bit emulator. (The example in examples/board adds the
-/// other one.)
+/// QEMU's `microvm`.
 pub struct Microvm {
     vm: Rc<Vm>,
 }
@@ -31,4 +30,4 @@ impl Contains<VirtioMmio> for Microvm {
     }
 }
 
-machine!(Microvm = "i386/microvm"; contains VirtioMmio);
+machine!(Microvm = "x86_64/microvm", "i386/microvm"; contains VirtioMmio);

@@ -6,12 +6,12 @@
 //! |---|---|
 //! | [`edu`] | a driver for a device, QEMU's PCI device for teaching |
 //! | [`edu_tests`] | a suite for that device |
-//! | [`microvm`] | a machine, QEMU's small PC for cloud guests |
+//! | [`xtensa_virt`] | a machine, a made-up board of the Xtensa emulator |
 //!
 //! Read them in that order. Nobody lists which test runs where: the driver says that it is
 //! plugged into a PCI bus, and so the suite runs on every machine of qgraph that has one.
 //! The new machine says that it has a PCI bus, and so whatever qgraph can plug into one is
-//! tested on it, too. With an emulator for x86_64 at hand:
+//! tested on it, too. With the emulators of these at hand:
 //!
 //! ```text
 //! cargo test -p board-tests                           all paths, qgraph's own among them
@@ -25,7 +25,7 @@
 
 pub mod edu;
 pub mod edu_tests;
-pub mod microvm;
+pub mod xtensa_virt;
 
 #[cfg(test)]
 mod tests {
@@ -37,7 +37,7 @@ mod tests {
     fn the_graph_is_sound() {
         let model = Model::registered();
         assert_eq!(model.check(), []);
-        for name in ["x86_64/microvm", "edu", "edu-tests/liveness"] {
+        for name in ["xtensa/virt", "edu", "edu-tests/liveness"] {
             assert!(model.find(name).is_some(), "{name} is not registered");
         }
     }

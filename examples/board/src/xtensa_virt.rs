@@ -1,0 +1,45 @@
+//! A machine: where paths begin.
+//!
+//! `virt` is a made-up board of the Xtensa emulator, for guests that want PCI. Its bus is
+//! behind the same generic host bridge as that of other machines: qgraph's driver for that
+//! needs only to be told where the bridge is.
+
+use std::rc::Rc;
+
+use qgraph::Result;
+use qgraph::drivers::generic_pcihost::{GenericPcihost, Layout};
+use qgraph::graph::{Contains, Machine, Place, Setup};
+use qgraph::qemu::{MIB, RamSpec, Vm};
+
+/// QEMU's `virt` for Xtensa.
+pub struct XtensaVirt {
+    vm: Rc<Vm>,
+}
+
+impl Machine for XtensaVirt {
+    /// `-machine virt -m 128M`, with RAM from address 0 on. qgraph adds `-nodefaults`: a
+    /// machine has only what it, or a driver, says it has.
+    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+/// Where the bridge is (`info mtree` in QEMU's monitor tells).
+const LAYOUT: Layout = Layout {
+    ecam: 0xf010_0000,
+    io: 0xf000_0000,
+    ports: (0x1000, 0xf000),
+    memory: (0xf400_0000, 0x0800_0000),
+};
+
+/// An edge of the graph: `xtensa/virt --contains--> generic-pcihost`.
+impl Contains<GenericPcihost> for XtensaVirt {
+    fn contained(&self) -> Result<GenericPcihost> {
+        Ok(GenericPcihost::new(&self.vm, LAYOUT))
+    }
+}
+
+// A machine's name is the target of its emulator and the machine type.
+qgraph::machine!(XtensaVirt = "xtensa/virt"; contains GenericPcihost);
