@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::drivers::virtio_blk_pci::{IMAGE, VirtioBlkPci};
 use crate::qemu::{Buffer, Vm};
-use crate::qos::pci::{PciAddress, PciDevice};
 use crate::qos::pci::msix::{CAPABILITY, Msix};
+use crate::qos::pci::{PciAddress, PciDevice};
 use crate::qos::virtio::blk::{self, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features};
 use crate::qos::wait_until;
