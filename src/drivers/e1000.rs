@@ -4,8 +4,11 @@
 use std::rc::Rc;
 
 use crate::graph::{Consumes, Place, Produces, QemuArgs};
+use crate::qemu::Vm;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
+use crate::qos::registers::Registers;
+use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 
 /// The members of the family by name, with their device IDs (5.2). `e1000` is what QEMU
@@ -17,8 +20,59 @@ const MEMBERS: &[(&str, u16)] = &[
     ("e1000-82545em", 0x100f),
 ];
 
-/// Device Status, which is never zero while the link is up (13.4.2).
-const STATUS: u64 = 0x0008;
+/// Device Control (13.4.1).
+pub const CTRL: u64 = 0x0000;
+/// Device Status (13.4.2), never zero: QEMU's link is up from the start.
+pub const STATUS: u64 = 0x0008;
+/// EEPROM Read (13.4.4).
+pub const EERD: u64 = 0x0014;
+/// Interrupt Cause Read (13.4.17): reading clears it, and writing ones clears those.
+pub const ICR: u64 = 0x00c0;
+/// Interrupt Cause Set (13.4.19).
+pub const ICS: u64 = 0x00c8;
+/// Interrupt Mask Set/Read (13.4.20).
+pub const IMS: u64 = 0x00d0;
+/// Interrupt Mask Clear (13.4.21).
+pub const IMC: u64 = 0x00d8;
+/// Receive Control (13.4.22).
+pub const RCTL: u64 = 0x0100;
+/// Transmit Control (13.4.33).
+pub const TCTL: u64 = 0x0400;
+/// Receive Descriptor Base Address Low (13.4.25); High follows, then Length at +0x08,
+/// Head at +0x10 and Tail at +0x18.
+pub const RDBAL: u64 = 0x2800;
+/// Transmit Descriptor Base Address Low (13.4.35), followed as for [`RDBAL`].
+pub const TDBAL: u64 = 0x3800;
+/// From a ring's base address to its length in bytes.
+pub const LEN: u64 = 0x08;
+/// From a ring's base address to its head.
+pub const HEAD: u64 = 0x10;
+/// From a ring's base address to its tail.
+pub const TAIL: u64 = 0x18;
+/// Receive Address Low 0 (13.5.2).
+pub const RAL0: u64 = 0x5400;
+/// Receive Address High 0 (13.5.3).
+pub const RAH0: u64 = 0x5404;
+
+/// RAH: the address is valid.
+pub const RAH_AV: u32 = 1 << 31;
+
+/// Interrupt cause: transmit descriptor written back.
+pub const ICR_TXDW: u32 = 1 << 0;
+/// Interrupt cause: link status change.
+pub const ICR_LSC: u32 = 1 << 2;
+/// Interrupt cause: receiver timer, that is a frame received.
+pub const ICR_RXT0: u32 = 1 << 7;
+/// The causes that all members know; above them is what only later ones have.
+pub const ICR_CAUSES: u32 = 0x1_ffff;
+
+/// EEPROM Read: start the read.
+const EERD_START: u32 = 1 << 0;
+/// EEPROM Read: it is done.
+const EERD_DONE: u32 = 1 << 4;
+
+/// The Ethernet address that the devices are given.
+pub const MAC: [u8; 6] = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 
 /// What all members have in common; QEMU's subsystem is its own.
 const FAMILY: Identity = Identity {
@@ -42,9 +96,51 @@ pub struct E1000 {
     identity: Identity,
 }
 
+impl E1000 {
+    /// Its place on the PCI bus.
+    pub fn device(&self) -> &PciDevice {
+        &self.device
+    }
+
+    /// Its registers.
+    pub fn registers(&self) -> &dyn Registers {
+        &*self.registers
+    }
+
+    /// The same device after a reset, at a new address.
+    ///
+    /// # Errors
+    /// It cannot be mapped.
+    pub fn remap(&self) -> Result<Self> {
+        let device = self.device.clone();
+        let registers = device.map_bar(0)?;
+        device.enable()?;
+        Ok(Self { device, registers, identity: self.identity })
+    }
+
+    /// Its device ID, which depends on the member.
+    pub fn device_id(&self) -> u16 {
+        self.identity.device
+    }
+
+    /// Reads a word of the EEPROM.
+    ///
+    /// # Errors
+    /// The read is never done.
+    pub fn eeprom(&self, vm: &Vm, word: u8) -> Result<u16> {
+        self.registers().write32(EERD, u32::from(word) << 8 | EERD_START)?;
+        let mut value = 0;
+        wait_until(vm, "the EEPROM's word", || {
+            value = self.registers().read32(EERD)?;
+            Ok(value & EERD_DONE != 0)
+        })?;
+        Ok((value >> 16) as u16)
+    }
+}
+
 impl Consumes<dyn PciBus> for E1000 {
-    const ARGS: QemuArgs =
-        QemuArgs::device("addr=04.0,romfile=").aliases(&[("e1000-82540em", "e1000")]);
+    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55")
+        .aliases(&[("e1000-82540em", "e1000")]);
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let member = MEMBERS.iter().find(|(name, _)| *name == place.node);

@@ -4,9 +4,12 @@
 use std::rc::Rc;
 
 use crate::graph::{Consumes, Place, Produces, QemuArgs};
+use crate::qemu::Vm;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
+use crate::qos::registers::Registers;
+use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 
 /// What a device has that its maker did not put there: QEMU's subsystem.
@@ -14,7 +17,7 @@ const QEMU: (u16, u16) = (0x1af4, 0x1100);
 /// An 82559 of Intel's own on an adapter: a PRO/100+.
 const PRO_100: (u16, u16) = (0x8086, 0x0040);
 
-/// A member of the family: name, device ID, revision ID (4.1.5), and subsystem.
+/// A member of the family: name, device ID, revision ID (chapter 4), and subsystem.
 type Member = (&'static str, u16, u8, (u16, u16));
 
 /// The family.
@@ -34,8 +37,57 @@ const MEMBERS: &[Member] = &[
     ("i82801", 0x2449, 0x03, QEMU),
 ];
 
-/// The MDI control register, whose Ready bit is set unless it is at work.
-const MDI_CONTROL: u64 = 0x10;
+/// SCB Status: the states of the command unit (bits 7:6) and the receive unit (5:2).
+/// Offsets and bits of these registers are those of chapter 6.
+pub const SCB_STATUS: u64 = 0x00;
+/// SCB STAT/ACK: interrupt causes, cleared by writing ones.
+pub const SCB_ACK: u64 = 0x01;
+/// SCB Command: the command unit's command in bits 7:4, the receive unit's in 2:0.
+pub const SCB_COMMAND: u64 = 0x02;
+/// The command word's upper byte: interrupt masks.
+pub const SCB_MASK: u64 = 0x03;
+/// SCB General Pointer.
+pub const SCB_POINTER: u64 = 0x04;
+/// PORT: resets, self-test, dump; bits 31:4 are an address.
+pub const PORT: u64 = 0x08;
+/// EEPROM Control.
+pub const EEPROM_CONTROL: u64 = 0x0e;
+/// MDI Control. Its Ready bit, which is never cleared by reading, is set unless a transfer
+/// is under way.
+pub const MDI_CONTROL: u64 = 0x10;
+
+/// Interrupt cause: software interrupt.
+pub const ACK_SWI: u8 = 1 << 2;
+/// Interrupt cause: an MDI transfer is over.
+pub const ACK_MDI: u8 = 1 << 3;
+/// Interrupt mask: all causes.
+pub const MASK_ALL: u8 = 1 << 0;
+/// Among the masks: raise a software interrupt.
+pub const SOFTWARE_INTERRUPT: u8 = 1 << 1;
+
+/// PORT: software reset.
+pub const PORT_SOFTWARE_RESET: u32 = 0;
+/// PORT: self-test.
+pub const PORT_SELF_TEST: u32 = 1;
+
+/// MDI: the transfer is over.
+const MDI_READY: u32 = 1 << 28;
+/// MDI: interrupt when it is.
+pub const MDI_INTERRUPT: u32 = 1 << 29;
+/// The address of the PHY.
+const PHY: u32 = 1;
+
+/// EEPROM Control: serial clock.
+const EESK: u8 = 1 << 0;
+/// EEPROM Control: chip select.
+const EECS: u8 = 1 << 1;
+/// EEPROM Control: data to the EEPROM.
+const EEDI: u8 = 1 << 2;
+/// EEPROM Control: data from the EEPROM.
+const EEDO: u8 = 1 << 3;
+
+/// The Ethernet address that the devices are given.
+pub const MAC: [u8; 6] = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 
 /// What all members have in common.
 const FAMILY: Identity = Identity {
@@ -60,15 +112,80 @@ pub struct I8255x {
     identity: Identity,
 }
 
+impl I8255x {
+    /// Its place on the PCI bus.
+    pub fn device(&self) -> &PciDevice {
+        &self.device
+    }
+
+    /// Its registers.
+    pub fn registers(&self) -> &dyn Registers {
+        &*self.registers
+    }
+
+    /// Shifts the `bits` lowest bits of `word` into the EEPROM, the highest first; returns
+    /// what came out meanwhile.
+    fn shift(&self, word: u16, bits: u32) -> Result<u16> {
+        let control = |value| self.registers().write8(EEPROM_CONTROL, value);
+        let mut out = 0;
+        for bit in (0..bits).rev() {
+            let data = if word >> bit & 1 == 1 { EEDI } else { 0 };
+            control(EECS | data)?;
+            control(EECS | data | EESK)?;
+            let level = self.registers().read8(EEPROM_CONTROL)? & EEDO != 0;
+            out = out << 1 | u16::from(level);
+            control(EECS | data)?;
+        }
+        Ok(out)
+    }
+
+    /// Reads a word of the EEPROM of 64 words (chapter 5): a start bit, the opcode 10, six
+    /// bits of address.
+    pub fn eeprom(&self, word: u16) -> Result<u16> {
+        self.registers().write8(EEPROM_CONTROL, 0)?;
+        self.registers().write8(EEPROM_CONTROL, EECS)?;
+        self.shift(0b110 << 6 | word & 0x3f, 9)?;
+        let value = self.shift(0, 16)?;
+        self.registers().write8(EEPROM_CONTROL, 0)?;
+        Ok(value)
+    }
+
+    fn mdi(&self, vm: &Vm, request: u32) -> Result<u16> {
+        self.registers().write32(MDI_CONTROL, request | PHY << 21)?;
+        let mut value = 0;
+        wait_until(vm, "the MDI transfer", || {
+            value = self.registers().read32(MDI_CONTROL)?;
+            Ok(value & MDI_READY != 0)
+        })?;
+        Ok(value as u16)
+    }
+
+    /// Reads a register of the PHY; `flags` may be [`MDI_INTERRUPT`].
+    ///
+    /// # Errors
+    /// The transfer does not end.
+    pub fn phy_read(&self, vm: &Vm, register: u32, flags: u32) -> Result<u16> {
+        self.mdi(vm, 2 << 26 | register << 16 | flags)
+    }
+
+    /// Writes a register of the PHY.
+    ///
+    /// # Errors
+    /// As for [`I8255x::phy_read`].
+    pub fn phy_write(&self, vm: &Vm, register: u32, value: u16) -> Result<()> {
+        self.mdi(vm, 1 << 26 | register << 16 | u32::from(value)).map(drop)
+    }
+}
+
 impl Consumes<dyn PciBus> for I8255x {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=");
+    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55");
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let member = MEMBERS.iter().find(|member| member.0 == place.node);
         let &(_, id, revision, subsystem) = member.ok_or_else(|| {
             Error::failed(format!("{} is not in the table of the family", place.node))
         })?;
-        // Power management came with the 82558 (4.2).
+        // Power management came with the 82558 (chapter 3).
         let capabilities = if id == 0x1229 && revision < 4 { &[] } else { FAMILY.capabilities };
         let identity = Identity { device: id, revision, subsystem, capabilities, ..FAMILY };
         let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
