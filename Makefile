@@ -40,7 +40,10 @@ check: qemu
 	rustfmt --edition 2024 --check $(CONTENT)
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
-	$(CARGO) test --workspace
+	$(CARGO) test
+	$(CARGO) test -p board-tests --lib
+	$(CARGO) test -p board-tests --test paths edu-tests
+	$(CARGO) test -p board-tests --test paths /xtensa/
 
 .PHONY: bench
 bench: qemu
