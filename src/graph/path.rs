@@ -110,7 +110,10 @@ impl Path {
             return Err(Error::failed(format!("{} is not only a test", self.test())));
         };
         match edge.step {
-            Step::Run(run) => run(at, vm),
+            Step::Run(run) => {
+                vm.note_attached();
+                run(at, vm)
+            }
             Step::Follow(follow, offer) => {
                 let place = Place { vm, node: node.name, variant: edge.offer.name };
                 let next = follow(at, &place, offer).map_err(|e| attaching(node.name, e))?;

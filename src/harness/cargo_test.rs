@@ -88,8 +88,10 @@ fn unusable(unusable: &Unusable) -> Trial {
 
 fn conclude(outcome: Outcome) -> Result<Completion, Failed> {
     match outcome.verdict {
-        Verdict::Passed => Ok(Completion::Completed),
         Verdict::Skipped(why) => Ok(Completion::ignored_with(why)),
+        verdict if !verdict.is_failure() && verdict != Verdict::Stopped => {
+            Ok(Completion::Completed)
+        }
         verdict => {
             let evidence = outcome.evidence.unwrap_or_default();
             let (word, message) = (verdict.word(), verdict.message());

@@ -13,7 +13,7 @@ mod run;
 pub use cargo_test::main as cargo_test;
 pub use filter::{BadPattern, Filter};
 pub use fleet::Fleet;
-pub use outcome::{Evidence, Outcome, Verdict};
+pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
 pub use plan::{Plan, Trial};
 pub use pool::run_all;
 pub use report::Report;

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How a path went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", content = "message", rename_all = "kebab-case")]
 pub enum Verdict {
     /// Everything was as it should be.
     Passed,
@@ -16,6 +19,15 @@ pub enum Verdict {
     Hung(String),
     /// Why it does not apply.
     Skipped(String),
+    /// It failed on a QEMU that had run other paths and was reset, and passes on a fresh
+    /// one: what went wrong, and after what.
+    Dependent(String),
+    /// It failed, and then passed on a QEMU as fresh as the first: what went wrong.
+    Flaky(String),
+    /// It failed as the list of expectations says: why that is known, and what went wrong.
+    ExpectedFailure(String),
+    /// It passed although the list of expectations says that it fails: which entry.
+    UnexpectedPass(String),
     /// The run was stopped before it was over.
     Stopped,
 }
@@ -29,6 +41,10 @@ impl Verdict {
             Self::Crashed(_) => "crashed",
             Self::Hung(_) => "hung",
             Self::Skipped(_) => "skipped",
+            Self::Dependent(_) => "dependent",
+            Self::Flaky(_) => "flaky",
+            Self::ExpectedFailure(_) => "expected-failure",
+            Self::UnexpectedPass(_) => "unexpected-pass",
             Self::Stopped => "stopped",
         }
     }
@@ -37,42 +53,116 @@ impl Verdict {
     pub fn message(&self) -> &str {
         match self {
             Self::Passed | Self::Stopped => "",
-            Self::Failed(why) | Self::Crashed(why) | Self::Hung(why) | Self::Skipped(why) => why,
+            Self::Failed(why)
+            | Self::Crashed(why)
+            | Self::Hung(why)
+            | Self::Skipped(why)
+            | Self::Dependent(why)
+            | Self::Flaky(why)
+            | Self::ExpectedFailure(why)
+            | Self::UnexpectedPass(why) => why,
         }
     }
 
-    /// Whether something is wrong with the device, QEMU or the test.
+    /// Whether something is wrong with the device, QEMU or the test, and fails the run.
     pub fn is_failure(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Crashed(_) | Self::Hung(_))
+    }
+
+    /// Whether somebody should look at it, although it does not fail the run.
+    pub fn is_notable(&self) -> bool {
+        matches!(self, Self::Dependent(_) | Self::Flaky(_) | Self::UnexpectedPass(_))
     }
 }
 
 /// What led to an outcome that is not a pass.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// A line for a shell that starts the same QEMU.
     pub command_line: String,
     /// The last requests and answers.
+    #[serde(default)]
     pub transcript: String,
     /// What QEMU wrote to standard error and output.
+    #[serde(default)]
     pub output: String,
     /// The source file of the test.
-    pub file: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
-/// One path's outcome on one emulator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the time of one attempt went, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Waiting for QEMU's start, or for its reset.
+    pub launch: f64,
+    /// Attaching the objects along the path.
+    pub attach: f64,
+    /// In the test itself.
+    pub test: f64,
+    /// Waiting for QEMU's end.
+    pub leave: f64,
+}
+
+/// One of several attempts at a path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How it went.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// How long it took.
+    #[serde(rename = "seconds", with = "seconds")]
+    pub took: Duration,
+    /// The paths that had run on the same QEMU before, the last one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What led to it; none for a pass.
+    #[serde(flatten)]
+    pub evidence: Option<Evidence>,
+}
+
+/// One path's outcome on one emulator. As a line of JSON it has at least `name`, `outcome`,
+/// `seconds` and `emulator`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The path.
     pub name: String,
-    /// The emulator.
-    pub emulator: PathBuf,
     /// How it went.
+    #[serde(flatten)]
     pub verdict: Verdict,
-    /// How long it took.
+    /// How long it took, all attempts together.
+    #[serde(rename = "seconds", with = "seconds")]
     pub took: Duration,
+    /// The emulator; what is no UTF-8 in its path is replaced.
+    pub emulator: String,
+    /// Where the time of the last attempt went.
+    #[serde(default)]
+    pub phases: Phases,
+    /// The attempts before the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// A file that replays what led to the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproducer: Option<PathBuf>,
     /// What led to it; none for a pass.
+    #[serde(flatten)]
     pub evidence: Option<Evidence>,
+}
+
+/// A duration as a number of seconds.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_secs_f64())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(from)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
 }
 
 /// How many lines of one kind are shown; more than there are of requests and answers.
@@ -81,7 +171,7 @@ const MOST_LINES: usize = 100;
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         writeln!(f, "QEMU: {}", self.command_line)?;
-        if let Some(file) = self.file {
+        if let Some(file) = &self.file {
             writeln!(f, "test: {}", here(file))?;
         }
         for (title, text) in
@@ -115,4 +205,54 @@ pub(super) fn here(file: &str) -> &str {
 /// A line that somebody else wrote, fit for a terminal.
 fn shown(line: &str) -> String {
     line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome() -> Outcome {
+        Outcome {
+            name: "/arm/virt/x/t".to_owned(),
+            verdict: Verdict::Passed,
+            took: Duration::from_millis(1500),
+            emulator: "/usr/bin/qemu-system-arm".into(),
+            phases: Phases::default(),
+            attempts: Vec::new(),
+            reproducer: None,
+            evidence: None,
+        }
+    }
+
+    /// Would catch a line of the journal that another program, or we ourselves, cannot read
+    /// back.
+    #[test]
+    fn an_outcome_survives_a_line_of_json() {
+        let line = serde_json::to_string(&outcome()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["outcome"], "passed");
+        assert_eq!(value["seconds"], 1.5);
+        assert_eq!(value["emulator"], "/usr/bin/qemu-system-arm");
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome());
+
+        let evidence = Evidence { output: "boom".to_owned(), ..Evidence::default() };
+        let attempt = Attempt {
+            verdict: Verdict::Hung("why".to_owned()),
+            took: Duration::from_secs(1),
+            after: vec!["/a".to_owned()],
+            evidence: Some(evidence.clone()),
+        };
+        let failed = Outcome {
+            verdict: Verdict::ExpectedFailure("known".to_owned()),
+            attempts: vec![attempt],
+            reproducer: Some("x.sh".into()),
+            evidence: Some(evidence),
+            ..outcome()
+        };
+        let line = serde_json::to_string(&failed).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["outcome"], "expected-failure");
+        assert_eq!(value["attempts"][0]["outcome"], "hung");
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), failed);
+    }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use super::outcome::{Evidence, Outcome, Verdict, here};
+use super::outcome::{Evidence, Outcome, Phases, Verdict, here};
 use crate::graph::Path;
 use crate::protocol;
 use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
@@ -67,7 +67,8 @@ pub fn run(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Outcome {
     let begun = Instant::now();
     let config = path.config();
     let command_line = config.pasteable(&emulator.path, emulator.module_dir());
-    let evidence = Evidence { command_line, file: path.file(), ..Evidence::default() };
+    let file = path.file().map(str::to_owned);
+    let evidence = Evidence { command_line, file, ..Evidence::default() };
     let (verdict, evidence) = match Vm::launch(emulator, config, limits) {
         Ok(vm) => on_vm(path, &Rc::new(vm), evidence),
         Err(e) => not_launched(e, evidence),
@@ -77,9 +78,12 @@ pub fn run(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Outcome {
     let evidence = verdict.is_failure().then_some(evidence);
     Outcome {
         name: path.name(),
-        emulator: emulator.path.clone(),
+        emulator: emulator.path.to_string_lossy().into_owned(),
         verdict,
         took: begun.elapsed(),
+        phases: Phases::default(),
+        attempts: Vec::new(),
+        reproducer: None,
         evidence,
     }
 }

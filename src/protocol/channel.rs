@@ -10,6 +10,7 @@
 //! time, and the clock is looked at when that passes without a byte. Only when less than a
 //! tick is left is `poll` needed to wake up in time.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::line::{LINE_LIMIT, LineBuffer, TooLong};
+use super::tap::Passage;
 use super::transcript::{Transcript, Way, show};
 use super::{Deadline, Error};
 
@@ -66,6 +68,8 @@ pub(super) enum Fault {
 pub(super) struct Channel {
     stream: UnixStream,
     lines: LineBuffer,
+    /// What a tap put in the place of lines that came.
+    handed_on: VecDeque<Vec<u8>>,
     /// `[what was left of a request that was cut short][the requests of this exchange]`
     out: Vec<u8>,
     /// Length of the first part of `out`.
@@ -122,6 +126,7 @@ impl Channel {
         Ok(Self {
             stream,
             lines: LineBuffer::new(LINE_LIMIT),
+            handed_on: VecDeque::new(),
             out: Vec::new(),
             head: 0,
             leftover: Vec::new(),
@@ -130,6 +135,11 @@ impl Channel {
             sent_way,
             received_way,
         })
+    }
+
+    /// Where its lines are kept.
+    pub(super) fn transcript(&self) -> Rc<Transcript> {
+        self.transcript.clone()
     }
 
     /// Another handle to the socket.
@@ -160,23 +170,39 @@ impl Channel {
         on_line: &mut impl FnMut(&[u8]) -> Step,
     ) -> Result<Option<Step>, Fault> {
         let mut last = None;
+        while let Some(step) = self.take_line(on_line)? {
+            match (step, &last) {
+                (Step::Done, _) => return Ok(Some(Step::Done)),
+                (step @ Step::Answer { .. }, _) => last = Some(step),
+                (Step::Aside, None) => last = Some(Step::Aside),
+                (Step::Aside, Some(_)) => {}
+            }
+        }
+        Ok(last)
+    }
+
+    /// Takes one line that is buffered.
+    fn take_line(
+        &mut self,
+        on_line: &mut impl FnMut(&[u8]) -> Step,
+    ) -> Result<Option<Step>, Fault> {
         loop {
-            match self.lines.next_line() {
-                Err(TooLong) => {
-                    self.transcript.note(self.received_way, b"(a line without end)");
-                    return Err(Fault::TooLong);
-                }
-                Ok(None) => return Ok(last),
-                Ok(Some(range)) => {
-                    let line = self.lines.line(range);
-                    self.transcript.note(self.received_way, line);
-                    match (on_line(line), &last) {
-                        (Step::Done, _) => return Ok(Some(Step::Done)),
-                        (step @ Step::Answer { .. }, _) => last = Some(step),
-                        (Step::Aside, None) => last = Some(Step::Aside),
-                        (Step::Aside, Some(_)) => {}
-                    }
-                }
+            if let Some(line) = self.handed_on.pop_front() {
+                return Ok(Some(on_line(&line)));
+            }
+            let range = self.lines.next_line().map_err(|TooLong| {
+                self.transcript.note(self.received_way, b"(a line without end)");
+                Fault::TooLong
+            })?;
+            let Some(range) = range else { return Ok(None) };
+            let line = self.lines.line(range);
+            self.transcript.note(self.received_way, line);
+            let handed_on = &mut self.handed_on;
+            let passage = self.transcript.tap().with(|tap| {
+                tap.received(self.received_way.wire(), line, &mut |line| handed_on.push_back(line))
+            });
+            if passage != Some(Passage::Replaced) {
+                return Ok(Some(on_line(line)));
             }
         }
     }
@@ -193,7 +219,9 @@ impl Channel {
     ) -> (Result<(), Fault>, usize) {
         let mut requests = &self.out[self.head..];
         while let Some(end) = memchr::memchr(b'\n', requests) {
-            self.transcript.note(self.sent_way, &requests[..end]);
+            let line = &requests[..end];
+            self.transcript.note(self.sent_way, line);
+            self.transcript.tap().with(|tap| tap.sent(self.sent_way.wire(), line));
             requests = &requests[end + 1..];
         }
         let mut sent = 0;

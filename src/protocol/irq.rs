@@ -76,6 +76,7 @@ impl Qtest {
     fn intercept(&self, command: &str, words: &[&str]) -> Result<()> {
         let text = format!("{command} {}", words.join(" "));
         check_words(&text, words)?;
+        self.note_lasting("irq_intercept");
         self.ask(|out| put(out, format_args!("{text}")), answer::nothing)
     }
 
@@ -94,6 +95,7 @@ impl Qtest {
     ) -> Result<()> {
         let text = format!("set_irq_in {qom_path} {gpio_name} {number} {level}");
         check_words(&text, &[qom_path, gpio_name])?;
+        self.note_lasting("set_irq_in");
         self.ask(|out| put(out, format_args!("{text}")), answer::nothing)
     }
 

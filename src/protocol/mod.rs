@@ -11,6 +11,7 @@
 //! | `answer` | what a line of the qtest protocol says; no input or output |
 //! | `qtest`, `irq`, `bulk`, `batch` | the qtest client |
 //! | `message`, `qmp` | QMP messages, and the QMP client |
+//! | `transcript`, `tap` | what is kept of all that, and listening in |
 
 pub mod answer;
 mod batch;
@@ -25,6 +26,7 @@ pub mod message;
 mod peer;
 mod qmp;
 mod qtest;
+mod tap;
 mod transcript;
 
 pub use answer::Endian;
@@ -34,4 +36,5 @@ pub use error::{Error, Result};
 pub use message::{Event, Greeting};
 pub use qmp::Qmp;
 pub use qtest::Qtest;
+pub use tap::{Passage, Tap, Wire};
 pub use transcript::Transcript;

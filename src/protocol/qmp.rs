@@ -1,7 +1,7 @@
 //! The QMP client: commands, their replies matched by number, and events kept until asked for.
 //! It knows no schema; what a command means is for its callers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
@@ -24,6 +24,7 @@ const MAX_EVENTS: usize = 10_000;
 pub struct Qmp {
     inner: RefCell<Inner>,
     greeting: Greeting,
+    changed: Cell<bool>,
 }
 
 struct Inner {
@@ -49,8 +50,9 @@ impl Qmp {
             events: VecDeque::new(),
         };
         let greeting = inner.greeting()?;
-        let qmp = Self { inner: RefCell::new(inner), greeting };
+        let qmp = Self { inner: RefCell::new(inner), greeting, changed: Cell::new(false) };
         qmp.execute("qmp_capabilities", Value::Null)?;
+        qmp.changed.set(false);
         Ok(qmp)
     }
 
@@ -74,6 +76,9 @@ impl Qmp {
     /// `Value::Null`. Returns what each of them returned, in order; one that fails does not
     /// keep the others from running.
     pub fn execute_all(&self, commands: &[(&str, Value)]) -> Result<Vec<Result<Value>>> {
+        if !commands.iter().all(|(command, _)| only_asks(command)) {
+            self.changed.set(true);
+        }
         let inner = &mut *self.inner.borrow_mut();
         let what = match commands {
             [] => return Ok(Vec::new()),
@@ -103,8 +108,15 @@ impl Qmp {
         Ok(replies.into_iter().flatten().collect())
     }
 
+    /// Whether a command was run that may have changed the machine for longer than until its
+    /// next reset, such as one that plugs a device or sets a property.
+    pub fn has_changed_something(&self) -> bool {
+        self.changed.get()
+    }
+
     /// Sends a command, such as `quit`, without waiting for its reply, which is dropped.
     pub fn send_only(&self, command: &str) -> Result<()> {
+        self.changed.set(true);
         let inner = &mut *self.inner.borrow_mut();
         let ids = inner.write(&[(command, Value::Null)]);
         inner.exchange(Until::Sent, command, ids, |_| false)
@@ -169,6 +181,12 @@ impl Qmp {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a command changes nothing, or nothing that outlives a reset.
+fn only_asks(command: &str) -> bool {
+    let asks = ["query-", "qom-get", "qom-list", "device-list-properties", "system_reset"];
+    asks.iter().any(|prefix| command.starts_with(prefix))
 }
 
 /// What a line was, as far as a command is concerned. Events are kept already.

@@ -45,6 +45,7 @@ pub struct Qtest {
     pub(super) inner: RefCell<Inner>,
     /// Where the virtual clock was when QEMU last said so.
     clock: Cell<Duration>,
+    lasting: Cell<Option<&'static str>>,
 }
 
 pub(super) struct Inner {
@@ -96,6 +97,7 @@ impl Qtest {
         Ok(Self {
             inner: RefCell::new(Inner { channel, owed: 0, irqs: Irqs::default() }),
             clock: Cell::new(Duration::ZERO),
+            lasting: Cell::new(None),
         })
     }
 
@@ -174,6 +176,7 @@ impl Qtest {
     pub fn module_load(&self, prefix: &str, name: &str) -> Result<()> {
         let text = format!("module_load {prefix} {name}");
         check_words(&text, &[prefix, name])?;
+        self.note_lasting("module_load");
         self.ask(|out| put(out, format_args!("{text}")), answer::nothing)
     }
 
@@ -188,6 +191,7 @@ impl Qtest {
         if request.is_empty() || request.contains(['\n', '\0']) {
             return Err(bad_argument(request, "a request is one line of text"));
         }
+        self.note_lasting("a raw request");
         let text = |line: &[u8]| {
             answer::payload(line).map(|text| String::from_utf8_lossy(text).into_owned())
         };
@@ -197,6 +201,22 @@ impl Qtest {
     /// Starts a batch: many requests that are sent together, for one round trip.
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(self)
+    }
+
+    /// Where its lines are kept.
+    pub(crate) fn transcript(&self) -> Rc<Transcript> {
+        self.inner.borrow().channel.transcript()
+    }
+
+    /// What was done that a reset of the machine does not undo, if anything was: lines that
+    /// are intercepted or set from outside, modules, requests that only QEMU understands.
+    pub fn lasting_change(&self) -> Option<&'static str> {
+        self.lasting.get()
+    }
+
+    /// Notes that a reset of the machine will not undo `what`.
+    pub(super) fn note_lasting(&self, what: &'static str) {
+        self.lasting.set(Some(what));
     }
 
     /// The socket itself, for measuring what this client adds to it. Whoever reads an answer

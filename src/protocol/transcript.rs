@@ -3,6 +3,9 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
+
+use super::tap::{Tap, TapSlot, Wire};
 
 /// How many bytes of a line are kept and shown.
 const WIDTH: usize = 200;
@@ -25,6 +28,14 @@ impl Way {
             Way::QmpReceived => "qmp<",
         }
     }
+
+    /// Which socket.
+    pub(super) fn wire(self) -> Wire {
+        match self {
+            Way::QtestSent | Way::QtestReceived => Wire::Qtest,
+            Way::QmpSent | Way::QmpReceived => Wire::Qmp,
+        }
+    }
 }
 
 /// The last lines that went over the sockets of one QEMU, each shortened to some 200 bytes.
@@ -33,6 +44,7 @@ impl Way {
 /// oldest first, with interrupts and QMP events where they came in between.
 pub struct Transcript {
     ring: RefCell<Ring>,
+    tap: TapSlot,
 }
 
 struct Ring {
@@ -57,7 +69,18 @@ impl Transcript {
     pub fn new(capacity: usize) -> Self {
         Self {
             ring: RefCell::new(Ring { entries: Vec::with_capacity(capacity), next: 0, capacity }),
+            tap: TapSlot::default(),
         }
+    }
+
+    /// Lets `tap` listen in on everything from now on, or nobody.
+    pub fn set_tap(&self, tap: Option<Rc<dyn Tap>>) {
+        self.tap.set(tap);
+    }
+
+    /// Who listens in.
+    pub(crate) fn tap(&self) -> &TapSlot {
+        &self.tap
     }
 
     /// Forgets all lines, as when a QEMU is handed to the next test.

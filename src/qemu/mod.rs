@@ -19,4 +19,4 @@ pub use heap::Heap;
 pub use probe::{Probed, Prober, Unusable};
 pub use process::{Ending, is_stopping, stop_all};
 pub use ram::{Buffer, Ram};
-pub use vm::{LaunchError, Limits, Vm};
+pub use vm::{LaunchError, Limits, ResetError, Starting, Vm};

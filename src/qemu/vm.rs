@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod fake;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::command_line::{Config, Wiring};
 use super::emulator::Emulator;
 use super::process::{Ending, Launch, Process};
-use super::ram::{Mapping, Ram, memory_file};
+use super::ram::{Mapping, Ram, memory_file, zero};
 use crate::protocol::{self, Deadline, Endian, Qmp, Qtest, Transcript};
 use crate::{Error, Result};
 
@@ -102,11 +102,36 @@ pub struct Vm {
     deadline: Rc<Deadline>,
     transcript: Rc<Transcript>,
     endian: OnceCell<Endian>,
+    attached: Cell<Option<Instant>>,
 }
 
 fn resource(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
     move |source| LaunchError::Resource { what, source }
 }
+
+/// A QEMU that was started and has not been heard of yet. Meanwhile something else can be
+/// done. It ends when this is dropped.
+pub struct Starting {
+    spawned: Spawned,
+    mapping: Option<Mapping>,
+    images: Vec<File>,
+    config: Config,
+    emulator: Arc<Emulator>,
+}
+
+/// Why a machine could not be made as it was at its start.
+#[derive(Debug)]
+pub enum ResetError {
+    /// QEMU is in order, but does not say when it has reset the machine.
+    Unknown,
+    /// QEMU did not answer, or ended.
+    Protocol(protocol::Error),
+    /// Memory could not be cleared.
+    Io(io::Error),
+}
+
+/// How long QEMU may take to tell of a reset after it said that it is going to do one.
+const RESET: Duration = Duration::from_secs(2);
 
 impl Vm {
     /// Starts `emulator` as `config` says and waits until it answers.
@@ -118,10 +143,14 @@ impl Vm {
         config: Config,
         limits: Limits,
     ) -> Result<Self, LaunchError> {
-        let deadline = Rc::new(Deadline::new());
-        deadline.set_limit(limits.request);
-        deadline.set_end(Instant::now().checked_add(limits.whole));
-        let transcript = Rc::new(Transcript::default());
+        Self::start(emulator, config)?.ready(limits)
+    }
+
+    /// Starts `emulator` as `config` says, and leaves it to itself.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn start(emulator: &Arc<Emulator>, config: Config) -> Result<Starting, LaunchError> {
         let machine = emulator.capabilities.machines.get(&config.machine);
         let backend = machine.and_then(|machine| machine.default_ram_id.clone());
         let mapping = backend.as_ref().filter(|_| config.ram.size > 0);
@@ -142,21 +171,57 @@ impl Vm {
         let make = |sockets: &Wiring| {
             config.arguments(&Wiring { ram, images: image_numbers, ..sockets.clone() })
         };
-        let connected = connect(emulator, make, files, &deadline, &transcript)?;
-        let Connected { process, qtest, qmp } = connected;
-        let ram = Ram::new(config.ram, mapping, qtest.clone());
-        Ok(Self {
-            process: process.into(),
-            qtest,
-            qmp,
-            ram,
-            images,
-            config,
-            emulator: emulator.clone(),
-            deadline,
-            transcript,
-            endian: OnceCell::new(),
-        })
+        let spawned = spawn(emulator, make, files)?;
+        Ok(Starting { spawned, mapping, images, config, emulator: emulator.clone() })
+    }
+
+    /// What a test did that a reset of the machine does not undo, if it did.
+    pub fn lasting_change(&self) -> Option<&'static str> {
+        let by_qmp = self.qmp.has_changed_something().then_some("a QMP command");
+        self.qtest.lasting_change().or(by_qmp)
+    }
+
+    /// Makes the machine as it was at its start, as far as a reset does that, and its RAM
+    /// and images all zeroes. The clock goes on.
+    ///
+    /// # Errors
+    /// QEMU does not do it; it should not be used any more.
+    pub fn reset(&self, limits: Limits) -> Result<(), ResetError> {
+        self.set_limits(limits);
+        self.transcript.clear();
+        // Before the reset, which puts firmware and device trees back.
+        self.ram.renew().map_err(ResetError::Io)?;
+        self.qmp.events();
+        self.qmp.execute("system_reset", serde_json::Value::Null).map_err(ResetError::Protocol)?;
+        self.deadline.set_limit(limits.request.min(RESET));
+        match self.qmp.wait_event("RESET") {
+            Ok(_) => {}
+            Err(protocol::Error::Deadline { .. }) => return Err(ResetError::Unknown),
+            Err(e) => return Err(ResetError::Protocol(e)),
+        }
+        for (file, image) in self.images.iter().zip(&self.config.images) {
+            zero(file, image.size).map_err(ResetError::Io)?;
+        }
+        self.qmp.events();
+        self.qtest.poll_irqs().map_err(ResetError::Protocol)?;
+        self.set_limits(limits);
+        Ok(())
+    }
+
+    fn set_limits(&self, limits: Limits) {
+        self.deadline.set_limit(limits.request);
+        self.deadline.set_end(Instant::now().checked_add(limits.whole));
+        self.attached.set(None);
+    }
+
+    /// Notes that the objects along a path are attached and its test begins.
+    pub(crate) fn note_attached(&self) {
+        self.attached.set(Some(Instant::now()));
+    }
+
+    /// When the test of the path began that runs on this QEMU.
+    pub fn attached(&self) -> Option<Instant> {
+        self.attached.get()
     }
 
     /// The qtest connection: ports, memory, clock, interrupts.
@@ -219,7 +284,9 @@ impl Vm {
     /// There is no such image, or it is shorter.
     pub fn read_image(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<()> {
         let read = self.image(name)?.read_exact_at(into, offset);
-        read.map_err(|e| Error::failed(format!("reading the image {name} at {offset}: {e}")))
+        read.map_err(|e| Error::failed(format!("reading the image {name} at {offset}: {e}")))?;
+        self.transcript.tap().with(|tap| tap.image_read(name, offset, into));
+        Ok(())
     }
 
     /// Writes the image `name` from byte `offset` on, past QEMU.
@@ -227,6 +294,7 @@ impl Vm {
     /// # Errors
     /// There is no such image.
     pub fn write_image(&self, name: &str, offset: u64, from: &[u8]) -> Result<()> {
+        self.transcript.tap().with(|tap| tap.image_written(name, offset, from));
         let written = self.image(name)?.write_all_at(from, offset);
         written.map_err(|e| Error::failed(format!("writing the image {name} at {offset}: {e}")))
     }
@@ -280,6 +348,21 @@ pub(super) fn connect(
     deadline: &Rc<Deadline>,
     transcript: &Rc<Transcript>,
 ) -> Result<Connected, LaunchError> {
+    spawn(emulator, arguments, files)?.connect(deadline, transcript)
+}
+
+/// A process and our ends of its sockets.
+struct Spawned {
+    process: Process,
+    qtest: UnixStream,
+    qmp: UnixStream,
+}
+
+fn spawn(
+    emulator: &Emulator,
+    arguments: impl FnOnce(&Wiring) -> Vec<String>,
+    files: Vec<OwnedFd>,
+) -> Result<Spawned, LaunchError> {
     let pair = || UnixStream::pair().map_err(resource("a socket"));
     let ((qtest, qtest_there), (qmp, qmp_there)) = (pair()?, pair()?);
     let wiring = Wiring {
@@ -303,14 +386,51 @@ pub(super) fn connect(
         launch.inherit.push(qtest_there.into());
     }
     let program = emulator.path.display().to_string();
-    let spawned = Process::start(launch);
-    let mut process = spawned.map_err(|source| LaunchError::Spawn { program, source })?;
-    let connected = Qmp::connect(qmp, deadline.clone(), transcript.clone()).and_then(|qmp| {
-        let qtest = Qtest::new(qtest, deadline.clone(), transcript.clone())?;
-        Ok((Rc::new(qtest), qmp))
-    });
-    match connected {
-        Ok((qtest, qmp)) => Ok(Connected { process, qtest, qmp }),
-        Err(protocol) => Err(LaunchError::not_ready(&mut process, protocol, transcript)),
+    let process = Process::start(launch);
+    let process = process.map_err(|source| LaunchError::Spawn { program, source })?;
+    Ok(Spawned { process, qtest, qmp })
+}
+
+impl Spawned {
+    fn connect(
+        mut self,
+        deadline: &Rc<Deadline>,
+        transcript: &Rc<Transcript>,
+    ) -> Result<Connected, LaunchError> {
+        let qmp = Qmp::connect(self.qmp, deadline.clone(), transcript.clone());
+        let connected = qmp.and_then(|qmp| {
+            let qtest = Qtest::new(self.qtest, deadline.clone(), transcript.clone())?;
+            Ok((Rc::new(qtest), qmp))
+        });
+        match connected {
+            Ok((qtest, qmp)) => Ok(Connected { process: self.process, qtest, qmp }),
+            Err(protocol) => Err(LaunchError::not_ready(&mut self.process, protocol, transcript)),
+        }
+    }
+}
+
+impl Starting {
+    /// Waits until it answers. The limits begin now.
+    ///
+    /// # Errors
+    /// It ended or says nothing; what it wrote is in the error.
+    pub fn ready(self, limits: Limits) -> Result<Vm, LaunchError> {
+        let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
+        deadline.set_limit(limits.request);
+        deadline.set_end(Instant::now().checked_add(limits.whole));
+        let Connected { process, qtest, qmp } = self.spawned.connect(&deadline, &transcript)?;
+        Ok(Vm {
+            process: process.into(),
+            ram: Ram::new(self.config.ram, self.mapping, qtest.clone()),
+            qtest,
+            qmp,
+            images: self.images,
+            config: self.config,
+            emulator: self.emulator,
+            deadline,
+            transcript,
+            endian: OnceCell::new(),
+            attached: Cell::new(None),
+        })
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde_json::json;
-
 use super::Format;
 use crate::harness::outcome::Outcome;
 
@@ -13,20 +11,7 @@ pub(super) struct Json;
 
 impl Format for Json {
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
-        let mut line = json!({
-            "name": outcome.name,
-            "outcome": outcome.verdict.word(),
-            "seconds": outcome.took.as_secs_f64(),
-            "emulator": outcome.emulator.to_string_lossy(),
-        });
-        if !outcome.verdict.message().is_empty() {
-            line["message"] = outcome.verdict.message().into();
-        }
-        if let Some(evidence) = &outcome.evidence {
-            line["command_line"] = evidence.command_line.as_str().into();
-            line["transcript"] = evidence.transcript.as_str().into();
-            line["output"] = evidence.output.as_str().into();
-        }
+        let line = serde_json::to_string(outcome).map_err(io::Error::other)?;
         writeln!(io::stdout(), "{line}")
     }
 

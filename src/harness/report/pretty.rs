@@ -37,7 +37,12 @@ impl Pretty {
 fn style(verdict: &Verdict) -> Style {
     match verdict {
         Verdict::Passed => AnsiColor::Green.on_default(),
-        Verdict::Skipped(_) | Verdict::Stopped => AnsiColor::Yellow.on_default(),
+        Verdict::Skipped(_)
+        | Verdict::Stopped
+        | Verdict::Dependent(_)
+        | Verdict::Flaky(_)
+        | Verdict::ExpectedFailure(_)
+        | Verdict::UnexpectedPass(_) => AnsiColor::Yellow.on_default(),
         Verdict::Failed(_) | Verdict::Crashed(_) | Verdict::Hung(_) => {
             AnsiColor::Red.on_default().bold()
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory};
 
 use crate::{Error, Result};
@@ -20,6 +20,12 @@ pub(in crate::qemu) fn memory_file(name: &str, size: u64) -> io::Result<File> {
     let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
     file.set_len(size)?;
     Ok(file)
+}
+
+/// Makes the first `size` bytes of such a file zeroes again, for all who have it.
+pub(in crate::qemu) fn zero(file: impl AsFd, size: u64) -> io::Result<()> {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(fallocate(file, hole, 0, size)?)
 }
 
 impl Mapping {

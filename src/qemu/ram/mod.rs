@@ -11,18 +11,25 @@ use std::rc::Rc;
 
 use super::heap::Heap;
 pub use buffer::Buffer;
-pub(super) use map::{Mapping, memory_file};
+pub(super) use map::{Mapping, memory_file, zero};
 use vm_memory::GuestAddress;
 
 use super::command_line::RamSpec;
-use crate::protocol::Qtest;
+use crate::protocol::{Qtest, Transcript};
 use crate::{Error, Result};
+
+/// What tests may use of it.
+fn heap(spec: RamSpec) -> Heap {
+    let (from, to) = (spec.usable.0, spec.usable.1.min(spec.size));
+    Heap::new(spec.base.saturating_add(from), to.saturating_sub(from))
+}
 
 /// The RAM of one machine.
 pub struct Ram {
     spec: RamSpec,
     mapping: Option<Mapping>,
     qtest: Rc<Qtest>,
+    transcript: Rc<Transcript>,
     heap: RefCell<Heap>,
     /// What was found wrong with buffers when they were dropped.
     faults: RefCell<Vec<String>>,
@@ -31,9 +38,21 @@ pub struct Ram {
 impl Ram {
     /// The RAM that `spec` describes, through `mapping` if there is one.
     pub(super) fn new(spec: RamSpec, mapping: Option<Mapping>, qtest: Rc<Qtest>) -> Rc<Self> {
-        let (from, to) = (spec.usable.0, spec.usable.1.min(spec.size));
-        let heap = Heap::new(spec.base.saturating_add(from), to.saturating_sub(from));
-        Rc::new(Self { spec, mapping, qtest, heap: heap.into(), faults: RefCell::default() })
+        let (transcript, heap) = (qtest.transcript(), heap(spec).into());
+        Rc::new(Self { spec, mapping, qtest, transcript, heap, faults: RefCell::default() })
+    }
+
+    /// Makes it as it was at the start, for the next test: all zeroes, nothing allocated.
+    ///
+    /// # Errors
+    /// The kernel does not give the memory back.
+    pub(super) fn renew(&self) -> std::io::Result<()> {
+        if let Some(file) = self.mapping.as_ref().and_then(Mapping::file) {
+            zero(file, self.spec.size)?;
+        }
+        *self.heap.borrow_mut() = heap(self.spec);
+        self.faults.borrow_mut().clear();
+        Ok(())
     }
 
     /// Where it is and how large.
@@ -72,7 +91,11 @@ impl Ram {
     pub fn read(&self, address: GuestAddress, into: &mut [u8]) -> Result<()> {
         let offset = self.offset(address, into.len())?;
         match &self.mapping {
-            Some(mapping) => mapping.read(offset, into),
+            Some(mapping) => {
+                mapping.read(offset, into)?;
+                self.transcript.tap().with(|tap| tap.memory_read(address, into));
+                Ok(())
+            }
             None => Ok(self.qtest.b64read(address, into)?),
         }
     }
@@ -84,7 +107,10 @@ impl Ram {
     pub fn write(&self, address: GuestAddress, from: &[u8]) -> Result<()> {
         let offset = self.offset(address, from.len())?;
         match &self.mapping {
-            Some(mapping) => mapping.write(offset, from),
+            Some(mapping) => {
+                self.transcript.tap().with(|tap| tap.memory_written(address, from));
+                mapping.write(offset, from)
+            }
             None => Ok(self.qtest.b64write(address, from)?),
         }
     }

@@ -52,6 +52,7 @@ impl Vm {
             deadline,
             transcript,
             endian: Default::default(),
+            attached: Default::default(),
         }))
     }
 }
