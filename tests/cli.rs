@@ -309,7 +309,7 @@ fn a_cold_cache_shared() {
     let fake = sandbox.at("bin/qemu-system-x86_64");
     let before = sandbox.launches(&fake).len();
     list(&sandbox, &[PATHS]);
-    assert_eq!((sandbox.launches(&fake).len(), sandbox.files("cache").len()), (before, 1));
+    assert_eq!((sandbox.launches(&fake).len(), sandbox.files("cache/probes").len()), (before, 1));
 }
 
 /// Would catch a listing that starts QEMUs, as nextest asks for one again and again.

@@ -1,6 +1,6 @@
-//! Rounds and medians, and how much CPU time this process and its children have used.
+//! Rounds and medians.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Result;
 
@@ -44,36 +44,3 @@ pub fn times_the_first(contenders: &mut [Contender]) -> Result<Vec<f64>> {
     }
     Ok(ratios.into_iter().skip(1).map(median).collect())
 }
-
-/// CPU time, user and system together.
-#[derive(Clone, Copy)]
-pub struct CpuTime {
-    /// Of this process.
-    pub own: Duration,
-    /// Of its children that have ended and were waited for, and of theirs.
-    pub children: Duration,
-}
-
-impl CpuTime {
-    /// That used so far, by `/proc/self/stat` (proc(5), fields 14 to 17).
-    pub fn now() -> Result<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        // The name of the program, field 2, may hold anything; no `)` comes after it.
-        let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat is strange")?;
-        let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse);
-        let ticks = ticks.collect::<std::result::Result<Vec<u64>, _>>()?;
-        let [user, system, children_user, children_system] = ticks[..] else {
-            return Err("/proc/self/stat is too short".into());
-        };
-        let time = |ticks: u64| Duration::from_secs(ticks) / TICKS_PER_SECOND;
-        Ok(Self { own: time(user + system), children: time(children_user + children_system) })
-    }
-
-    /// That used since `earlier`.
-    pub fn since(self, earlier: Self) -> Self {
-        Self { own: self.own - earlier.own, children: self.children - earlier.children }
-    }
-}
-
-/// `USER_HZ`, which Linux keeps at 100 for programs whatever its own clock does.
-const TICKS_PER_SECOND: u32 = 100;

@@ -1,14 +1,14 @@
 //! Where the time goes: in one path, in all paths, in the list of them.
 
-use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use qgraph::harness::{Verdict, run_all};
+use qgraph::harness::{CpuTime, Settings, Verdict, run_all};
 use qgraph::qemu::{Limits, Vm};
 
-use crate::measure::{CpuTime, median, seconds, times_the_first};
+use crate::measure::{median, seconds, times_the_first};
 use crate::table::Table;
 use crate::{Bench, Result};
 
@@ -84,14 +84,16 @@ pub fn list(bench: &Bench, table: &mut Table) -> Result {
 
 /// Everything, as `qgraph run` does it: what of the CPU time is ours, and whether cores idle.
 pub fn all_paths(bench: &Bench, table: &mut Table) -> Result {
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let settings = Settings::default();
+    let cores = settings.jobs;
     let (before, begun) = (CpuTime::now()?, Instant::now());
     let (mut passed, mut others) = (0, 0);
-    run_all(bench.plan.trials(), cores, Limits::default(), |outcome| {
+    run_all(bench.plan.trials(), &settings, |outcome| {
         match outcome.verdict {
             Verdict::Passed => passed += 1,
             _ => others += 1,
         };
+        ControlFlow::Continue(())
     });
     let wall = begun.elapsed().as_secs_f64();
     let used = CpuTime::now()?.since(before);

@@ -6,6 +6,7 @@ mod list;
 mod probe;
 mod run;
 mod signals;
+mod timings;
 mod why;
 
 use std::io::{self, Write};
@@ -112,6 +113,10 @@ fn say(colour: anstyle::AnsiColor, kind: &str, text: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}");
 }
 
+fn note(text: String) {
+    say(anstyle::AnsiColor::Cyan, "note", text);
+}
+
 fn warn(text: String) {
     say(anstyle::AnsiColor::Yellow, "warning", text);
 }
@@ -142,6 +147,11 @@ impl EmulatorArguments {
 }
 
 impl FilterArguments {
+    /// Whether they leave nothing out.
+    fn is_empty(&self) -> bool {
+        self.filters.is_empty() && self.machine.is_empty() && self.skip.is_empty()
+    }
+
     fn filter(&self) -> Result<Filter, Stop> {
         Ok(Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?)
     }

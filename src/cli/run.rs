@@ -1,12 +1,21 @@
 //! `qgraph run`: runs paths and reports.
 
+use std::io;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
 
 use super::signals::Watch;
-use super::{EmulatorArguments, FilterArguments, Stop, warn};
-use crate::harness::{Report, run_all};
+use super::timings::Timings;
+use super::{EmulatorArguments, FilterArguments, Stop, note, warn};
+use crate::harness::journal::{self, Done};
+use crate::harness::{
+    Expectations, Fleet, Journal, Order, Outcome, Plan, Report, Settings, run_all,
+};
 use crate::qemu::{Limits, Prober};
 
 /// How outcomes are written.
@@ -18,21 +27,76 @@ enum Format {
     Json,
 }
 
+const ABOUT: &str = "\
+Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
+there is run again on a fresh one, and is \"dependent\" if it passes: a device did not reset.
+
+Every outcome is written to a journal the moment it is known. After a run that was killed,
+`qgraph run --resume` does the rest, with the arguments of that run unless others are given.
+
+Known failures are in expectations.toml in the current folder, or the file of --expectations:
+
+  [[expected]]
+  path = \"/ppc64/*/sdhci-tests/*\"   # a glob over the whole name
+  versions = \">=7.0, <8.2\"          # of QEMU; all without
+  outcomes = [\"crashed\"]            # or \"failed\", \"hung\"; any without
+  reason = \"why\"
+  link = \"https://…\"                # may be left out";
+
 #[derive(clap::Args)]
+#[command(args_override_self = true, after_help = ABOUT)]
 pub(super) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
-    /// How many QEMUs run at once [default: the number of cores].
+    /// How many paths run at once [default: the number of cores].
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// How many seconds one path may take, and an emulator to say what it is.
     #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
     timeout: Duration,
+    /// After how many seconds the whole run is stopped.
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    run_timeout: Option<Duration>,
+    /// Every path gets a QEMU of its own; none is reset and used again.
+    #[arg(long)]
+    fresh: bool,
+    /// How often a path that failed is run again; if it passes then, it is "flaky".
+    #[arg(long, value_name = "N", default_value = "0")]
+    retries: usize,
+    /// Run in another order, by this seed or a random one.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+    shuffle: Option<Option<u64>>,
+    /// Run everything N times.
+    #[arg(long, value_name = "N")]
+    repeat: Option<NonZeroUsize>,
+    /// Run everything again and again, or as often as --repeat says, until something fails.
+    #[arg(long)]
+    until_fail: bool,
+    /// The file of known failures [default: expectations.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
     /// How outcomes are written to standard output.
     #[arg(long, value_enum, default_value = "pretty")]
     format: Format,
+    /// Say at the end where the time went.
+    #[arg(long)]
+    timings: bool,
+    /// Where every outcome is written the moment it is known [default: a file in the cache].
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Run only what the journal does not have: that of --journal, or of the last run.
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     emulators: EmulatorArguments,
+}
+
+/// The arguments alone, to be read from a journal.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Remembered {
+    #[command(flatten)]
+    arguments: Arguments,
 }
 
 /// More is no limit at all, and more than the clock can count.
@@ -46,14 +110,100 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
-    let watch = Watch::begin()?;
-    let prober = Prober { patience: arguments.timeout, ..Prober::new() };
-    let planned = arguments.emulators.fleet_by(&prober).and_then(|fleet| {
-        let plan = arguments.filter.plan(&fleet)?;
+impl Arguments {
+    fn settings(&self) -> Result<Settings, Stop> {
+        let expectations = Expectations::read(self.expectations.as_deref());
+        let default = Settings::default();
+        Ok(Settings {
+            jobs: self.jobs.unwrap_or(default.jobs),
+            limits: Limits {
+                request: Limits::default().request.min(self.timeout),
+                whole: self.timeout,
+            },
+            whole_run: self.run_timeout,
+            fresh: self.fresh,
+            retries: self.retries,
+            expectations: expectations.map_err(|e| Stop::Usage(e.to_string()))?.into(),
+        })
+    }
+
+    fn order(&self) -> Order {
+        let seed = self.shuffle.map(|seed| {
+            seed.unwrap_or_else(|| {
+                let seed = fastrand::u64(..1_000_000_000);
+                note(format!("the order is that of --shuffle={seed}"));
+                seed
+            })
+        });
+        let times = match (self.repeat, self.until_fail) {
+            (Some(times), _) => times.get(),
+            (None, true) => usize::MAX,
+            (None, false) => 1,
+        };
+        Order { seed, times }
+    }
+
+    fn plan(&self) -> Result<(Fleet, Plan), Stop> {
+        let prober = Prober { patience: self.timeout, ..Prober::new() };
+        let fleet = self.emulators.fleet_by(&prober)?;
+        let plan = self.filter.plan(&fleet)?;
         Ok((fleet, plan))
-    });
-    let (fleet, plan) = match (planned, watch.exit_status()) {
+    }
+
+    /// The journal of this run, and the outcomes it has already. A run of its own does
+    /// without a journal if the cache cannot be written.
+    fn journal(&self) -> Result<(Option<Journal>, Vec<Outcome>), Stop> {
+        let bad = |e: io::Error| Stop::Usage(e.to_string());
+        let (journal, outcomes) = match (&self.journal, self.resume) {
+            (Some(file), true) => Journal::resume(file).map_err(bad)?,
+            (Some(file), false) => (Journal::create(file).map_err(bad)?, Vec::new()),
+            (None, true) => {
+                let nothing = "there is no journal of an earlier run to resume";
+                let last = Journal::last().ok_or_else(|| Stop::Usage(nothing.to_owned()))?;
+                Journal::resume(&last).map_err(bad)?
+            }
+            (None, false) => match Journal::create_in_cache() {
+                Ok(journal) => (journal, Vec::new()),
+                Err(e) => {
+                    warn(format!("this run cannot be resumed: {e}"));
+                    return Ok((None, Vec::new()));
+                }
+            },
+        };
+        Ok((Some(journal), outcomes))
+    }
+
+    /// With `--resume` and nothing said of what to run: what was said when the journal was
+    /// begun.
+    fn remembered(&self) -> Option<Self> {
+        let says_what = !self.filter.is_empty() || !self.emulators.qemu.is_empty();
+        if !self.resume || says_what {
+            return None;
+        }
+        let journal = self.journal.clone().or_else(Journal::last)?;
+        let mut words = journal::arguments(&journal)?;
+        words.extend(own_words());
+        Some(Remembered::try_parse_from(words).ok()?.arguments)
+    }
+}
+
+/// The arguments behind `run`.
+fn own_words() -> Vec<String> {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.skip_while(|word| word != "run").skip(1).collect()
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    match arguments.remembered() {
+        Some(remembered) => run(&remembered),
+        None => run(arguments),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    let watch = Watch::begin()?;
+    let settings = arguments.settings()?;
+    let (fleet, plan) = match (arguments.plan(), watch.exit_status()) {
         (Ok(planned), _) => planned,
         (Err(stop), None) => return Err(stop),
         (Err(stop), Some(status)) => {
@@ -61,22 +211,50 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
             return Ok(ExitCode::from(status));
         }
     };
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let jobs = arguments.jobs.unwrap_or(cores);
-    let limits = Limits {
-        request: Limits::default().request.min(arguments.timeout),
-        whole: arguments.timeout,
-    };
-    let total = plan.trials().count();
+    let (mut journal, earlier) = arguments.journal()?;
+    if let Some(journal) = journal.as_ref().filter(|_| !arguments.resume)
+        && let Err(e) = journal.note_arguments(&own_words())
+    {
+        warn(format!("the arguments of this run will not be remembered: {e}"));
+    }
+    let order = arguments.order();
+    let mut done = Done::new(&earlier);
+    let trials = order.trials(plan.clone()).filter(move |trial| !done.take(trial));
+
+    let total = plan.trials().count().saturating_mul(order.times);
     let mut report = match arguments.format {
         Format::Pretty => Report::pretty(total),
         Format::Json => Report::json(total),
     };
-    run_all(plan.trials(), jobs, limits, |outcome| report.add(&outcome));
-    let all_passed = report.finish();
+    if arguments.resume {
+        note(format!("{} outcomes are in the journal of the earlier run", earlier.len()));
+    }
+    earlier.iter().for_each(|outcome| report.add_earlier(outcome));
+    let begun = Instant::now();
+    let totals = run_all(trials, &settings, |outcome| {
+        report.add(&outcome);
+        if let Some(Err(e)) = journal.as_mut().map(|journal| journal.add(&outcome)) {
+            warn(format!("{e}; this run goes on without a journal"));
+            journal = None;
+        }
+        let failed = outcome.verdict.is_failure() || outcome.verdict.is_notable();
+        if arguments.until_fail && failed {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    let all_passed = report.finish(!arguments.until_fail);
+    if totals.is_overtime {
+        let limit = arguments.run_timeout.unwrap_or_default();
+        warn(format!("the run was stopped after {limit:?}, as --run-timeout says"));
+    }
+    if arguments.timings {
+        Timings::new(&totals, begun.elapsed(), settings.jobs).print()?;
+    }
     Ok(match watch.exit_status() {
         Some(status) => ExitCode::from(status),
-        None if !all_passed => ExitCode::FAILURE,
+        None if !all_passed || totals.is_overtime => ExitCode::FAILURE,
         // An emulator that was asked for and could not be used has passed nothing.
         None if fleet.named && !fleet.unusable.is_empty() => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use super::expectations::Expectations;
 use super::filter::Filter;
 use super::fleet::Fleet;
 use super::outcome::{Outcome, Verdict};
 use super::plan::Plan;
-use super::run::run;
+use super::pool::Settings;
+use super::worker::run_alone;
 use crate::graph::Model;
-use crate::qemu::{Limits, Prober, Unusable};
+use crate::qemu::{Prober, Unusable};
 
 /// The name of the trial that fails when there is no QEMU to run anything on.
 const USABLE: &str = "usable-qemu";
@@ -21,11 +23,15 @@ const USABLE: &str = "usable-qemu";
 /// The name of the trial that fails when something is wrong with the graph itself.
 const SOUND: &str = "sound-graph";
 
+/// The name of the trial that fails when the list of known failures cannot be used.
+const READABLE: &str = "readable-expectations";
+
 /// The `main` of a test target with `harness = false`: runs all paths of the graph that
 /// this program is linked with, as the usual arguments of a test program say.
 ///
 /// Emulators are those of `QTEST_QEMU_BINARY`, else all on `PATH`. A path that none of
-/// them has is ignored, with the reason; without any usable emulator the run fails.
+/// them has is ignored, with the reason; without any usable emulator the run fails. What
+/// `expectations.toml` in the current folder says of known failures holds here too.
 pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let fleet = Fleet::gather(&[], &Prober::new(), |warning| {
@@ -57,9 +63,15 @@ fn trials(fleet: &Fleet, list: bool) -> Vec<Trial> {
         trials.push(Trial::test(SOUND, move || Err(Failed::from(findings.join("\n")))));
     }
     let plan = Plan::new(model, fleet.usable.clone(), Filter::default());
+    let expectations = Expectations::read(None).unwrap_or_else(|e| {
+        trials.push(Trial::test(READABLE, move || Err(Failed::from(e.to_string()))));
+        Expectations::default()
+    });
+    let settings = Settings { expectations: expectations.into(), ..Settings::default() };
     for trial in plan.trials() {
         let name = trial.unique_name();
-        let job = move || conclude(run(&trial.path, &trial.emulator, Limits::default()));
+        let settings = settings.clone();
+        let job = move || conclude(run_alone(&trial, &settings));
         trials.push(Trial::ignorable_test(name, job));
     }
     let mut reasons = BTreeMap::<String, usize>::new();

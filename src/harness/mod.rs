@@ -2,19 +2,29 @@
 //! Nothing here knows what a device is.
 
 mod cargo_test;
+mod cpu;
+mod desk;
+mod expectations;
 mod filter;
 mod fleet;
+pub mod journal;
+mod order;
 mod outcome;
 mod plan;
 mod pool;
 mod report;
 mod run;
+mod worker;
 
 pub use cargo_test::main as cargo_test;
+pub use cpu::CpuTime;
+pub use expectations::{BadExpectations, Expectations};
 pub use filter::{BadPattern, Filter};
 pub use fleet::Fleet;
+pub use journal::Journal;
+pub use order::Order;
 pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
 pub use plan::{Plan, Trial};
-pub use pool::run_all;
+pub use pool::{Settings, Totals, run_all};
 pub use report::Report;
-pub use run::run;
+pub use worker::run_alone;

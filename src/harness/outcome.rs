@@ -104,6 +104,16 @@ pub struct Phases {
     pub leave: f64,
 }
 
+impl Phases {
+    /// Adds those of another.
+    pub fn add(&mut self, other: &Self) {
+        self.launch += other.launch;
+        self.attach += other.attach;
+        self.test += other.test;
+        self.leave += other.leave;
+    }
+}
+
 /// One of several attempts at a path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {

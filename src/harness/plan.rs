@@ -26,6 +26,11 @@ impl Trial {
             _ => format!("{}@{}", self.path.name(), self.emulator.path.display()),
         }
     }
+
+    /// Whether one QEMU can run both, one after the other.
+    pub fn shares_qemu_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.emulator, &other.emulator) && self.path.config() == other.path.config()
+    }
 }
 
 /// What is to run.

@@ -1,40 +1,170 @@
-//! Many trials at once.
+//! Many trials at once: hands them out to workers, watches over these, and passes every
+//! outcome on as it comes. What a worker does with a trial is in `worker`.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::mpsc::channel;
-use std::sync::{Mutex, PoisonError};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
-use super::outcome::Outcome;
+use super::desk::{Desk, Queue};
+use super::expectations::Expectations;
+use super::outcome::{Outcome, Phases, Verdict};
 use super::plan::Trial;
-use super::run::run;
-use crate::qemu::{Limits, is_stopping};
+use super::run::Tried;
+use super::worker::{self, Message};
+use crate::qemu::{Limits, is_stopping, stop_all};
 
-/// Runs `trials`, `jobs` of them at a time, and hands every outcome to `done` as it comes.
-/// Ends early, without starting any more, once the run is to stop.
-pub fn run_all(
-    trials: impl Iterator<Item = Trial> + Send,
-    jobs: NonZeroUsize,
-    limits: Limits,
-    mut done: impl FnMut(Outcome),
-) {
-    let trials = Mutex::new(trials);
-    let next = || trials.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let (outcomes, coming) = channel();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.get() {
-            let (outcomes, next) = (outcomes.clone(), &next);
-            scope.spawn(move || {
-                while !is_stopping()
-                    && let Some(trial) = next()
-                {
-                    let outcome = run(&trial.path, &trial.emulator, limits);
-                    if outcomes.send(outcome).is_err() {
-                        break;
-                    }
-                }
-            });
+/// How a run is done.
+#[derive(Clone)]
+pub struct Settings {
+    /// How many trials run at once.
+    pub jobs: NonZeroUsize,
+    /// The limits of one attempt.
+    pub limits: Limits,
+    /// After how long the whole run is stopped.
+    pub whole_run: Option<Duration>,
+    /// Whether every trial gets a QEMU of its own.
+    pub fresh: bool,
+    /// How often a trial that failed is tried again.
+    pub retries: usize,
+    /// What is known to fail.
+    pub expectations: Arc<Expectations>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            limits: Limits::default(),
+            whole_run: None,
+            fresh: false,
+            retries: 0,
+            expectations: Arc::default(),
         }
-        drop(outcomes);
-        coming.into_iter().for_each(&mut done);
-    });
+    }
+}
+
+/// What a run took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    /// Where the time went, all workers together, in seconds.
+    pub phases: Phases,
+    /// How many QEMUs were started.
+    pub launches: usize,
+    /// How often one was reset and used again.
+    pub resets: usize,
+    /// Whether the run took longer than it might and was stopped.
+    pub is_overtime: bool,
+}
+
+/// How much longer than its limit a test may take before it is given up together with its
+/// thread: as long as it makes requests, those end it.
+const GRACE: Duration = Duration::from_secs(15);
+
+struct Pool {
+    settings: Settings,
+    queue: Arc<Queue>,
+    desks: Vec<Arc<Desk>>,
+    messages: Sender<Message>,
+}
+
+impl Pool {
+    fn hire(&mut self) {
+        let number = self.desks.len();
+        let desk = Arc::new(Desk::new(self.settings.limits.whole + GRACE));
+        self.desks.push(desk.clone());
+        self.queue.add_desk(desk.clone());
+        let (settings, queue) = (self.settings.clone(), self.queue.clone());
+        let messages = self.messages.clone();
+        let work = move || worker::work(number, &desk, &queue, &settings, &messages);
+        let thread = std::thread::Builder::new().name(format!("worker {number}")).spawn(work);
+        if thread.is_err() {
+            let _ = self.messages.send(Message::Finished(number));
+        }
+    }
+}
+
+/// Runs `trials` as `settings` say, and hands every outcome to `done` as it comes. Ends
+/// early, without beginning any more, when `done` says so or once the run is to stop.
+pub fn run_all(
+    trials: impl Iterator<Item = Trial> + Send + 'static,
+    settings: &Settings,
+    mut done: impl FnMut(Outcome) -> ControlFlow<()>,
+) -> Totals {
+    let end = settings.whole_run.and_then(|whole| Instant::now().checked_add(whole));
+    let (messages, coming) = channel();
+    let group = if settings.fresh { 1 } else { worker::GROUP };
+    let queue = Arc::new(Queue::new(Box::new(trials), group));
+    let mut pool = Pool { settings: settings.clone(), queue, desks: Vec::new(), messages };
+    (0..settings.jobs.get()).for_each(|_| pool.hire());
+    let mut working = pool.desks.len();
+    let mut totals = Totals::default();
+    // Workers nobody waits for any more.
+    let mut gone = HashSet::new();
+    let closing = pool.queue.clone();
+    let mut note = |outcome: Outcome, totals: &mut Totals| {
+        totals.phases.add(&outcome.phases);
+        if done(outcome).is_break() {
+            closing.close();
+        }
+    };
+    while working > 0 {
+        let overdue = pool.desks.iter().filter_map(|desk| desk.due()).chain(end).min();
+        let patience = overdue.map_or(settings.limits.whole, |overdue| {
+            overdue.saturating_duration_since(Instant::now())
+        });
+        match coming.recv_timeout(patience) {
+            Ok(Message::Outcome(outcome)) => note(*outcome, &mut totals),
+            Ok(Message::Launched) => totals.launches += 1,
+            Ok(Message::Reset) => totals.resets += 1,
+            Ok(Message::Finished(number)) if gone.contains(&number) => {}
+            Ok(Message::Finished(number)) => {
+                working -= 1;
+                // A worker that is gone in the middle of something has panicked.
+                let why = "a bug of qgraph: the thread that ran this path panicked";
+                let left = pool.desks[number].give_up();
+                if let Some(trial) = left.trial {
+                    left.finished.into_iter().for_each(|outcome| note(outcome, &mut totals));
+                    let verdict = Verdict::Failed(why.to_owned());
+                    note(outcome_without_run(&trial, verdict), &mut totals);
+                    pool.queue.give_back(left.groups);
+                    pool.hire();
+                    working += 1;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                if end.is_some_and(|end| end <= Instant::now()) && !is_stopping() {
+                    totals.is_overtime = true;
+                    stop_all();
+                }
+                let now = Instant::now();
+                for number in 0..pool.desks.len() {
+                    if pool.desks[number].due().is_none_or(|due| due > now) {
+                        continue;
+                    }
+                    gone.insert(number);
+                    let left = pool.desks[number].give_up();
+                    left.finished.into_iter().for_each(|outcome| note(outcome, &mut totals));
+                    if let Some(trial) = left.trial {
+                        let limit = settings.limits.whole;
+                        let why = format!(
+                            "the test did not end within {limit:?}, and makes no requests that \
+                             would end it; its thread was given up"
+                        );
+                        note(outcome_without_run(&trial, Verdict::Hung(why)), &mut totals);
+                    }
+                    pool.queue.give_back(left.groups);
+                    pool.hire();
+                }
+            }
+        }
+    }
+    totals
+}
+
+fn outcome_without_run(trial: &Trial, verdict: Verdict) -> Outcome {
+    Tried::new(&trial.path, &trial.emulator, verdict).outcome(trial, Vec::new())
 }

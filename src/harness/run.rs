@@ -1,4 +1,5 @@
-//! One trial, one outcome. Whatever QEMU, a driver or a test does, it stays in here.
+//! One path on one QEMU, and what came of it. Whatever QEMU, a driver or a test does, it
+//! stays in here. Which QEMU, and what becomes of it afterwards, is decided elsewhere.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,7 +7,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use super::outcome::{Evidence, Outcome, Phases, Verdict, here};
+use super::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
+use super::plan::Trial;
 use crate::graph::Path;
 use crate::protocol;
 use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
@@ -62,67 +64,154 @@ fn run_test(path: &Path, vm: &Rc<Vm>) -> End {
     }
 }
 
-/// Runs `path` on a QEMU of its own.
-pub fn run(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Outcome {
+/// One run of a path.
+pub(super) struct Tried {
+    pub verdict: Verdict,
+    pub took: Duration,
+    pub phases: Phases,
+    pub evidence: Evidence,
+}
+
+impl Tried {
+    /// A run that came to nothing, or to its end somewhere else.
+    pub fn new(path: &Path, emulator: &Emulator, verdict: Verdict) -> Self {
+        let command_line = path.config().pasteable(&emulator.path, emulator.module_dir());
+        let file = path.file().map(str::to_owned);
+        let evidence = Evidence { command_line, file, ..Evidence::default() };
+        Self { verdict, took: Duration::ZERO, phases: Phases::default(), evidence }
+    }
+
+    /// The same as one of several, on a QEMU on which the paths called `after` had run.
+    pub fn attempt(self, after: Vec<String>) -> Attempt {
+        let evidence = self.verdict.is_failure().then_some(self.evidence);
+        Attempt { verdict: self.verdict, took: self.took, after, evidence }
+    }
+
+    /// Whether it passed, or did not apply.
+    pub fn is_good(&self) -> bool {
+        matches!(self.verdict, Verdict::Passed | Verdict::Skipped(_))
+    }
+
+    /// The outcome of `trial`, of which this was the last run, after these attempts.
+    pub fn outcome(self, trial: &Trial, attempts: Vec<Attempt>) -> Outcome {
+        let plain = self.is_good() || self.verdict == Verdict::Stopped;
+        Outcome {
+            name: trial.path.name(),
+            emulator: trial.emulator.path.to_string_lossy().into_owned(),
+            verdict: self.verdict,
+            took: self.took + attempts.iter().map(|attempt| attempt.took).sum::<Duration>(),
+            phases: self.phases,
+            attempts,
+            reproducer: None,
+            evidence: (!plain).then_some(self.evidence),
+        }
+    }
+
+    /// Takes what `vm` has to say of how it went. It is killed.
+    fn with_last_words(mut self, vm: &Vm) -> Self {
+        vm.kill();
+        self.evidence.transcript = vm.transcript().to_string();
+        self.evidence.output = vm.output();
+        self.stopped_if_stopping()
+    }
+
+    fn stopped_if_stopping(mut self) -> Self {
+        if is_stopping() && self.verdict.is_failure() {
+            self.verdict = Verdict::Stopped;
+        }
+        self
+    }
+}
+
+/// Waits for the QEMU that `launch` gives.
+///
+/// # Errors
+/// There is none: how the path went, then.
+pub(super) fn launched(
+    path: &Path,
+    emulator: &Emulator,
+    launch: impl FnOnce() -> Result<Vm, LaunchError>,
+) -> Result<(Rc<Vm>, Duration), Box<Tried>> {
     let begun = Instant::now();
-    let config = path.config();
-    let command_line = config.pasteable(&emulator.path, emulator.module_dir());
-    let file = path.file().map(str::to_owned);
-    let evidence = Evidence { command_line, file, ..Evidence::default() };
-    let (verdict, evidence) = match Vm::launch(emulator, config, limits) {
-        Ok(vm) => on_vm(path, &Rc::new(vm), evidence),
-        Err(e) => not_launched(e, evidence),
+    let e = match launch() {
+        Ok(vm) => return Ok((Rc::new(vm), begun.elapsed())),
+        Err(e) => e,
     };
-    let verdict =
-        if is_stopping() && verdict != Verdict::Passed { Verdict::Stopped } else { verdict };
-    let evidence = verdict.is_failure().then_some(evidence);
-    Outcome {
-        name: path.name(),
-        emulator: emulator.path.to_string_lossy().into_owned(),
-        verdict,
-        took: begun.elapsed(),
-        phases: Phases::default(),
-        attempts: Vec::new(),
-        reproducer: None,
-        evidence,
-    }
-}
-
-fn not_launched(e: LaunchError, evidence: Evidence) -> (Verdict, Evidence) {
     let message = e.to_string();
-    let LaunchError::NoGreeting { ending, protocol, transcript, output } = e else {
-        return (Verdict::Failed(message), evidence);
-    };
-    let verdict = match (ending, *protocol) {
-        (Some(_), _) | (None, protocol::Error::Closed { .. }) => Verdict::Crashed(message),
-        (None, protocol::Error::Deadline { .. }) => Verdict::Hung(message),
-        (None, _) => Verdict::Failed(message),
-    };
-    (verdict, Evidence { transcript, output, ..evidence })
-}
-
-fn on_vm(path: &Path, vm: &Rc<Vm>, evidence: Evidence) -> (Verdict, Evidence) {
-    let end = run_test(path, vm);
-    let transcript = vm.transcript().to_string();
-    let mut verdict = judge(end, vm);
-    if verdict == Verdict::Passed {
-        verdict = match vm.ram().findings().as_slice() {
-            [] => leave(vm),
-            findings => Verdict::Failed(findings.join("; ")),
+    let mut tried = Tried::new(path, emulator, Verdict::Failed(message.clone()));
+    tried.took = begun.elapsed();
+    tried.phases.launch = tried.took.as_secs_f64();
+    if let LaunchError::NoGreeting { ending, protocol, transcript, output } = e {
+        tried.verdict = match (ending, *protocol) {
+            (Some(_), _) | (None, protocol::Error::Closed { .. }) => Verdict::Crashed(message),
+            (None, protocol::Error::Deadline { .. }) => Verdict::Hung(message),
+            (None, _) => Verdict::Failed(message),
         };
+        (tried.evidence.transcript, tried.evidence.output) = (transcript, output);
     }
-    vm.kill();
-    let output = vm.output();
-    (verdict, Evidence { transcript, output, ..evidence })
+    Err(Box::new(tried.stopped_if_stopping()))
 }
 
-/// Lets QEMU quit, and looks how it does.
-fn leave(vm: &Vm) -> Verdict {
-    match vm.quit(vm.deadline().limit()) {
-        Ok(ending) if ending.is_success() => Verdict::Passed,
-        Ok(ending) => Verdict::Crashed(format!("the test passed, but then QEMU {ending}")),
-        Err(why) => Verdict::Hung(format!("the test passed, but then QEMU {why}")),
+/// Runs `path` on `vm`, which became ready in `launch`. Unless the path passed or was
+/// skipped, that QEMU is dead then.
+pub(super) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
+    let begun = Instant::now();
+    let end = run_test(path, vm);
+    let ended = Instant::now();
+    let attached = vm.attached().unwrap_or(ended);
+    let mut tried = Tried::new(path, vm.emulator(), judge(end, vm));
+    tried.took = launch + begun.elapsed();
+    tried.phases = Phases {
+        launch: launch.as_secs_f64(),
+        attach: (attached - begun).as_secs_f64(),
+        test: (ended - attached).as_secs_f64(),
+        leave: 0.0,
+    };
+    let findings = vm.ram().findings();
+    if tried.verdict == Verdict::Passed && !findings.is_empty() {
+        tried.verdict = Verdict::Failed(findings.join("; "));
     }
+    if tried.is_good() { tried } else { tried.with_last_words(vm) }
+}
+
+/// Lets QEMU quit, and looks how it does: `None` if well.
+pub(super) fn leave(vm: &Vm) -> Option<Verdict> {
+    match vm.quit(vm.deadline().limit()) {
+        Ok(ending) if ending.is_success() => None,
+        Ok(ending) => Some(Verdict::Crashed(format!("the test passed, but then QEMU {ending}"))),
+        Err(why) => Some(Verdict::Hung(format!("the test passed, but then QEMU {why}"))),
+    }
+}
+
+/// What became of `path`, which had passed on `vm` as the last one there, because of what
+/// QEMU did afterwards.
+pub(super) fn spoiled(path: &Path, vm: &Vm, verdict: Verdict) -> Tried {
+    Tried::new(path, vm.emulator(), verdict).with_last_words(vm)
+}
+
+/// Runs `path` on a QEMU of its own, from its start to its end.
+pub(super) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Tried {
+    let launch = || Vm::launch(emulator, path.config(), limits);
+    let (vm, took) = match launched(path, emulator, launch) {
+        Ok(launched) => launched,
+        Err(tried) => return *tried,
+    };
+    let mut tried = run_on(path, &vm, took);
+    match tried.verdict {
+        Verdict::Passed => {
+            let begun = Instant::now();
+            if let Some(verdict) = leave(&vm) {
+                let took = tried.took;
+                tried = Tried { took, ..spoiled(path, &vm, verdict) };
+            }
+            tried.took += begun.elapsed();
+            tried.phases.leave = begun.elapsed().as_secs_f64();
+        }
+        _ => {
+            vm.kill();
+        }
+    }
+    tried
 }
 
 fn judge(end: End, vm: &Vm) -> Verdict {

@@ -103,6 +103,7 @@ pub struct Vm {
     transcript: Rc<Transcript>,
     endian: OnceCell<Endian>,
     attached: Cell<Option<Instant>>,
+    lasting: Cell<Option<&'static str>>,
 }
 
 fn resource(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
@@ -178,7 +179,13 @@ impl Vm {
     /// What a test did that a reset of the machine does not undo, if it did.
     pub fn lasting_change(&self) -> Option<&'static str> {
         let by_qmp = self.qmp.has_changed_something().then_some("a QMP command");
-        self.qtest.lasting_change().or(by_qmp)
+        self.lasting.get().or(self.qtest.lasting_change()).or(by_qmp)
+    }
+
+    /// Notes that a reset of the machine will not undo `what`, because it is not meant to: a
+    /// battery keeps it, for instance. No other path runs on this QEMU afterwards.
+    pub fn note_lasting(&self, what: &'static str) {
+        self.lasting.set(Some(what));
     }
 
     /// Makes the machine as it was at its start, as far as a reset does that, and its RAM
@@ -431,6 +438,7 @@ impl Starting {
             transcript,
             endian: OnceCell::new(),
             attached: Cell::new(None),
+            lasting: Cell::new(None),
         })
     }
 }

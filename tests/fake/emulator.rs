@@ -200,7 +200,7 @@ impl Emulator {
                 child.expect("a child");
                 exit(3)
             }
-            "events" | "nothing" => return Answer::Follows,
+            "events" | "nothing" | "deaf" => return Answer::Follows,
             other => panic!("no such role: {other}"),
         }
         Answer::Replaced
@@ -239,6 +239,11 @@ impl Emulator {
             let mut reply = self.reply(command);
             reply["id"] = request["id"].clone();
             self.send(&self.qmp, reply.to_string().as_bytes());
+            if command == "system_reset" && self.what != "deaf" {
+                let event = json!({"event": "RESET", "data": {"guest": false},
+                    "timestamp": {"seconds": 1, "microseconds": 0}});
+                self.send(&self.qmp, event.to_string().as_bytes());
+            }
             if command == "quit" {
                 exit(0);
             }

@@ -207,6 +207,7 @@ impl Sandbox {
         assert!(left.is_empty(), "temporary files left: {left:#?}");
         let is_result = |path: &PathBuf| {
             path.extension() == Some("json".as_ref())
+                || path.to_string_lossy().contains("/runs/")
                 || path.to_string_lossy().contains("/modules/")
                     && !path.to_string_lossy().contains("/.new-")
         };

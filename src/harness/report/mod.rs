@@ -52,10 +52,19 @@ impl Report {
         }
     }
 
-    /// Ends the report. Returns whether everything ran and nothing failed.
-    pub fn finish(mut self) -> bool {
+    /// Adds an outcome of an earlier run, of which this one is the rest.
+    pub fn add_earlier(&mut self, outcome: &Outcome) {
+        *self.counts.entry(outcome.verdict.word()).or_default() += 1;
+        self.failed |= outcome.verdict.is_failure();
+    }
+
+    /// Ends the report. Returns whether nothing failed and, where all was
+    /// wanted, everything ran.
+    pub fn finish(mut self, all_wanted: bool) -> bool {
         let stopped = self.counts.get("stopped").copied().unwrap_or(0);
-        let left = self.total.saturating_sub(self.counts.values().sum::<usize>()) + stopped;
+        let ran: usize = self.counts.values().sum();
+        let total = if all_wanted { self.total } else { ran };
+        let left = total.saturating_sub(ran) + stopped;
         if self.broken.is_none() {
             self.broken = self.format.end(&self.counts, left).err();
         }

@@ -53,6 +53,7 @@ impl Vm {
             transcript,
             endian: Default::default(),
             attached: Default::default(),
+            lasting: Default::default(),
         }))
     }
 }

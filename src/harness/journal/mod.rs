@@ -1,0 +1,172 @@
+//! The journal of a run: every outcome, one JSON object a line, written the moment it is
+//! known, so that a run that was killed can be finished.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::outcome::{Outcome, Verdict};
+use super::plan::Trial;
+use crate::qemu::cache;
+
+/// A journal that is written. It is locked as long.
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+/// How many runs without a journal of their own may go on at once and still be resumed.
+const SLOTS: usize = 16;
+
+fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |e| io::Error::new(e.kind(), format!("the journal {}: {e}", path.display()))
+}
+
+/// Opens and locks the journal at `path`.
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+    let file = file.map_err(at(path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let busy = io::Error::new(io::ErrorKind::WouldBlock, "another run is writing it");
+            Err(at(path)(busy))
+        }
+        // What cannot be locked, a pipe or some network's file, can be written all the same.
+        _ => Ok(file),
+    }
+}
+
+impl Journal {
+    /// A new journal at `path`; what was there is gone.
+    ///
+    /// # Errors
+    /// It cannot be written, or another run is writing it.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = open(path)?;
+        if file.metadata()?.is_file() {
+            file.set_len(0).map_err(at(path))?;
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Goes on with the journal at `path`, which an earlier run left. Also returns the
+    /// outcomes that are there. A last line that was cut off is removed.
+    ///
+    /// # Errors
+    /// It is not there, cannot be read, or another run is writing it.
+    pub fn resume(path: &Path) -> io::Result<(Self, Vec<Outcome>)> {
+        fs::metadata(path).map_err(at(path))?;
+        let file = open(path)?;
+        let text = fs::read(path).map_err(at(path))?;
+        let whole = memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1);
+        let mut outcomes = Vec::new();
+        for (number, line) in text[..whole].split(|&byte| byte == b'\n').enumerate() {
+            if line.is_empty() {
+                continue;
+            }
+            outcomes.push(serde_json::from_slice(line).map_err(|e| {
+                let what = format!("line {} is no outcome: {e}", number + 1);
+                at(path)(io::Error::new(io::ErrorKind::InvalidData, what))
+            })?);
+        }
+        file.set_len(whole as u64).map_err(at(path))?;
+        Ok((Self { file, path: path.to_owned() }, outcomes))
+    }
+
+    /// A new journal in the cache, where [`Journal::last`] finds it. The oldest that no run
+    /// writes any more gives way.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn create_in_cache() -> io::Result<Self> {
+        let folder = cache::folder().join("runs");
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut slots: Vec<_> = (0..SLOTS).map(|slot| slot_file(&folder, slot)).collect();
+        slots.sort_by_key(|file| fs::metadata(file).and_then(|data| data.modified()).ok());
+        let mut last = Ok(());
+        for slot in slots {
+            match Self::create(&slot) {
+                Ok(journal) => return Ok(journal),
+                Err(e) => last = Err(e),
+            }
+        }
+        last.and(Err(io::Error::other("no journal is free")))
+    }
+
+    /// The journal in the cache that was written last, if there is one.
+    pub fn last() -> Option<PathBuf> {
+        let folder = cache::folder().join("runs");
+        let written = (0..SLOTS).map(|slot| slot_file(&folder, slot)).filter_map(|file| {
+            let modified = fs::metadata(&file).ok()?.modified().ok()?;
+            Some((modified, file))
+        });
+        written.max().map(|(_, file)| file)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds an outcome.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn add(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let mut line = serde_json::to_vec(outcome)?;
+        line.push(b'\n');
+        // At once, so that a line is there whole or is the last one.
+        self.file.write_all(&line).map_err(at(&self.path))
+    }
+
+    /// Remembers the arguments of the run beside the journal, in the cache.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn note_arguments(&self, arguments: &[String]) -> io::Result<()> {
+        let file = arguments_file(&self.path);
+        fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
+        fs::write(file, serde_json::to_vec(arguments)?)
+    }
+}
+
+fn slot_file(folder: &Path, slot: usize) -> PathBuf {
+    folder.join(format!("{slot}.jsonl"))
+}
+
+/// The arguments with which the run that wrote the journal at `path` was started, if they
+/// are known.
+pub fn arguments(path: &Path) -> Option<Vec<String>> {
+    serde_json::from_slice(&fs::read(arguments_file(path)).ok()?).ok()
+}
+
+fn arguments_file(journal: &Path) -> PathBuf {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    fs::canonicalize(journal).unwrap_or_else(|_| journal.to_owned()).hash(&mut hasher);
+    cache::folder().join("runs").join(format!("{:016x}.arguments", hasher.finish()))
+}
+
+/// What an earlier run has done already.
+pub struct Done(BTreeMap<(String, String), usize>);
+
+impl Done {
+    /// What these outcomes say. One that was stopped is not done.
+    pub fn new(outcomes: &[Outcome]) -> Self {
+        let mut done = BTreeMap::new();
+        for outcome in outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Stopped) {
+            *done.entry((outcome.name.clone(), outcome.emulator.clone())).or_default() += 1;
+        }
+        Self(done)
+    }
+
+    /// Whether `trial` was done; each outcome stands for one trial.
+    pub fn take(&mut self, trial: &Trial) -> bool {
+        let key = (trial.path.name(), trial.emulator.path.to_string_lossy().into_owned());
+        let left = self.0.get_mut(&key).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    }
+}
