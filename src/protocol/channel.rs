@@ -88,23 +88,29 @@ struct Wait {
     until: Instant,
     /// Less than a tick is left, so that a plain receive would sleep too long.
     hurry: bool,
+    /// The time is over, and what had come by then was asked for.
+    over: bool,
 }
 
 impl Wait {
     fn new(deadline: &Deadline) -> Self {
         let started = Instant::now();
         let until = deadline.for_request_at(started);
-        Self { started, until, hurry: until < started + TICK }
+        Self { started, until, hurry: until < started + TICK, over: false }
     }
 
-    /// What is left, or the fault if nothing is.
+    fn look_at_clock(&mut self) {
+        self.hurry = self.until.saturating_duration_since(Instant::now()) < TICK;
+    }
+
+    /// What is left; once it is nothing, so that an answer that came in time is taken even if
+    /// this process was not awake to see it, and then it is a fault.
     fn left(&mut self) -> Result<Duration, Fault> {
         let now = Instant::now();
         let left = self.until.saturating_duration_since(now);
-        if left.is_zero() {
+        if std::mem::replace(&mut self.over, left.is_zero()) {
             return Err(Fault::Deadline(now - self.started));
         }
-        self.hurry = left < TICK;
         Ok(left)
     }
 }
@@ -284,10 +290,12 @@ impl Channel {
             if wait.hurry {
                 self.poll(PollFlags::IN, wait)?;
             }
-            if self.receive(RecvFlags::empty())? {
+            let came = self.receive(RecvFlags::empty())?;
+            // Also when something came: a QEMU that never falls silent may never answer.
+            wait.look_at_clock();
+            if came {
                 return Ok(());
             }
-            wait.left()?;
         }
     }
 

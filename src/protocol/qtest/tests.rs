@@ -353,3 +353,39 @@ fn interrupts() {
     assert_eq!((qtest.irq_raised(11), qtest.irq_level(11)), (0, true));
     talk.finish(qtest);
 }
+
+/// A client with no time at all, whose peer is this end of its socket.
+fn at_once() -> (Qtest, UnixStream, Rc<Deadline>) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let deadline = Rc::new(Deadline::new());
+    deadline.set_limit(Duration::ZERO);
+    let qtest = Qtest::new(near, deadline.clone(), Rc::new(Transcript::default()));
+    (qtest.unwrap(), far, deadline)
+}
+
+/// Catches an answer that came in time called late because this process was not awake to take
+/// it then, as on a busy machine.
+#[test]
+fn what_has_come_is_taken_whatever_the_time() {
+    let (qtest, mut far, _) = at_once();
+    far.write_all(b"IRQ raise 1\nOK 0x11\n").unwrap();
+    assert_eq!(qtest.inl(1).unwrap(), 0x11);
+    assert!(matches!(qtest.inl(2), Err(Error::Deadline { .. })));
+    far.write_all(b"OK 0x22\nOK 0x33\n").unwrap();
+    assert_eq!(qtest.inl(3).unwrap(), 0x33);
+}
+
+/// Catches a deadline that is only looked at when nothing comes: this request would end after
+/// minutes, if at all.
+#[test]
+fn a_qemu_that_never_falls_silent_does_not_stop_the_clock() {
+    let (qtest, mut far, deadline) = at_once();
+    let flood = std::thread::spawn(move || while far.write_all(b"IRQ raise 1\n").is_ok() {});
+    for limit in [0, 20, 120].map(Duration::from_millis) {
+        deadline.set_limit(limit);
+        let Err(Error::Deadline { waited, .. }) = qtest.inl(1) else { panic!("no deadline") };
+        assert!((limit..limit + Duration::from_secs(10)).contains(&waited), "{waited:?}");
+    }
+    drop(qtest);
+    flood.join().unwrap();
+}
