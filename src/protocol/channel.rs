@@ -74,7 +74,8 @@ pub(super) struct Channel {
     out: Vec<u8>,
     /// Length of the first part of `out`.
     head: usize,
-    /// What the last exchange left of a request that it could send only in part.
+    /// What the last exchange left of a request that it could send only in part: there until
+    /// the next exchange, since not every [`begin`](Self::begin) comes to one.
     leftover: Vec<u8>,
     deadline: Rc<Deadline>,
     transcript: Rc<Transcript>,
@@ -157,7 +158,7 @@ impl Channel {
     /// there already.
     pub(super) fn begin(&mut self) -> &mut Vec<u8> {
         self.out.clear();
-        self.out.append(&mut self.leftover);
+        self.out.extend_from_slice(&self.leftover);
         self.head = self.out.len();
         &mut self.out
     }
@@ -230,6 +231,7 @@ impl Channel {
             self.transcript.tap().with(|tap| tap.sent(self.sent_way.wire(), line));
             requests = &requests[end + 1..];
         }
+        self.leftover.clear();
         let mut sent = 0;
         let result = self.pump(until, &mut sent, &mut on_line);
         (result, self.settle(sent))
