@@ -154,6 +154,18 @@ impl Channel {
         self.stream.try_clone()
     }
 
+    /// Takes lines of up to `limit` bytes only, as long as none has come.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn limit_lines(&mut self, limit: usize) {
+        self.lines = LineBuffer::new(limit);
+    }
+
+    /// How many bytes the buffer for lines has room for.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn room_for_lines(&self) -> usize {
+        self.lines.held()
+    }
+
     /// Where to write the requests of the next exchange, each with its line end, behind what is
     /// there already.
     pub(super) fn begin(&mut self) -> &mut Vec<u8> {

@@ -12,6 +12,7 @@
 //! | `qtest`, `irq`, `bulk`, `batch` | the qtest client |
 //! | `message`, `qmp` | QMP messages, and the QMP client |
 //! | `transcript`, `tap` | what is kept of all that, and listening in |
+//! | `fuzz` | what fuzzers feed, and the test that replays what they found |
 
 pub mod answer;
 mod batch;
@@ -19,6 +20,8 @@ mod bulk;
 mod channel;
 mod deadline;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod irq;
 pub mod line;
 pub mod message;

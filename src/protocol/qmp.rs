@@ -293,5 +293,7 @@ fn garbled(request: &str, answer: &[u8], expected: &str) -> Error {
     Error::Garbled { request: request.into(), answer: show(answer), expected: expected.into() }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -419,5 +419,7 @@ pub(super) fn bad_argument(request: &str, why: impl Into<String>) -> Error {
     Error::Argument { request: show(request.as_bytes()), why: why.into() }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 #[cfg(test)]
 pub(super) mod tests;

@@ -1,0 +1,4 @@
+//! Any bytes to the QMP client; what must hold is said in `qgraph::protocol::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| qgraph::protocol::fuzz::qmp_reader(input));
