@@ -14,7 +14,7 @@ mod model;
 mod node;
 mod path;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod walk;
 mod why;
 

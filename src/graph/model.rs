@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
@@ -124,6 +125,7 @@ pub struct Model {
 
 /// What one emulator has of a model: for every node whether it can be there at all, and
 /// for every edge whether it can be taken.
+#[derive(Debug)]
 pub struct Availability {
     pub(super) nodes: Vec<bool>,
     pub(super) edges: Vec<bool>,
@@ -234,7 +236,7 @@ impl Model {
 
     /// What an emulator with these capabilities has of the graph: its machines, and the
     /// devices that edges plug in. What is contained or produced comes with its owner.
-    pub fn availability(&self, has: &Capabilities) -> Availability {
+    pub fn availability(&self, has: &Capabilities) -> Arc<Availability> {
         let edges: Vec<bool> = self
             .graph
             .edge_references()
@@ -252,7 +254,7 @@ impl Model {
                 }
             })
             .collect();
-        Availability { nodes, edges }
+        Arc::new(Availability { nodes, edges })
     }
 
     /// The device type that an edge needs and this emulator lacks.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
-use super::model::{Edge, Model, NodeEntry, Step};
+use super::model::{Availability, Edge, Model, NodeEntry, Step};
 use super::node::Place;
 use crate::qemu::{Config, Vm};
 use crate::{Error, Result};
@@ -55,6 +55,12 @@ impl Path {
     /// The edges as the walk numbers them, for whoever looks into a path.
     pub(super) fn edge_indices(&self) -> &[EdgeIndex] {
         &self.edges
+    }
+
+    /// Whether an emulator that has this of the model can run it.
+    pub fn is_in(&self, available: &Availability) -> bool {
+        available.nodes[self.machine.index()]
+            && self.edges.iter().all(|edge| available.edges[edge.index()])
     }
 
     /// `/ARCH/MACHINE/NODE/…/SUITE/CASE`, as QEMU's framework spells it. A variant stands

@@ -2,24 +2,42 @@
 
 use std::sync::Arc;
 
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{EdgeIndex, NodeIndex};
+use petgraph::visit::{EdgeFiltered, EdgeRef};
 
 use super::model::{Availability, Kind, Model};
 use super::path::Path;
 
+/// Whether names that begin with this may be wanted: `/ARCH/MACHINE/`, `/ARCH/MACHINE/NODE/`, …
+type MayBegin = Box<dyn Fn(&str) -> bool + Send>;
+
 /// All simple paths from machines to tests: no node twice on one path, parallel edges a
-/// path each. Memory grows with the longest path, not with the number of paths.
+/// path each. Memory grows with the longest path, not with the number of paths, and no node
+/// is entered from which no path goes on, so that time grows with the paths that there are.
 pub struct Walk {
     model: Arc<Model>,
-    available: Option<Availability>,
+    available: Option<Arc<Availability>>,
+    may_begin: Option<MayBegin>,
+    /// The name of the path so far, if somebody looks at it.
+    name: String,
     leads: Vec<bool>,
+    cycles: Cycles,
     /// The machines still to come, the next one last.
     machines: Vec<NodeIndex>,
     /// The path so far.
     edges: Vec<EdgeIndex>,
-    /// The nodes on it, and how many edges out of each have been taken.
-    stack: Vec<(NodeIndex, usize)>,
+    stack: Vec<Frame>,
     on_path: Vec<bool>,
+}
+
+/// A node on the path.
+struct Frame {
+    node: NodeIndex,
+    /// How many edges out of it have been taken.
+    taken: usize,
+    /// The length of the name up to the node before it.
+    name: usize,
 }
 
 impl Model {
@@ -28,7 +46,7 @@ impl Model {
     /// entered, so a run for one machine does not pay for the others.
     pub fn walk(
         self: &Arc<Self>,
-        available: Option<Availability>,
+        available: Option<Arc<Availability>>,
         wanted: impl Fn(&str) -> bool,
     ) -> Walk {
         let mut machines: Vec<NodeIndex> = self
@@ -42,37 +60,74 @@ impl Model {
             })
             .collect();
         machines.sort_by_key(|&node| std::cmp::Reverse(self.graph[node].name));
-        let leads =
-            self.leads_to_test(|edge| available.as_ref().is_none_or(|has| has.edges[edge.index()]));
-        Walk {
-            leads,
+        let mut walk = Walk {
+            available,
+            may_begin: None,
+            name: String::new(),
+            leads: Vec::new(),
+            cycles: Cycles::default(),
             machines,
             edges: Vec::new(),
             stack: Vec::new(),
-            on_path: vec![false; self.graph.node_count()],
-            available,
+            on_path: Vec::new(),
             model: self.clone(),
+        };
+        if !walk.machines.is_empty() {
+            walk.leads = self.leads_to_test(|edge| walk.has(edge));
+            walk.cycles = Cycles::new(self, |edge| walk.has(edge));
+            walk.on_path = vec![false; self.graph.node_count()];
         }
+        walk
     }
 }
 
 impl Walk {
-    fn enter(&mut self, node: NodeIndex) {
+    /// Keeps to what `may_begin` accepts: it is asked about the name so far of each path,
+    /// with a `/` at its end, and no path whose name begins with a refused one is walked.
+    pub fn within(self, may_begin: impl Fn(&str) -> bool + Send + 'static) -> Self {
+        Self { may_begin: Some(Box::new(may_begin)), ..self }
+    }
+
+    fn has(&self, edge: EdgeIndex) -> bool {
+        self.available.as_ref().is_none_or(|has| has.edges[edge.index()])
+    }
+
+    /// Enters `node`, by the last of `edges` if it is no machine, unless no wanted name goes
+    /// on there.
+    fn enter(&mut self, node: NodeIndex) -> bool {
+        let name = self.name.len();
+        if let Some(may_begin) = &self.may_begin {
+            match self.edges.last() {
+                None => self.name.extend(["/", self.model.graph[node].name, "/"]),
+                Some(&edge) => self.name.extend([&self.model.label(edge), "/"]),
+            }
+            if !may_begin(&self.name) {
+                self.name.truncate(name);
+                return false;
+            }
+        }
         self.on_path[node.index()] = true;
-        self.stack.push((node, 0));
+        self.stack.push(Frame { node, taken: 0, name });
+        true
     }
 
     fn leave(&mut self) {
-        if let Some((node, _)) = self.stack.pop() {
-            self.on_path[node.index()] = false;
+        if let Some(frame) = self.stack.pop() {
+            self.on_path[frame.node.index()] = false;
+            self.name.truncate(frame.name);
             self.edges.pop();
         }
     }
 
-    fn may_take(&self, edge: EdgeIndex, to: NodeIndex) -> bool {
-        self.leads[to.index()]
-            && !self.on_path[to.index()]
-            && self.available.as_ref().is_none_or(|has| has.edges[edge.index()])
+    fn may_take(&mut self, edge: EdgeIndex, to: NodeIndex) -> bool {
+        let Self { model, leads, cycles, on_path, available, .. } = self;
+        let has = |edge: EdgeIndex| available.as_ref().is_none_or(|has| has.edges[edge.index()]);
+        leads[to.index()]
+            && !on_path[to.index()]
+            && has(edge)
+            && cycles.can_be_left(model, to, |edge, to| {
+                leads[to.index()] && !on_path[to.index()] && has(edge)
+            })
     }
 }
 
@@ -81,7 +136,7 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Path> {
         loop {
-            let Some((node, taken)) = self.stack.last_mut() else {
+            let Some(Frame { node, taken, .. }) = self.stack.last_mut() else {
                 let machine = self.machines.pop()?;
                 self.enter(machine);
                 continue;
@@ -99,11 +154,75 @@ impl Iterator for Walk {
                 let mut edges = Vec::with_capacity(self.edges.len() + 1);
                 edges.extend_from_slice(&self.edges);
                 edges.push(edge);
-                return Some(Path::new(self.model.clone(), self.stack[0].0, edges));
+                return Some(Path::new(self.model.clone(), self.stack[0].node, edges));
             }
             self.edges.push(edge);
-            self.enter(to);
+            if !self.enter(to) {
+                self.edges.pop();
+            }
         }
+    }
+}
+
+/// The nodes that lie on cycles. Only there can the nodes of a path stand in its own way:
+/// what leads to a test then may do so only over a node that is on the path already.
+#[derive(Default)]
+struct Cycles {
+    /// For every node the number of its strongly connected component.
+    component: Vec<usize>,
+    /// For every component whether it has more than one node.
+    large: Vec<bool>,
+    /// For every node the last search that came by.
+    seen: Vec<u64>,
+    search: u64,
+    open: Vec<NodeIndex>,
+}
+
+impl Cycles {
+    fn new(model: &Model, has: impl Fn(EdgeIndex) -> bool) -> Self {
+        let nodes = model.graph.node_count();
+        let taken = EdgeFiltered::from_fn(&model.graph, |edge| has(edge.id()));
+        let (mut component, mut large) = (vec![0; nodes], Vec::new());
+        for members in kosaraju_scc(&taken) {
+            for node in &members {
+                component[node.index()] = large.len();
+            }
+            large.push(members.len() > 1);
+        }
+        Self { component, large, seen: vec![0; nodes], search: 0, open: Vec::new() }
+    }
+
+    /// Whether a way of edges that `may` lets through leads out of the cycles `from` is on.
+    fn can_be_left(
+        &mut self,
+        model: &Model,
+        from: NodeIndex,
+        may: impl Fn(EdgeIndex, NodeIndex) -> bool,
+    ) -> bool {
+        let component = self.component[from.index()];
+        let is_test = |node: NodeIndex| model.graph[node].kind == Kind::Test;
+        if !self.large[component] || is_test(from) {
+            return true;
+        }
+        self.search += 1;
+        self.seen[from.index()] = self.search;
+        self.open.clear();
+        self.open.push(from);
+        while let Some(node) = self.open.pop() {
+            for &edge in &model.out[node.index()] {
+                let (_, to) = model.graph.edge_endpoints(edge).expect("an edge of this graph");
+                if !may(edge, to) {
+                    continue;
+                }
+                if self.component[to.index()] != component || is_test(to) {
+                    return true;
+                }
+                if std::mem::replace(&mut self.seen[to.index()], self.search) != self.search {
+                    self.open.push(to);
+                }
+            }
+        }
+        false
     }
 }
 

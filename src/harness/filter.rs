@@ -18,15 +18,31 @@ enum Pattern {
     Glob(GlobMatcher),
 }
 
+/// What makes a pattern a glob.
+const WILD: [char; 4] = ['*', '?', '[', '{'];
+
 impl Pattern {
     fn new(pattern: &str) -> Result<Self, BadPattern> {
-        if !pattern.contains(['*', '?', '[', '{']) {
+        if !pattern.contains(WILD) {
             return Ok(Self::Part(pattern.to_owned()));
         }
         let glob = GlobBuilder::new(pattern)
             .build()
             .map_err(|e| BadPattern { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
         Ok(Self::Glob(glob.compile_matcher()))
+    }
+
+    /// What every name that matches begins with.
+    fn start(&self) -> &str {
+        match self {
+            Self::Exact(whole) => whole,
+            Self::Part(_) => "",
+            Self::Glob(glob) => {
+                let glob = glob.glob().glob();
+                let end = glob.find(|c| c == '\\' || WILD.contains(&c));
+                &glob[..end.unwrap_or(glob.len())]
+            }
+        }
     }
 
     fn matches(&self, name: &str) -> bool {
@@ -85,6 +101,26 @@ impl Filter {
         self.machines.is_empty() || self.machines.iter().any(matches)
     }
 
+    /// Whether all paths are wanted, of the machines that are.
+    pub fn wants_all(&self) -> bool {
+        self.wanted.is_empty() && self.skipped.is_empty()
+    }
+
+    /// Whether it is known how the names of all wanted paths begin, so that
+    /// [`may_want`](Self::may_want) can say no.
+    pub fn is_bound(&self) -> bool {
+        !self.wanted.is_empty() && self.wanted.iter().all(|pattern| !pattern.start().is_empty())
+    }
+
+    /// Whether a path whose name begins with `start` may be wanted.
+    pub fn may_want(&self, start: &str) -> bool {
+        let may = |pattern: &Pattern| {
+            let other = pattern.start();
+            start.starts_with(other) || other.starts_with(start)
+        };
+        self.wanted.is_empty() || self.wanted.iter().any(may)
+    }
+
     /// Whether a path of this name is wanted.
     pub fn wants_path(&self, name: &str) -> bool {
         (self.wanted.is_empty() || self.wanted.iter().any(|pattern| pattern.matches(name)))
@@ -114,6 +150,22 @@ mod tests {
         assert!(!filter(&["registers"], &[], &[], true).wants_path(name));
         assert!(filter(&[name], &["registers"], &[], true).wants_path(name));
         assert!(filter(&["*{registers,reset}"], &[], &[], false).wants_path(name));
+    }
+
+    /// Would catch a name that is wanted and not looked for.
+    #[test]
+    fn what_may_begin_a_wanted_name() {
+        let globs = filter(&["/arm/*", "/a[a]rch64/virt/x", "/x/\\{y"], &[], &[], false);
+        assert!(globs.is_bound());
+        for start in ["/arm/", "/arm/virt/a/", "/aarch64/", "/x/", "/x/{y/"] {
+            assert!(globs.may_want(start), "{start}");
+        }
+        assert!(!globs.may_want("/y/"));
+        assert!(!filter(&["/arm/*", "sdhci"], &[], &[], false).is_bound());
+        assert!(!filter(&["*/arm"], &[], &[], false).is_bound());
+        let name = filter(&["/arm/virt/sdhci-pci/t"], &[], &[], true);
+        assert!(name.is_bound() && name.may_want("/arm/virt/"));
+        assert!(!name.may_want("/arm/virt/sdhci/") && !name.may_want("/arm/virt2/"));
     }
 
     /// Would catch a machine taken for another whose name it begins.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::filter::Filter;
-use crate::graph::{Model, Path};
+use crate::graph::{Availability, Model, Path};
 use crate::qemu::Emulator;
 
 /// One path on one emulator.
@@ -38,40 +38,47 @@ impl Trial {
 pub struct Plan {
     model: Arc<Model>,
     emulators: Vec<Arc<Emulator>>,
+    /// What each of them has of the model.
+    available: Vec<Arc<Availability>>,
     filter: Filter,
 }
 
 impl Plan {
     /// All that `filter` wants of what these emulators have of `model`.
     pub fn new(model: Arc<Model>, emulators: Vec<Arc<Emulator>>, filter: Filter) -> Self {
-        Self { model, emulators, filter }
+        let available = emulators.iter().map(|it| model.availability(&it.capabilities)).collect();
+        Self { model, emulators, available, filter }
     }
 
     /// The trials, emulator by emulator, made as they are asked for.
     pub fn trials(&self) -> impl Iterator<Item = Trial> + use<> {
         let plan = self.clone();
         (0..plan.emulators.len()).flat_map(move |number| {
-            let (plan, wanted) = (plan.clone(), plan.clone());
             let emulator = plan.emulators[number].clone();
-            let available = plan.model.availability(&emulator.capabilities);
-            plan.model
-                .walk(Some(available), |machine| plan.filter.wants_machine(machine))
-                .filter(move |path| wanted.filter.wants_path(&path.name()))
-                .map(move |path| {
-                    let copies_before = plan.copies_before(&path, number);
-                    Trial { path, emulator: emulator.clone(), copies_before }
-                })
+            let before = plan.available[..number].to_vec();
+            plan.wanted(Some(plan.available[number].clone())).map(move |path| Trial {
+                copies_before: before.iter().filter(|available| path.is_in(available)).count(),
+                path,
+                emulator: emulator.clone(),
+            })
         })
     }
 
     /// The paths that none of the emulators has.
     pub fn missing(&self) -> impl Iterator<Item = Path> + use<> {
-        let plan = self.clone();
-        let everything = plan.model.walk(None, |machine| plan.filter.wants_machine(machine));
-        everything.filter(move |path| {
-            plan.copies_before(path, plan.emulators.len()) == 0
-                && plan.filter.wants_path(&path.name())
-        })
+        let available = self.available.clone();
+        self.wanted(None).filter(move |path| !available.iter().any(|it| path.is_in(it)))
+    }
+
+    /// The paths that are wanted of those that `available` has; of all without.
+    fn wanted(&self, available: Option<Arc<Availability>>) -> impl Iterator<Item = Path> + use<> {
+        let mut walk = self.model.walk(available, |machine| self.filter.wants_machine(machine));
+        if self.filter.is_bound() {
+            let filter = self.filter.clone();
+            walk = walk.within(move |start| filter.may_want(start));
+        }
+        let filter = self.filter.clone();
+        walk.filter(move |path| filter.wants_all() || filter.wants_path(&path.name()))
     }
 
     /// Why none of the emulators has `path`: the reason of the one that comes closest.
@@ -87,11 +94,58 @@ impl Plan {
             None => "no usable emulator at hand".to_owned(),
         }
     }
+}
 
-    fn copies_before(&self, path: &Path, number: usize) -> usize {
-        let has = |emulator: &&Arc<Emulator>| {
-            self.model.first_lack(path, &emulator.capabilities).is_none()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::graph::tests::{diamonds, emulator};
+
+    /// 2^40 paths of each of the machines `x/m` and `x/n`, on these emulators of both.
+    fn plan(emulators: &[&str], filter: Filter) -> Plan {
+        let mut graph = diamonds(40);
+        graph.machines.push("x/n".to_owned());
+        graph.edge("x/n", "n0").test("s/short", "x/n").test("s/shorter", "x/n");
+        let capabilities = emulator("x", ["m", "n"], []);
+        let known = json!({"accelerator": "built-in", "capabilities": capabilities});
+        let emulator = |path: &&str| {
+            let emulator: Emulator = serde_json::from_value(known.clone()).expect("an emulator");
+            Arc::new(Emulator { path: path.into(), ..emulator })
         };
-        self.emulators[..number].iter().filter(has).count()
+        Plan::new(graph.model(), emulators.iter().map(emulator).collect(), filter)
+    }
+
+    fn filter(wanted: &[&str], exact: bool) -> Filter {
+        let wanted: Vec<_> = wanted.iter().map(|&text| text.to_owned()).collect();
+        Filter::new(&wanted, &[], &[], exact).unwrap()
+    }
+
+    /// Would catch a name, or the beginning of one, that is looked for on all paths: there
+    /// are too many to wait for.
+    #[test]
+    fn names_are_looked_for_where_they_may_be() {
+        let names = |wanted: &[&str], exact| {
+            let trials = plan(&["a"], filter(wanted, exact)).trials();
+            trials.map(|trial| trial.path.name()).collect::<Vec<_>>()
+        };
+        let all = plan(&["a"], Filter::default());
+        let long = all.trials().nth(99).unwrap().path.name();
+        assert_eq!(names(&[&long], true), *std::slice::from_ref(&long));
+        assert_eq!(names(&["/x/n/s/short", "/x/m/s/short"], true), ["/x/n/s/short"]);
+        assert_eq!(names(&["/x/n/s/*"], false), ["/x/n/s/short", "/x/n/s/shorter"]);
+        let (start, _) = long.split_at(long.len() - "n39/a39/n40/s/t".len());
+        assert_eq!(names(&[&format!("{start}n39/*")], false).len(), 2);
+        assert!(names(&["/y/*"], false).is_empty());
+        assert_eq!(plan(&[], filter(&["/x/n/s/s*r"], false)).missing().count(), 1);
+    }
+
+    /// Would catch the path of a second emulator that is called like that of the first.
+    #[test]
+    fn copies_are_counted() {
+        let trials = plan(&["a", "b", "c"], filter(&["/x/n/s/short"], true)).trials();
+        let names: Vec<_> = trials.map(|trial| trial.unique_name()).collect();
+        assert_eq!(names, ["/x/n/s/short", "/x/n/s/short@b", "/x/n/s/short@c"]);
     }
 }

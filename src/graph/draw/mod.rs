@@ -93,7 +93,7 @@ impl Model {
                 let has = self.availability(capabilities);
                 let starts = starts.iter().copied().filter(|n| has.nodes[n.index()]).collect();
                 let nodes = reach(&|edge| has.edges[edge.index()], starts);
-                Has { nodes, edges: has.edges }
+                Has { nodes, edges: has.edges.clone() }
             })
             .collect();
         let which = |has_it: &dyn Fn(&Has) -> bool| -> Vec<usize> {

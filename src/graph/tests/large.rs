@@ -37,6 +37,38 @@ fn dead_ends_are_not_entered() {
     assert!(model.walk(Some(having), |_| true).next().is_some());
 }
 
+/// Would catch a walk that goes all of very many ways whose only way on is over a node that
+/// they came by: it would never end.
+#[test]
+fn ways_that_come_back_to_themselves_are_not_entered() {
+    let mut plain = diamonds(40);
+    plain.tests.clear();
+    plain.edge("n40", "n0").test("s/t", "n0").test("s/u", "x/m");
+    let model = plain.model();
+    let names: Vec<_> = model.walk(None, |_| true).map(|path| path.name()).collect();
+    assert_eq!(names, ["/x/m/n0/s/t", "/x/m/s/u"]);
+    // With another way out they are; and it is found behind the last of them.
+    plain.test("s/v", "b39");
+    let model = plain.model();
+    let mut walk = model.walk(None, |_| true);
+    assert!(walk.next().unwrap().name().ends_with("/n38/a38/n39/b39/s/v"));
+    assert!(walk.next().unwrap().name().ends_with("/n38/b38/n39/b39/s/v"));
+}
+
+/// Would catch a walk for one name that goes more than one way.
+#[test]
+fn a_walk_keeps_within_what_may_begin() {
+    let model = diamonds(40).model();
+    let name = model.walk(None, |_| true).nth(9).unwrap().name();
+    let wanted = name.clone();
+    let walk = model.walk(None, |_| true).within(move |start| wanted.starts_with(start));
+    assert_eq!(walk.map(|path| path.name()).collect::<Vec<_>>(), [name]);
+    assert_eq!(model.walk(None, |_| true).within(|start| start != "/x/m/").count(), 0);
+    let to_n1 = |start: &str| !start.starts_with("/x/m/n0/a0/n1/") || start.len() == 14;
+    let first = model.walk(None, |_| true).within(to_n1).next().unwrap().name();
+    assert!(first.starts_with("/x/m/n0/b0/n1/a1/"), "{first}");
+}
+
 /// Would catch a function that calls itself for every node of a long chain: the stack
 /// would overflow.
 #[test]

@@ -42,8 +42,8 @@ fn offers(offers: Offers) -> Vec<Offer> {
 
 /// A graph as plain data.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Plain {
-    machines: Vec<String>,
+pub(crate) struct Plain {
+    pub(crate) machines: Vec<String>,
     drivers: Vec<String>,
     interfaces: Vec<String>,
     /// From, to, and which of [`OFFERS`].
@@ -69,7 +69,7 @@ fn no_object() -> Result<Object> {
 }
 
 impl Plain {
-    pub(super) fn model(&self) -> Arc<Model> {
+    pub(crate) fn model(&self) -> Arc<Model> {
         let machine = |machine: &String| {
             let (names, setup) = (names(machine), Setup::bare(RamSpec::new(0, MIB)));
             leak(MachineDecl { names, setup, boot: |_| no_object() })
@@ -100,19 +100,19 @@ impl Plain {
     }
 
     /// Adds an edge that offers the plain one only.
-    fn edge(&mut self, from: impl ToString, to: impl ToString) -> &mut Self {
+    pub(crate) fn edge(&mut self, from: impl ToString, to: impl ToString) -> &mut Self {
         self.edges.push((from.to_string(), to.to_string(), 0));
         self
     }
 
-    fn test(&mut self, name: &str, of: &str) -> &mut Self {
+    pub(crate) fn test(&mut self, name: &str, of: &str) -> &mut Self {
         self.tests.push((name.to_owned(), vec![of.to_owned()]));
         self
     }
 }
 
 /// `count` diamonds behind each other: a path for every choice of a side in each.
-pub(super) fn diamonds(count: usize) -> Plain {
+pub(crate) fn diamonds(count: usize) -> Plain {
     let mut plain = Plain { machines: vec!["x/m".into()], ..Plain::default() };
     plain.edge("x/m", "n0");
     for number in 0..count {
@@ -128,7 +128,7 @@ pub(super) fn diamonds(count: usize) -> Plain {
 }
 
 /// An emulator of `arch` with these machine types and devices.
-fn emulator<'a>(
+pub(crate) fn emulator<'a>(
     arch: &str,
     machines: impl IntoIterator<Item = &'a str>,
     devices: impl IntoIterator<Item = &'a str>,

@@ -2,6 +2,7 @@
 //! parallel edges, names that are like each other's beginnings, emulators that lack things.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use proptest::prelude::*;
 
@@ -108,6 +109,25 @@ proptest! {
         prop_assert_eq!(sorted(&walk(&model, Some(&has))), enumerate(&plain, Some(&has)));
     }
 
+    /// Would catch a walk that goes where no path goes on: there may be very many such ways.
+    #[test]
+    fn no_dead_end_is_entered(plain in graph()) {
+        let model = plain.model();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = asked.clone();
+        let walk = model.walk(None, |_| true).within(move |start| {
+            kept.lock().unwrap().push(start.to_owned());
+            true
+        });
+        let names: Vec<_> = walk.map(|path| path.name()).collect();
+        for start in asked.lock().unwrap().iter() {
+            // A machine without a path costs nothing.
+            let is_machine = start.matches('/').count() == 3;
+            let goes_on = names.iter().any(|name| name.starts_with(start));
+            prop_assert!(is_machine || goes_on, "{} in {:?}", start, names);
+        }
+    }
+
     /// Would catch a filter that loses paths or lets others through.
     #[test]
     fn only_wanted_machines_are_entered(plain in graph()) {
@@ -188,6 +208,10 @@ proptest! {
             all.iter().cloned().partition(|path| model.first_lack(path, &has).is_none());
         let listed = walk(&model, Some(&has));
         prop_assert_eq!(sorted(&without), sorted(&listed));
+        let available = model.availability(&has);
+        for path in &all {
+            prop_assert_eq!(path.is_in(&available), model.first_lack(path, &has).is_none());
+        }
         for path in &lacking {
             let subject = Subject::Path(Box::new(path.clone()));
             let lack = model.first_lack(path, &has);
