@@ -15,6 +15,7 @@ help:
 	@echo 'make check-qtest        run every path on every emulator found'
 	@echo 'make check-qtest-ARCH   run those of one architecture (x86_64, arm, aarch64, …)'
 	@echo 'make check              test qgraph itself: format, lints, docs, unit tests, paths'
+	@echo 'make fuzz               fuzz both protocol readers; FUZZ_SECONDS each'
 	@echo 'make bench              measure speed, as ratios'
 	@echo 'make fmt                format all sources'
 	@echo "ARGS='FILTER -j N …' is passed on to qgraph run; QGRAPH_INSTALL=0 installs nothing"
@@ -44,6 +45,16 @@ check: qemu
 	$(CARGO) test -p board-tests --lib
 	$(CARGO) test -p board-tests --test paths edu-tests
 	$(CARGO) test -p board-tests --test paths /xtensa/
+
+# Needs a nightly Rust and cargo-fuzz (`cargo install cargo-fuzz`). What it finds to be worth
+# keeping is in fuzz/corpus; `make check` replays tests/corpus on any Rust.
+FUZZ_SECONDS ?= 300
+.PHONY: fuzz
+fuzz: fuzz-qtest fuzz-qmp
+fuzz-%:
+	mkdir -p fuzz/corpus/$*
+	$(CARGO) +nightly fuzz run $*_reader fuzz/corpus/$* tests/corpus/$* -- \
+		-max_len=4096 -timeout=20 -max_total_time=$(FUZZ_SECONDS)
 
 .PHONY: bench
 bench: qemu
