@@ -7,11 +7,15 @@
 //! | `table` | the rows and how they are printed |
 //! | `socket` | requests on one QEMU's socket, guest memory |
 //! | `whole` | one path, all paths, the list |
+//! | `scale` | the list of a million paths; needs no QEMU |
 //!
 //! `cargo bench -- WORD…` runs only the groups that are named: `ports`, `memory`, `path`,
-//! `list`, `all`.
+//! `list`, `scale`, `all`.
 
+#[path = "../../tests/generated/mod.rs"]
+mod generated;
 mod measure;
+mod scale;
 mod socket;
 mod table;
 mod whole;
@@ -31,11 +35,12 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// A group of measurements: its name, and what adds its rows.
 type Group = (&'static str, fn(&Bench, &mut Table) -> Result);
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("ports", socket::ports),
     ("memory", socket::memory),
     ("path", whole::one_path),
     ("list", whole::list),
+    ("scale", scale::many_paths),
     ("all", whole::all_paths),
 ];
 
