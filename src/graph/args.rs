@@ -1,6 +1,6 @@
 //! What an edge of the graph adds to QEMU's command line.
 
-use crate::qemu::Image;
+use crate::qemu::{Image, Socket};
 
 /// The `-device` option of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum DeviceOption {
 
 /// What an edge adds to the command line: options before the device, the device and its
 /// properties, options after it. Options are separated by blanks; `{NAME}` in them stands
-/// for the file of the image NAME.
+/// for the file of the image NAME, or for the number of QEMU's end of the socket NAME.
 #[derive(Debug, Clone, Copy)]
 pub struct QemuArgs {
     /// Options before `-device`: back ends, buses.
@@ -26,6 +26,8 @@ pub struct QemuArgs {
     pub after: &'static str,
     /// Images that the options name.
     pub images: &'static [Image],
+    /// Sockets that the options name.
+    pub sockets: &'static [Socket],
     /// Nodes that are called by an alias that QEMU has for a device type: (node, type).
     /// QEMU's `-device` knows aliases; what tells which devices there are does not.
     pub aliases: &'static [(&'static str, &'static str)],
@@ -33,8 +35,14 @@ pub struct QemuArgs {
 
 impl QemuArgs {
     /// Nothing at all.
-    pub const NONE: Self =
-        Self { before: "", device: DeviceOption::None, after: "", images: &[], aliases: &[] };
+    pub const NONE: Self = Self {
+        before: "",
+        device: DeviceOption::None,
+        after: "",
+        images: &[],
+        sockets: &[],
+        aliases: &[],
+    };
 
     /// `-device NODE` without properties.
     pub const DEVICE: Self = Self::device("");
@@ -57,6 +65,11 @@ impl QemuArgs {
     /// The same with images for the options to name.
     pub const fn images(self, images: &'static [Image]) -> Self {
         Self { images, ..self }
+    }
+
+    /// The same with sockets for the options to name.
+    pub const fn sockets(self, sockets: &'static [Socket]) -> Self {
+        Self { sockets, ..self }
     }
 
     /// The same with nodes that are called by an alias of their device type.

@@ -88,6 +88,7 @@ impl Path {
         for (edge, node) in self.steps() {
             config.options.extend(edge.offer.args.words(node.name));
             config.images.extend_from_slice(edge.offer.args.images);
+            config.sockets.extend_from_slice(edge.offer.args.sockets);
         }
         config
     }

@@ -35,6 +35,22 @@ pub struct Image {
     pub size: u64,
 }
 
+/// A socket that QEMU inherits: a stream, whose other end is the harness's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Socket {
+    /// Its name: options say `{NAME}` where the number of QEMU's end belongs.
+    pub name: &'static str,
+    /// What a line for a shell has instead of the word that names the socket: there nobody
+    /// holds the other end.
+    pub by_hand: &'static str,
+}
+
+impl Socket {
+    fn placeholder(&self) -> String {
+        format!("{{{}}}", self.name)
+    }
+}
+
 /// What a path asks QEMU to be: everything but the sockets and files that connect it.
 /// Two equal configurations can be served by the same process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,6 +67,8 @@ pub struct Config {
     pub options: Vec<String>,
     /// The images that the options name.
     pub images: Vec<Image>,
+    /// The sockets that the options name.
+    pub sockets: Vec<Socket>,
 }
 
 /// The open files that QEMU inherits, by the numbers they have there.
@@ -67,6 +85,8 @@ pub struct Wiring {
     pub ram: Option<(RawFd, String)>,
     /// The images, in the order of [`Config::images`].
     pub images: Vec<RawFd>,
+    /// QEMU's ends of the sockets, in the order of [`Config::sockets`].
+    pub sockets: Vec<RawFd>,
 }
 
 impl Config {
@@ -79,6 +99,7 @@ impl Config {
             defaults: false,
             options: Vec::new(),
             images: Vec::new(),
+            sockets: Vec::new(),
         }
     }
 
@@ -106,12 +127,23 @@ impl Config {
         words
     }
 
-    fn with_images(&self, file: impl Fn(usize, &Image) -> String) -> Vec<String> {
+    /// The options, with what `file` says for an image and what `connected` makes of a word
+    /// that names a socket.
+    fn placed(
+        &self,
+        file: impl Fn(usize, &Image) -> String,
+        connected: impl Fn(usize, &Socket, &str) -> String,
+    ) -> Vec<String> {
         let place = |word: &String| {
             let images = self.images.iter().enumerate();
-            images.fold(word.clone(), |word, (number, image)| {
+            let word = images.fold(word.clone(), |word, (number, image)| {
                 word.replace(&format!("{{{}}}", image.name), &file(number, image))
-            })
+            });
+            let mut sockets = self.sockets.iter().enumerate();
+            match sockets.find(|(_, socket)| word.contains(&socket.placeholder())) {
+                Some((number, socket)) => connected(number, socket, &word),
+                None => word,
+            }
         };
         self.options.iter().map(place).collect()
     }
@@ -132,15 +164,20 @@ impl Config {
         }
         words.extend(wiring.qtest());
         words.extend(wiring.qmp());
-        words.extend(self.with_images(|number, _| match wiring.images.get(number) {
+        let file = |number, _: &Image| match wiring.images.get(number) {
             Some(fd) => format!("/proc/self/fd/{fd}"),
             None => "/dev/null".to_owned(),
+        };
+        words.extend(self.placed(file, |number, socket, word| {
+            let fd = wiring.sockets.get(number).copied().unwrap_or(-1);
+            word.replace(&socket.placeholder(), &fd.to_string())
         }));
         words
     }
 
     /// A line for a shell that starts the same machine, qtest on the terminal: images are
-    /// made as files of the current folder.
+    /// made as files of the current folder, and words that name sockets are replaced by
+    /// [`Socket::by_hand`].
     pub fn pasteable(&self, emulator: &Path, module_dir: Option<&Path>) -> String {
         let mut line = String::new();
         for image in &self.images {
@@ -151,7 +188,8 @@ impl Config {
         }
         line.push_str(&quote(&emulator.to_string_lossy()));
         let qtest = ["-qtest", "stdio"].map(str::to_owned);
-        let options = self.with_images(|_, image| format!("{}.img", image.name));
+        let file = |_, image: &Image| format!("{}.img", image.name);
+        let options = self.placed(file, |_, socket, _| socket.by_hand.to_owned());
         for word in self.common(None).into_iter().chain(qtest).chain(options) {
             line.push(' ');
             line.push_str(&quote(&word));
@@ -215,9 +253,10 @@ mod tests {
 
     fn config() -> Config {
         let mut config = Config::new("virt", "gic-version=3", RamSpec::new(1 << 30, 64 * MIB));
-        config.options =
-            ["-drive", "file={sd},if=sd", "-device", "x,name=a b"].map(str::to_owned).into();
+        let options = "-drive file={sd},if=sd -netdev socket,id=net,fd={net} -device";
+        config.options = options.split(' ').chain(["x,name=a b"]).map(str::to_owned).collect();
         config.images = vec![Image { name: "sd", size: 4096 }];
+        config.sockets = vec![Socket { name: "net", by_hand: "hubport,id=net,hubid=0" }];
         config
     }
 
@@ -230,6 +269,7 @@ mod tests {
             qmp: 8,
             ram: Some((9, "mach-virt.ram".to_owned())),
             images: vec![10],
+            sockets: vec![11],
         };
         let line = config().arguments(&wiring).join(" ");
         assert_eq!(
@@ -238,11 +278,13 @@ mod tests {
              none -nodefaults -m 67108864B -object memory-backend-file,id=mach-virt.ram,\
              mem-path=/proc/self/fd/9,size=67108864,share=on -chardev socket,id=qtest,fd=7 \
              -object qtest,id=qtest0,chardev=qtest,log=none -chardev socket,id=qmp,fd=8 \
-             -qmp chardev:qmp -drive file=/proc/self/fd/10,if=sd -device x,name=a b"
+             -qmp chardev:qmp -drive file=/proc/self/fd/10,if=sd -netdev socket,id=net,fd=11 \
+             -device x,name=a b"
         );
     }
 
-    /// Would catch a line that a shell takes apart differently.
+    /// Would catch a line that a shell takes apart differently, or one that names a socket
+    /// which is not there.
     #[test]
     fn the_line_to_paste_is_quoted() {
         let line = config().pasteable(Path::new("/opt/my qemu/q"), Some(Path::new("/c")));
@@ -250,7 +292,8 @@ mod tests {
             line,
             "truncate -s 4096 sd.img && QEMU_MODULE_DIR=/c '/opt/my qemu/q' \
              -machine virt,gic-version=3 -accel qtest -display none -nodefaults -m 67108864B \
-             -qtest stdio -drive file=sd.img,if=sd -device 'x,name=a b'"
+             -qtest stdio -drive file=sd.img,if=sd -netdev hubport,id=net,hubid=0 \
+             -device 'x,name=a b'"
         );
         assert_eq!(quote("it's"), r"'it'\''s'");
         assert_eq!(quote(""), "''");

@@ -13,7 +13,7 @@ mod ram;
 mod vm;
 
 pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
-pub use command_line::{Config, Image, MIB, RamSpec};
+pub use command_line::{Config, Image, MIB, RamSpec, Socket};
 pub use emulator::Emulator;
 pub use heap::Heap;
 pub use probe::{Probed, Prober, Unusable};

@@ -97,6 +97,7 @@ pub struct Vm {
     qmp: Qmp,
     ram: Rc<Ram>,
     images: Vec<File>,
+    sockets: Vec<UnixStream>,
     config: Config,
     emulator: Arc<Emulator>,
     deadline: Rc<Deadline>,
@@ -116,6 +117,7 @@ pub struct Starting {
     spawned: Spawned,
     mapping: Option<Mapping>,
     images: Vec<File>,
+    sockets: Vec<UnixStream>,
     config: Config,
     emulator: Arc<Emulator>,
 }
@@ -164,16 +166,22 @@ impl Vm {
         let image_files = image_files.collect::<io::Result<Vec<OwnedFd>>>();
         let image_files = image_files.map_err(resource("an image"))?;
         let image_numbers = image_files.iter().map(AsRawFd::as_raw_fd).collect();
+        let pairs = config.sockets.iter().map(|_| UnixStream::pair());
+        let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(resource("a socket"))?;
+        let (sockets, sockets_there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let socket_numbers = sockets_there.iter().map(AsRawFd::as_raw_fd).collect();
         let ram_file = mapping.as_ref().and_then(Mapping::file);
         let ram_file = ram_file.map(|file| file.try_clone_to_owned()).transpose();
         let ram_file = ram_file.map_err(resource("shared memory"))?;
         let ram = ram_file.as_ref().map(AsRawFd::as_raw_fd).zip(backend);
-        let files = image_files.into_iter().chain(ram_file).collect();
-        let make = |sockets: &Wiring| {
-            config.arguments(&Wiring { ram, images: image_numbers, ..sockets.clone() })
+        let sockets_there = sockets_there.into_iter().map(OwnedFd::from);
+        let files = image_files.into_iter().chain(sockets_there).chain(ram_file).collect();
+        let make = |wiring: &Wiring| {
+            let (images, sockets) = (image_numbers, socket_numbers);
+            config.arguments(&Wiring { ram, images, sockets, ..wiring.clone() })
         };
         let spawned = spawn(emulator, make, files)?;
-        Ok(Starting { spawned, mapping, images, config, emulator: emulator.clone() })
+        Ok(Starting { spawned, mapping, images, sockets, config, emulator: emulator.clone() })
     }
 
     /// What a test did that a reset of the machine does not undo, if it did.
@@ -306,6 +314,18 @@ impl Vm {
         written.map_err(|e| Error::failed(format!("writing the image {name} at {offset}: {e}")))
     }
 
+    /// The harness's end of the socket `name`.
+    ///
+    /// # Errors
+    /// There is no such socket.
+    pub fn socket(&self, name: &str) -> Result<&UnixStream> {
+        let mut sockets = self.config.sockets.iter().zip(&self.sockets);
+        let found = sockets.find(|(socket, _)| socket.name == name);
+        found
+            .map(|(_, stream)| stream)
+            .ok_or_else(|| Error::failed(format!("this machine has no socket called {name}")))
+    }
+
     /// How QEMU ended, if it does within `patience`.
     pub fn ending_within(&self, patience: Duration) -> Option<Ending> {
         self.process.borrow_mut().wait_until(Instant::now() + patience)
@@ -378,6 +398,7 @@ fn spawn(
         qmp: qmp_there.as_raw_fd(),
         ram: None,
         images: Vec::new(),
+        sockets: Vec::new(),
     };
     let mut launch = Launch {
         program: emulator.path.clone(),
@@ -432,6 +453,7 @@ impl Starting {
             qtest,
             qmp,
             images: self.images,
+            sockets: self.sockets,
             config: self.config,
             emulator: self.emulator,
             deadline,

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use super::*;
-use crate::qemu::Image;
+use crate::qemu::{Image, Socket};
 
 thread_local! {
     /// What happened, in its order.
@@ -89,7 +89,8 @@ impl Consumes<dyn Bus> for Disk {
     const ARGS: QemuArgs = QemuArgs::device("addr=04.0")
         .before("-drive file={disk},id=d")
         .after("-device plugged,bus=d")
-        .images(&[Image { name: "disk", size: 512 }]);
+        .images(&[Image { name: "disk", size: 512 }])
+        .sockets(&[Socket { name: "net", by_hand: "" }]);
     const MORE: &'static [Variant] = &[Variant {
         name: "old",
         args: QemuArgs {
@@ -162,8 +163,8 @@ fn every_variant_of_every_name_is_a_path() {
     assert_eq!(names, expected.concat());
 }
 
-/// Would catch options that are lost, doubled or in the wrong order, an image that nobody
-/// makes, and a machine without what its file says.
+/// Would catch options that are lost, doubled or in the wrong order, an image or socket that
+/// nobody makes, and a machine without what its file says.
 #[test]
 fn the_command_line_of_a_path() {
     let declarations = declarations();
@@ -176,6 +177,7 @@ fn the_command_line_of_a_path() {
         "-cpu max -drive file={disk},id=d -device disk-b,addr=04.0 -device plugged,bus=d"
     );
     assert_eq!(config.images, [Image { name: "disk", size: 512 }]);
+    assert_eq!(config.sockets, [Socket { name: "net", by_hand: "" }]);
     assert_eq!((plain.machine(), plain.test()), ("x/board", "disk-tests/reads"));
     assert_eq!(plain.file(), Some("tests/disk.rs"));
 
@@ -185,7 +187,7 @@ fn the_command_line_of_a_path() {
         config.options.join(" "),
         "-cpu max -device old-disk,addr=05.0 -global old-disk.x=1"
     );
-    assert_eq!(config.images, []);
+    assert_eq!((config.images, config.sockets), (vec![], vec![]));
 }
 
 /// Would catch an emulator asked for the wrong device of a variant.

@@ -11,12 +11,19 @@ use crate::protocol::{Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::Source;
 use crate::qemu::process::{Launch, Process};
 use crate::qemu::ram::Ram;
-use crate::qemu::{Capabilities, Config, Emulator, RamSpec};
+use crate::qemu::{Capabilities, Config, Emulator, RamSpec, Socket};
 
 impl Vm {
     /// A machine whose process is `sleep` and whose sockets are closed at the far end.
     pub(crate) fn fake() -> io::Result<Rc<Self>> {
-        let config = Config::new("none", "", RamSpec::new(0, 0));
+        Self::fake_with_sockets(Vec::new())
+    }
+
+    /// The same with these sockets; their far ends are the caller's.
+    pub(crate) fn fake_with_sockets(sockets: Vec<(Socket, UnixStream)>) -> io::Result<Rc<Self>> {
+        let mut config = Config::new("none", "", RamSpec::new(0, 0));
+        let (named, sockets) = sockets.into_iter().unzip();
+        config.sockets = named;
         let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
         let ((qtest, _), (qmp, mut far)) = (UnixStream::pair()?, UnixStream::pair()?);
         // Greeting and first answer lie ready before they are asked for.
@@ -47,6 +54,7 @@ impl Vm {
             qtest,
             qmp,
             images: Vec::new(),
+            sockets,
             config,
             emulator: Arc::new(emulator),
             deadline,
