@@ -1,8 +1,9 @@
-//! The little operating system that drivers and tests lean on: registers, PCI, SD, I2C, as
-//! traits and the logic that all their drivers share. It does not know which machine it
-//! runs on.
+//! The little operating system that drivers and tests lean on: registers, PCI, SD, I2C,
+//! Ethernet, as traits and the logic that all their drivers share. It does not know which
+//! machine it runs on.
 
 pub mod i2c;
+pub mod net;
 pub mod pci;
 pub mod qom;
 pub mod registers;

@@ -1,0 +1,302 @@
+//! Ethernet as the harness sees it: the far end of a network device's cable, and the frames
+//! on it. The devices are their drivers' affair.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use super::wait_until;
+use crate::protocol;
+use crate::qemu::{Socket, Vm};
+use crate::{Error, Result};
+
+/// The socket that is the cable.
+pub const SOCKET: Socket = Socket { name: "net", by_hand: "hubport,id=net,hubid=0" };
+/// The option of QEMU that plugs it in, for a device with the property `netdev=net`.
+pub const BACKEND: &str = "-netdev socket,id=net,fd={net}";
+
+/// An Ethernet address.
+pub type Address = [u8; 6];
+/// The address of everybody.
+pub const BROADCAST: Address = [0xff; 6];
+/// The address of one station that the harness plays.
+pub const PEER: Address = [0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee];
+
+/// The length in bytes of the shortest frame of Ethernet, without its frame check sequence
+/// (IEEE 802.3, 4.4.2: minFrameSize less 32 bits).
+pub const SHORTEST: usize = 60;
+/// The length in bytes of the longest, without frame check sequence and tags.
+pub const LONGEST: usize = 1514;
+
+/// A frame of `length` bytes, none of them like its neighbours, nor like those of a frame
+/// with another `number`. Its type is one for experiments (IEEE 802, 9.2.4: 88-b5).
+pub fn frame(to: Address, from: Address, length: usize, number: u8) -> Vec<u8> {
+    let mut frame = [&to[..], &from, &[0x88, 0xb5, number]].concat();
+    let payload = (frame.len()..length).map(|at| (at * 37 + at / 256) as u8 ^ number);
+    frame.extend(payload);
+    frame.truncate(length);
+    frame
+}
+
+/// Asserts that the frame `got` is `expected`; `what` says which frame it is.
+#[track_caller]
+pub fn assert_frame(got: &[u8], expected: &[u8], what: &str) {
+    let differs = got.iter().zip(expected).position(|(got, expected)| got != expected);
+    let lengths = (got.len(), expected.len());
+    if let Some(at) = differs {
+        let (got, expected) = (&got[at..], &expected[at..]);
+        let some = |bytes: &[u8]| hex::encode(&bytes[..bytes.len().min(16)]);
+        panic!(
+            "{what}: of {} bytes, expected {}; from byte {at} on it is {}, not {}",
+            lengths.0,
+            lengths.1,
+            some(got),
+            some(expected)
+        );
+    }
+    assert_eq!(lengths.0, lengths.1, "{what}: its length in bytes");
+}
+
+/// Asserts that the frame `got` is `sent`, which is shorter than [`SHORTEST`]: as it is, for
+/// the cable takes frames of any length, or padded with zeros.
+#[track_caller]
+pub fn assert_short_frame(got: &[u8], sent: &[u8], what: &str) {
+    let mut padded = sent.to_vec();
+    padded.resize(SHORTEST, 0);
+    assert_frame(got, if got.len() == sent.len() { sent } else { &padded }, what);
+}
+
+/// Waits until `received` says that the device has received a frame, and QEMU is through
+/// with it: a device writes status, data and causes one after the other, and where RAM is
+/// mapped the first shows before the last. `what` says which frame is awaited.
+///
+/// # Errors
+/// As for [`wait_until`].
+pub fn wait_received(vm: &Vm, what: &str, received: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_until(vm, &format!("{what}, received"), received)?;
+    settle(vm)
+}
+
+/// Has QEMU finish what it is at: a request is answered only then.
+fn settle(vm: &Vm) -> Result<()> {
+    vm.qtest().endianness()?;
+    Ok(())
+}
+
+/// The far end of a network device's cable: the harness is all that is on it.
+///
+/// On the socket a frame is its length, four bytes, the highest first, and its bytes
+/// without the frame check sequence.
+pub struct Wire {
+    vm: Rc<Vm>,
+    /// What has come, whole frames or not.
+    arrived: RefCell<Vec<u8>>,
+}
+
+impl Wire {
+    /// The cable of this machine's network device.
+    ///
+    /// # Errors
+    /// It has none: its device was not started with [`SOCKET`].
+    pub fn new(vm: &Rc<Vm>) -> Result<Self> {
+        vm.socket(SOCKET.name)?;
+        Ok(Self { vm: vm.clone(), arrived: RefCell::default() })
+    }
+
+    /// Sends a frame to the device. It is there when this returns, but QEMU may still have to
+    /// take it off the cable.
+    ///
+    /// # Errors
+    /// QEMU does not take what was sent before, within the limits of [`Vm::deadline`].
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let what = || format!("a frame of {} bytes to the network device", frame.len());
+        let bytes = [&(frame.len() as u32).to_be_bytes(), frame].concat();
+        let mut rest = &bytes[..];
+        let socket = self.vm.socket(SOCKET.name)?;
+        let (limit, until) = (self.vm.deadline().limit(), self.vm.deadline().for_request());
+        while !rest.is_empty() {
+            match send(socket, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        let partial = String::new();
+                        let e = protocol::Error::Deadline { what: what(), partial, waited: limit };
+                        return Err(e.into());
+                    }
+                    let left = Timespec::try_from(left).ok();
+                    // An error shows itself at the next send.
+                    let _ = poll(&mut [PollFd::new(socket, PollFlags::OUT)], left.as_ref());
+                }
+                Err(errno) => return Err(lost(what(), errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next frame that the device sends. `what` says which one is awaited, for
+    /// the error.
+    ///
+    /// # Errors
+    /// None comes, as for [`wait_until`], or QEMU has closed the socket.
+    pub fn receive(&self, what: &str) -> Result<Vec<u8>> {
+        let mut frame = None;
+        wait_until(&self.vm, &format!("a frame from the network device, {what}"), || {
+            frame = self.take(what)?;
+            Ok(frame.is_some())
+        })?;
+        Ok(frame.unwrap_or_default())
+    }
+
+    /// Asserts that the device has sent no other frame than those received. It does not wait:
+    /// a device that sends later than it is told to needs a frame behind, as a marker.
+    ///
+    /// # Errors
+    /// QEMU does not answer, or has closed the socket.
+    #[track_caller]
+    pub fn assert_silent(&self, when: &str) -> Result<()> {
+        settle(&self.vm)?;
+        match self.take(when)? {
+            None => Ok(()),
+            Some(frame) => panic!(
+                "{when}: an unexpected frame of {} bytes: {}",
+                frame.len(),
+                hex::encode(&frame[..frame.len().min(32)])
+            ),
+        }
+    }
+
+    /// The next frame, if all of it has come.
+    fn take(&self, what: &str) -> Result<Option<Vec<u8>>> {
+        let socket = self.vm.socket(SOCKET.name)?;
+        let mut arrived = self.arrived.borrow_mut();
+        let mut room = [0; 4096];
+        loop {
+            if let Some((length, rest)) = arrived.split_first_chunk::<4>() {
+                let length = u32::from_be_bytes(*length) as usize;
+                if length <= rest.len() {
+                    let frame = rest[..length].to_vec();
+                    arrived.drain(..4 + length);
+                    return Ok(Some(frame));
+                }
+            }
+            match recv(socket, &mut room, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Err(lost(what.to_owned(), Errno::CONNRESET)),
+                Ok((_, count)) => arrived.extend_from_slice(&room[..count]),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(lost(what.to_owned(), errno)),
+            }
+        }
+    }
+}
+
+/// The error of a socket that carries no frames any more.
+fn lost(what: String, errno: Errno) -> Error {
+    let e = match errno {
+        Errno::PIPE | Errno::CONNRESET => protocol::Error::Closed { what, partial: String::new() },
+        errno => protocol::Error::Io { what, source: errno.into() },
+    };
+    e.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A wire whose far end, QEMU's, is the test's.
+    fn wire() -> (Wire, Rc<Vm>, UnixStream) {
+        let (near, far) = UnixStream::pair().expect("a socket");
+        let vm = Vm::fake_with_sockets(vec![(SOCKET, near)]).expect("a machine");
+        (Wire::new(&vm).expect("it has a cable"), vm, far)
+    }
+
+    /// Would catch frames that are taken before they are whole, lost when two come at once,
+    /// or mixed up with their lengths.
+    #[test]
+    fn frames_come_in_pieces() {
+        let (wire, _, mut far) = wire();
+        assert_eq!(wire.take("none").unwrap(), None);
+        for piece in [&[0, 0][..], &[0, 3, 7], &[8]] {
+            far.write_all(piece).unwrap();
+            assert_eq!(wire.take("a part").unwrap(), None);
+        }
+        far.write_all(&[9, 0, 0, 0, 1, 5, 0, 0, 0, 0, 0]).unwrap();
+        for expected in [&[7, 8, 9][..], &[5], &[]] {
+            assert_eq!(wire.receive("the next").unwrap(), expected);
+        }
+        assert_eq!(wire.take("none").unwrap(), None);
+    }
+
+    /// Would catch a length in another byte order, and a machine without cable that is
+    /// thought to have one.
+    #[test]
+    fn a_frame_goes_out_behind_its_length() {
+        let (wire, _, mut far) = wire();
+        wire.send(&[7; 258]).unwrap();
+        let mut sent = [0; 262];
+        far.read_exact(&mut sent).unwrap();
+        assert_eq!((&sent[..4], &sent[4..]), (&[0, 0, 1, 2][..], &[7; 258][..]));
+        let bare = Vm::fake().unwrap();
+        let said = Wire::new(&bare).err().map(|e| e.to_string());
+        assert_eq!(said.as_deref(), Some("this machine has no socket called net"));
+    }
+
+    /// Would catch waiting for ever, or an error that does not tell a QEMU that is busy from
+    /// one that is gone.
+    #[test]
+    fn errors_of_the_cable() {
+        let (wire, vm, far) = wire();
+        vm.deadline().set_limit(Duration::ZERO);
+        let full = (0..10_000).find_map(|_| wire.send(&[0; 1500]).err()).expect("a full socket");
+        assert!(matches!(full, Error::Protocol(protocol::Error::Deadline { .. })), "{full}");
+        drop(far);
+        for gone in [wire.send(&[0]).err(), wire.receive("the first").err()] {
+            let gone = gone.expect("an error");
+            assert!(matches!(gone, Error::Protocol(protocol::Error::Closed { .. })), "{gone}");
+        }
+    }
+
+    /// Would catch frames that are not as long as asked for, are not addressed, or cannot be
+    /// told apart.
+    #[test]
+    fn frames_differ_by_number() {
+        let (one, two) = (frame(BROADCAST, PEER, 300, 1), frame(BROADCAST, PEER, 300, 2));
+        assert_eq!((one.len(), two.len()), (300, 300));
+        assert_eq!(
+            (&one[..6], &one[6..12], &one[12..14]),
+            (&[0xff; 6][..], &PEER[..], &[0x88, 0xb5][..])
+        );
+        assert!(one[14..].iter().zip(&two[14..]).all(|(one, two)| one != two));
+        assert_eq!(frame(BROADCAST, PEER, 14, 1), one[..14]);
+        assert_eq!(frame(BROADCAST, PEER, 4, 1), one[..4]);
+    }
+
+    /// Would catch a comparison that overlooks a byte or a missing end.
+    #[test]
+    fn a_frame_is_compared_whole() {
+        let sent = frame(BROADCAST, PEER, 60, 1);
+        let said = |got: &[u8]| {
+            let panic = std::panic::catch_unwind(|| assert_frame(got, &sent, "it")).unwrap_err();
+            panic.downcast_ref::<String>().cloned().unwrap_or_default()
+        };
+        assert_frame(&sent, &sent, "it");
+        let mut wrong = sent.clone();
+        wrong[59] ^= 1;
+        assert!(said(&wrong).contains("from byte 59 on it is"), "{}", said(&wrong));
+        assert!(said(&sent[..59]).contains("its length"), "{}", said(&sent[..59]));
+        assert_short_frame(&sent[..42], &sent[..42], "as it is");
+        assert_short_frame(&[&sent[..42], &[0; 18]].concat(), &sent[..42], "padded");
+        let cut = std::panic::catch_unwind(|| assert_short_frame(&[0; 41], &[0; 42], "cut"));
+        assert!(cut.is_err(), "a short frame that is cut");
+    }
+}
