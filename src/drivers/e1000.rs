@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, Place, Produces, QemuArgs};
 use crate::qemu::Vm;
+use crate::qos::net;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
 use crate::qos::registers::Registers;
@@ -59,12 +60,50 @@ pub const RAH_AV: u32 = 1 << 31;
 
 /// Interrupt cause: transmit descriptor written back.
 pub const ICR_TXDW: u32 = 1 << 0;
+/// Interrupt cause: transmit queue empty.
+pub const ICR_TXQE: u32 = 1 << 1;
 /// Interrupt cause: link status change.
 pub const ICR_LSC: u32 = 1 << 2;
+/// Interrupt cause: receive descriptors become few.
+pub const ICR_RXDMT0: u32 = 1 << 4;
+/// Interrupt cause: receiver overrun.
+pub const ICR_RXO: u32 = 1 << 6;
 /// Interrupt cause: receiver timer, that is a frame received.
 pub const ICR_RXT0: u32 = 1 << 7;
 /// The causes that all members know; above them is what only later ones have.
 pub const ICR_CAUSES: u32 = 0x1_ffff;
+
+/// RCTL: the receiver is on.
+pub const RCTL_EN: u32 = 1 << 1;
+/// RCTL: unicast promiscuous, every station's frames are received.
+pub const RCTL_UPE: u32 = 1 << 3;
+/// RCTL: multicast promiscuous.
+pub const RCTL_MPE: u32 = 1 << 4;
+/// RCTL: long packets, over 1522 bytes, are received.
+pub const RCTL_LPE: u32 = 1 << 5;
+/// RCTL: broadcast accept.
+pub const RCTL_BAM: u32 = 1 << 15;
+/// RCTL: buffers are of 256 bytes; of 2048 without.
+pub const RCTL_BSIZE_256: u32 = 3 << 16;
+/// RCTL: strip the frame check sequence from what is received.
+pub const RCTL_SECRC: u32 = 1 << 26;
+/// TCTL: the transmitter is on.
+pub const TCTL_EN: u32 = 1 << 1;
+/// TCTL: pad short packets.
+pub const TCTL_PSP: u32 = 1 << 3;
+
+/// Statistics (13.7): missed packets. Real ones are cleared by reading, QEMU's is not.
+pub const MPC: u64 = 0x4010;
+/// Oversize packets received.
+pub const ROC: u64 = 0x40ac;
+/// Good packets received.
+pub const GPRC: u64 = 0x4074;
+/// Good broadcast packets received.
+pub const BPRC: u64 = 0x4078;
+/// Good multicast packets received.
+pub const MPRC: u64 = 0x407c;
+/// Good packets transmitted.
+pub const GPTC: u64 = 0x4080;
 
 /// EEPROM Read: start the read.
 const EERD_START: u32 = 1 << 0;
@@ -72,7 +111,7 @@ const EERD_START: u32 = 1 << 0;
 const EERD_DONE: u32 = 1 << 4;
 
 /// The Ethernet address that the devices are given.
-pub const MAC: [u8; 6] = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+pub const MAC: net::Address = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 
 /// What all members have in common; QEMU's subsystem is its own.
 const FAMILY: Identity = Identity {
@@ -107,6 +146,11 @@ impl E1000 {
         &*self.registers
     }
 
+    /// The BAR that they are behind.
+    pub fn bar(&self) -> &Rc<Bar> {
+        &self.registers
+    }
+
     /// The same device after a reset, at a new address.
     ///
     /// # Errors
@@ -139,7 +183,9 @@ impl E1000 {
 }
 
 impl Consumes<dyn PciBus> for E1000 {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55")
+    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55,netdev=net")
+        .before(net::BACKEND)
+        .sockets(&[net::SOCKET])
         .aliases(&[("e1000-82540em", "e1000")]);
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
