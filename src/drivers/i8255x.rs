@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, Place, Produces, QemuArgs};
 use crate::qemu::Vm;
+use crate::qos::net;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
@@ -56,6 +57,42 @@ pub const EEPROM_CONTROL: u64 = 0x0e;
 /// is under way.
 pub const MDI_CONTROL: u64 = 0x10;
 
+/// SCB Status: command unit suspended; idle is zero.
+pub const CU_SUSPENDED: u8 = 1 << 6;
+/// SCB Status: receive unit suspended; idle is zero.
+pub const RU_SUSPENDED: u8 = 1 << 2;
+/// SCB Status: receive unit without resources.
+pub const RU_NO_RESOURCES: u8 = 2 << 2;
+/// SCB Status: receive unit ready.
+pub const RU_READY: u8 = 4 << 2;
+
+/// SCB Command: start the command unit at the pointer.
+pub const CU_START: u8 = 0x10;
+/// SCB Command: let the command unit go on.
+pub const CU_RESUME: u8 = 0x20;
+/// SCB Command: the pointer is where statistics are dumped to.
+pub const CU_LOAD_DUMP_ADDRESS: u8 = 0x40;
+/// SCB Command: the pointer is the base of the command unit's addresses.
+pub const CU_LOAD_BASE: u8 = 0x60;
+/// SCB Command: dump statistics, and begin them anew.
+pub const CU_DUMP_AND_RESET: u8 = 0x70;
+/// SCB Command: start the receive unit at the pointer.
+pub const RU_START: u8 = 1;
+/// SCB Command: let the receive unit go on.
+pub const RU_RESUME: u8 = 2;
+/// SCB Command: stop the receive unit.
+pub const RU_ABORT: u8 = 4;
+/// SCB Command: the pointer is the base of the receive unit's addresses.
+pub const RU_LOAD_BASE: u8 = 6;
+
+/// Interrupt cause: the receive unit is not ready any more.
+pub const ACK_RNR: u8 = 1 << 4;
+/// Interrupt cause: the command unit is not active any more.
+pub const ACK_CNA: u8 = 1 << 5;
+/// Interrupt cause: a frame is received.
+pub const ACK_FR: u8 = 1 << 6;
+/// Interrupt cause: a command with the bit I is done.
+pub const ACK_CX: u8 = 1 << 7;
 /// Interrupt cause: software interrupt.
 pub const ACK_SWI: u8 = 1 << 2;
 /// Interrupt cause: an MDI transfer is over.
@@ -87,7 +124,7 @@ const EEDI: u8 = 1 << 2;
 const EEDO: u8 = 1 << 3;
 
 /// The Ethernet address that the devices are given.
-pub const MAC: [u8; 6] = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+pub const MAC: net::Address = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 
 /// What all members have in common.
 const FAMILY: Identity = Identity {
@@ -121,6 +158,31 @@ impl I8255x {
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
         &*self.registers
+    }
+
+    /// Whether it is an 82557, the first of the family, without power management and
+    /// extended transmit command blocks.
+    pub fn is_82557(&self) -> bool {
+        self.identity.device == 0x1229 && self.identity.revision < 4
+    }
+
+    /// Gives the units a command and waits until it is accepted.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn command(&self, vm: &Vm, command: u8, pointer: u32) -> Result<()> {
+        self.registers().write32(SCB_POINTER, pointer)?;
+        self.registers().write8(SCB_COMMAND, command)?;
+        wait_until(vm, &format!("the SCB command {command:#x} to be accepted"), || {
+            Ok(self.registers().read8(SCB_COMMAND)? == 0)
+        })
+    }
+
+    /// Clears the interrupt causes; returns what they were.
+    pub fn acknowledge(&self) -> Result<u8> {
+        let causes = self.registers().read8(SCB_ACK)?;
+        self.registers().write8(SCB_ACK, causes)?;
+        Ok(causes)
     }
 
     /// Shifts the `bits` lowest bits of `word` into the EEPROM, the highest first; returns
@@ -178,20 +240,25 @@ impl I8255x {
 }
 
 impl Consumes<dyn PciBus> for I8255x {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55");
+    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55,netdev=net")
+        .before(net::BACKEND)
+        .sockets(&[net::SOCKET]);
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let member = MEMBERS.iter().find(|member| member.0 == place.node);
         let &(_, id, revision, subsystem) = member.ok_or_else(|| {
             Error::failed(format!("{} is not in the table of the family", place.node))
         })?;
-        // Power management came with the 82558 (chapter 3).
-        let capabilities = if id == 0x1229 && revision < 4 { &[] } else { FAMILY.capabilities };
-        let identity = Identity { device: id, revision, subsystem, capabilities, ..FAMILY };
+        let identity = Identity { device: id, revision, subsystem, ..FAMILY };
         let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
         let registers = device.map_bar(0)?;
         device.enable()?;
-        Ok(Self { device, registers, identity })
+        let mut nic = Self { device, registers, identity };
+        if nic.is_82557() {
+            // Power management came with the 82558 (chapter 3).
+            nic.identity.capabilities = &[];
+        }
+        Ok(nic)
     }
 }
 
