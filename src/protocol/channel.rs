@@ -36,6 +36,9 @@ const MANY: usize = 64;
 /// costs QEMU more than the answer itself where both share a core. So it does not wait there.
 const PAUSE: Duration = Duration::from_micros(50);
 
+/// From how many bytes on a line is thought to have no end; more than any socket holds.
+const LONG: usize = 1 << 20;
+
 /// What a client makes of a line.
 pub(super) enum Step {
     /// It was the last that was waited for.
@@ -305,8 +308,11 @@ impl Channel {
                 self.poll(PollFlags::IN, wait)?;
             }
             let came = self.receive(RecvFlags::empty())?;
-            // Also when something came: a QEMU that never falls silent may never answer.
-            wait.look_at_clock();
+            // Also when something came: a QEMU that never falls silent may never answer. A line
+            // that has come this far will soon be too long, and that says more.
+            if !came || self.lines.partial().len() < LONG {
+                wait.look_at_clock();
+            }
             if came {
                 return Ok(());
             }
