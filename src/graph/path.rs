@@ -119,7 +119,8 @@ impl Path {
         match edge.step {
             Step::Run(run) => {
                 vm.note_attached();
-                run(at, vm)
+                run(at, vm)?;
+                Ok(vm.qtest().flush()?)
             }
             Step::Follow(follow, offer) => {
                 let place = Place { vm, node: node.name, variant: edge.offer.name };

@@ -102,23 +102,27 @@ impl Qtest {
     /// The level of an intercepted line, as far as reports have been read: those of a request's
     /// own doing come before its answer; for others see [`poll_irqs`](Self::poll_irqs).
     pub fn irq_level(&self, line: u32) -> bool {
+        self.flush_quietly();
         self.inner.borrow().irqs.get(line).level
     }
 
     /// How often an intercepted line was raised since the intercept, as far as reports have
     /// been read.
     pub fn irq_raised(&self, line: u32) -> u64 {
+        self.flush_quietly();
         self.inner.borrow().irqs.get(line).raised
     }
 
     /// How often an intercepted line was lowered since the intercept, as far as reports have
     /// been read.
     pub fn irq_lowered(&self, line: u32) -> u64 {
+        self.flush_quietly();
         self.inner.borrow().irqs.get(line).lowered
     }
 
     /// Sets the counts of all lines back to zero, and keeps their levels.
     pub fn reset_irq_counts(&self) {
+        self.flush_quietly();
         for irq in &mut self.inner.borrow_mut().irqs.lines {
             (irq.raised, irq.lowered) = (0, 0);
         }
@@ -130,6 +134,7 @@ impl Qtest {
     /// [`Error::Closed`](super::Error::Closed) if QEMU has closed the connection,
     /// [`Error::Garbled`](super::Error::Garbled) if it sent something else.
     pub fn poll_irqs(&self) -> Result<()> {
+        self.flush()?;
         self.inner.borrow_mut().take_arrived()
     }
 }

@@ -34,6 +34,9 @@ macro_rules! for_each_access {
 }
 pub(super) use for_each_access;
 
+/// How many writes wait at most.
+const MOST_POSTED: usize = 64;
+
 /// A client of the qtest protocol.
 ///
 /// `readw`, `writel` and their like take and give numbers as the guest's CPU would load and
@@ -50,6 +53,15 @@ pub struct Qtest {
 
 pub(super) struct Inner {
     channel: Channel,
+    /// Whether writes wait for the next request that wants an answer.
+    is_posting: bool,
+    /// Those that wait, and how many they are.
+    posted: Vec<u8>,
+    posted_count: usize,
+    /// How many of the last exchange's requests were such.
+    ahead: usize,
+    /// What went wrong with them where nobody could be told.
+    late: Option<Error>,
     /// Answers to requests that were given up, which will come before any other.
     owed: usize,
     pub(super) irqs: Irqs,
@@ -72,9 +84,7 @@ macro_rules! define_accesses {
                 #[doc = concat!("Writes a `", stringify!($value), "` to a ", $what, ".")]
                 pub fn $write(&self, at: $where, value: $value) -> Result<()> {
                     let numbers = [at.raw(), value.into()];
-                    let request =
-                        |out: &mut Vec<u8>| put_access(out, stringify!($write), &numbers);
-                    self.ask(request, answer::nothing)
+                    self.post(|out| put_access(out, stringify!($write), &numbers))
                 }
             )*
         }
@@ -95,7 +105,16 @@ impl Qtest {
         let (sent, received) = (Way::QtestSent, Way::QtestReceived);
         let channel = Channel::new(stream, deadline, transcript, sent, received)?;
         Ok(Self {
-            inner: RefCell::new(Inner { channel, owed: 0, irqs: Irqs::default() }),
+            inner: RefCell::new(Inner {
+                channel,
+                is_posting: false,
+                posted: Vec::new(),
+                posted_count: 0,
+                ahead: 0,
+                late: None,
+                owed: 0,
+                irqs: Irqs::default(),
+            }),
             clock: Cell::new(Duration::ZERO),
             lasting: Cell::new(None),
         })
@@ -203,6 +222,46 @@ impl Qtest {
         Batch::new(self)
     }
 
+    /// From now on, has the writes of ports and registers wait for the next request that wants
+    /// an answer, and be sent together with it: for one round trip. Whoever looks at anything
+    /// that they may have changed, past this client, calls [`flush`](Self::flush) before. A
+    /// refused write is told by the request that took it along, or by `flush`.
+    pub fn post_writes(&self) {
+        self.inner.borrow_mut().is_posting = true;
+    }
+
+    /// Sends the writes that wait, and waits until they are done.
+    pub fn flush(&self) -> Result<()> {
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.posted_count == 0 && inner.late.is_none() {
+            return Ok(());
+        }
+        inner.begin();
+        inner.run(0, |_, _| {})
+    }
+
+    /// The same where no error can be told; the next request tells it.
+    pub(crate) fn flush_quietly(&self) {
+        if let Err(error) = self.flush() {
+            self.inner.borrow_mut().late = Some(error);
+        }
+    }
+
+    /// One write.
+    fn post(&self, request: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        if !self.inner.borrow().is_posting {
+            return self.ask(request, answer::nothing);
+        }
+        let inner = &mut *self.inner.borrow_mut();
+        request(&mut inner.posted);
+        inner.posted_count += 1;
+        if inner.posted_count < MOST_POSTED {
+            return Ok(());
+        }
+        inner.begin();
+        inner.run(0, |_, _| {})
+    }
+
     /// Where its lines are kept.
     pub(crate) fn transcript(&self) -> Rc<Transcript> {
         self.inner.borrow().channel.transcript()
@@ -223,6 +282,7 @@ impl Qtest {
     /// from it must have sent the request.
     #[doc(hidden)]
     pub fn socket(&self) -> std::io::Result<UnixStream> {
+        self.flush_quietly();
         self.inner.borrow().channel.socket()
     }
 
@@ -250,20 +310,28 @@ impl Qtest {
 }
 
 impl Inner {
-    /// Where to write the requests of the next [`run`](Self::run).
+    /// Where to write the requests of the next [`run`](Self::run), behind those that waited.
     pub(super) fn begin(&mut self) -> &mut Vec<u8> {
-        self.channel.begin()
+        let out = self.channel.begin();
+        out.append(&mut self.posted);
+        self.ahead = std::mem::take(&mut self.posted_count);
+        out
     }
 
     /// Sends the requests that were written, `count` of them, and gives `take` each answer with
     /// its number.
     pub(super) fn run(&mut self, count: usize, mut take: impl FnMut(usize, &[u8])) -> Result<()> {
+        if let Some(error) = self.late.take() {
+            return Err(error);
+        }
         self.check_in_step()?;
-        if count == 0 {
+        let Self { channel, owed, irqs, ahead, .. } = self;
+        let (ahead, all) = (*ahead, *ahead + count);
+        if all == 0 {
             return Ok(());
         }
-        let Self { channel, owed, irqs } = self;
         let mut got = 0;
+        let mut refused = None;
         let (result, requests) = channel.exchange(Until::Done, |line| {
             if let Some(edge) = answer::edge(line) {
                 irqs.note(edge);
@@ -271,15 +339,28 @@ impl Inner {
             }
             if *owed > 0 {
                 *owed -= 1;
-                return Step::Answer { left: count };
+                return Step::Answer { left: all };
             }
-            take(got, line);
+            if got >= ahead {
+                take(got - ahead, line);
+            } else if let (Err(wrong), None) = (answer::nothing(line), &refused) {
+                refused = Some((got, wrong, show(line)));
+            }
             got += 1;
-            if got < count { Step::Answer { left: count - got } } else { Step::Done }
+            if got < all { Step::Answer { left: all - got } } else { Step::Done }
         });
         *owed += requests.saturating_sub(got);
-        let what = |inner: &Self| inner.describe(got, count);
-        result.map_err(|fault| self.fault(fault, what(self)))
+        if let Err(fault) = result {
+            let what = match got.checked_sub(ahead) {
+                Some(index) => self.describe(index, count),
+                None => self.channel.request(got),
+            };
+            return Err(self.fault(fault, what));
+        }
+        match refused {
+            Some((index, wrong, answer)) => Err(wrong.error(self.channel.request(index), answer)),
+            None => Ok(()),
+        }
     }
 
     fn fault(&mut self, fault: Fault, what: String) -> Error {
@@ -293,7 +374,7 @@ impl Inner {
     /// Notes the interrupts that are buffered, and makes sure that no answer is: it would be
     /// taken for that of the next request.
     fn check_in_step(&mut self) -> Result<()> {
-        let Self { channel, owed, irqs } = self;
+        let Self { channel, owed, irqs, .. } = self;
         let mut stray = None;
         let taken = channel.take_lines(&mut aside(owed, irqs, &mut stray));
         self.aside_result(taken.map(drop), stray)
@@ -301,7 +382,7 @@ impl Inner {
 
     /// Notes the interrupts that have come, without waiting.
     pub(super) fn take_arrived(&mut self) -> Result<()> {
-        let Self { channel, owed, irqs } = self;
+        let Self { channel, owed, irqs, .. } = self;
         let mut stray = None;
         let taken = channel.take_arrived(aside(owed, irqs, &mut stray));
         self.aside_result(taken, stray)
@@ -320,16 +401,22 @@ impl Inner {
 
     /// The error for a wrong answer to the `index`th request of the last run.
     pub(super) fn error(&self, index: usize, count: usize, wrong: Wrong, answer: String) -> Error {
-        let request = self.describe(index, count);
-        match wrong {
-            Wrong::Refused => Error::Refused { request, answer },
-            Wrong::Garbled(expected) => Error::Garbled { request, answer, expected },
-        }
+        wrong.error(self.describe(index, count), answer)
     }
 
     fn describe(&self, index: usize, count: usize) -> String {
-        let request = self.channel.request(index);
+        let request = self.channel.request(self.ahead + index);
         if count > 1 { format!("{request} (request {} of {count})", index + 1) } else { request }
+    }
+}
+
+impl Wrong {
+    /// The error for this answer to `request`.
+    fn error(self, request: String, answer: String) -> Error {
+        match self {
+            Self::Refused => Error::Refused { request, answer },
+            Self::Garbled(expected) => Error::Garbled { request, answer, expected },
+        }
     }
 }
 

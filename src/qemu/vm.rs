@@ -13,6 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
 use super::command_line::{Config, Wiring};
 use super::emulator::Emulator;
 use super::process::{Ending, Launch, Process};
@@ -217,6 +220,7 @@ impl Vm {
         for (file, image) in self.images.iter().zip(&self.config.images) {
             zero(file, image.size).map_err(ResetError::Io)?;
         }
+        self.sockets.iter().try_for_each(drain).map_err(ResetError::Io)?;
         self.qmp.events();
         self.qtest.poll_irqs().map_err(ResetError::Protocol)?;
         self.set_limits(limits);
@@ -244,8 +248,9 @@ impl Vm {
         &self.qtest
     }
 
-    /// The QMP connection.
+    /// The QMP connection. All writes of registers are done by now.
     pub fn qmp(&self) -> &Qmp {
+        self.qtest.flush_quietly();
         &self.qmp
     }
 
@@ -298,6 +303,7 @@ impl Vm {
     /// # Errors
     /// There is no such image, or it is shorter.
     pub fn read_image(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<()> {
+        self.qtest.flush()?;
         let read = self.image(name)?.read_exact_at(into, offset);
         read.map_err(|e| Error::failed(format!("reading the image {name} at {offset}: {e}")))?;
         self.transcript.tap().with(|tap| tap.image_read(name, offset, into));
@@ -309,6 +315,7 @@ impl Vm {
     /// # Errors
     /// There is no such image.
     pub fn write_image(&self, name: &str, offset: u64, from: &[u8]) -> Result<()> {
+        self.qtest.flush()?;
         self.transcript.tap().with(|tap| tap.image_written(name, offset, from));
         let written = self.image(name)?.write_all_at(from, offset);
         written.map_err(|e| Error::failed(format!("writing the image {name} at {offset}: {e}")))
@@ -319,6 +326,7 @@ impl Vm {
     /// # Errors
     /// There is no such socket.
     pub fn socket(&self, name: &str) -> Result<&UnixStream> {
+        self.qtest.flush()?;
         let mut sockets = self.config.sockets.iter().zip(&self.sockets);
         let found = sockets.find(|(socket, _)| socket.name == name);
         found
@@ -356,6 +364,18 @@ impl Vm {
     /// Kills QEMU.
     pub fn kill(&self) -> Ending {
         self.process.borrow_mut().kill()
+    }
+}
+
+/// Takes out of a socket what has come.
+fn drain(socket: &UnixStream) -> io::Result<()> {
+    let mut scrap = [0; 4096];
+    loop {
+        match recv(socket, &mut scrap, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) | Err(Errno::AGAIN) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
     }
 }
 
@@ -447,6 +467,7 @@ impl Starting {
         deadline.set_limit(limits.request);
         deadline.set_end(Instant::now().checked_add(limits.whole));
         let Connected { process, qtest, qmp } = self.spawned.connect(&deadline, &transcript)?;
+        qtest.post_writes();
         Ok(Vm {
             process: process.into(),
             ram: Ram::new(self.config.ram, self.mapping, qtest.clone()),

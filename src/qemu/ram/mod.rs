@@ -92,6 +92,7 @@ impl Ram {
         let offset = self.offset(address, into.len())?;
         match &self.mapping {
             Some(mapping) => {
+                self.qtest.flush()?;
                 mapping.read(offset, into)?;
                 self.transcript.tap().with(|tap| tap.memory_read(address, into));
                 Ok(())
@@ -108,6 +109,7 @@ impl Ram {
         let offset = self.offset(address, from.len())?;
         match &self.mapping {
             Some(mapping) => {
+                self.qtest.flush()?;
                 self.transcript.tap().with(|tap| tap.memory_written(address, from));
                 mapping.write(offset, from)
             }
