@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         wrong_usage,
         help_goes_to_standard_output,
         filters,
+        shards,
+        shards_by_the_environment,
+        shards_by_duration,
         list_as_json,
         no_emulator,
         emulators_that_are_found,
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         the_runner_lists,
         the_runner_runs,
         the_runner_without_emulator,
+        the_runner_in_shares,
     ])
 }
 
@@ -111,7 +115,7 @@ fn nothing_matches() {
 /// Would catch wrong usage that is taken for something else.
 fn wrong_usage() {
     let sandbox = with_emulator();
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 18] = [
         (&[], &["Usage: qgraph"]),
         (&["--no-such-option"], &["unexpected argument '--no-such-option'", "Usage: qgraph"]),
         (&["run", "--no-such-option"], &["unexpected argument '--no-such-option'", "qgraph run"]),
@@ -125,6 +129,10 @@ fn wrong_usage() {
         (&["run", "--format", "xml"], &["possible values: pretty, json"]),
         (&["run", "[z-a]"], &["the pattern \"[z-a]\" is no glob"]),
         (&["graph", "-o", "/nowhere/graph.pdf"], &["graph.pdf: no format", ".svg", "--format"]),
+        (&["run", "--shard", "0/3"], &["--shard <K/N>", "not a shard K/N"]),
+        (&["list", "--shard", "4/3"], &["--shard <K/N>", "K at most N"]),
+        (&["run", "--shard", "1"], &["'1'", "not a shard K/N"]),
+        (&["run", "--durations", "/no/journal"], &["cannot read /no/journal: No such file"]),
         (&["list", "--machine", "{a"], &["the pattern \"{a\" is no glob"]),
     ];
     for (arguments, words) in cases {
@@ -171,6 +179,100 @@ fn filters() {
     expect(&["--exact", REGISTERS], |name| name == REGISTERS);
     expect(&[PATHS, "--exact", REGISTERS], |name| name == REGISTERS);
     qgraph(&sandbox, &["list", "--exact", PATHS]).expect(2).silent();
+}
+
+/// Would catch a path that no machine of a fleet runs, or that two of them do.
+fn shards() {
+    let sandbox = with_emulator();
+    let mut all = list(&sandbox, &[]);
+    all.sort();
+    for of in [1, 2, 3, 7] {
+        let mut together = Vec::new();
+        for number in 1..=of {
+            let share = list(&sandbox, &["--shard", &format!("{number}/{of}")]);
+            assert!(share.len() * of < all.len() * 2, "{number}/{of}: {}", share.len());
+            together.extend(share);
+        }
+        together.sort();
+        assert_eq!(together, all, "of {of}");
+    }
+    let share = list(&sandbox, &[PATHS, "--shard", "2/3"]);
+    let run = ["run", "--format", "json", PATHS, "--shard", "2/3"];
+    let finished = qgraph(&sandbox, &run).expect(0);
+    let mut ran: Vec<String> = finished.outcomes().into_keys().map(|(_, name)| name).collect();
+    ran.sort();
+    assert_eq!(ran, sorted(&share));
+    // More shards than paths: nothing to do is no failure, where there is something elsewhere.
+    let (mut empty, one) = (0, ["list", "--exact", REGISTERS, "--shard"]);
+    for number in 1..=3 {
+        let finished = sandbox.run(sandbox.qgraph(one).arg(format!("{number}/3"))).expect(0);
+        if finished.stdout.is_empty() {
+            empty += 1;
+            finished.says(&["warning: no path is left for shard ", "more shards than paths"]);
+        }
+    }
+    assert_eq!(empty, 2);
+    qgraph(&sandbox, &["run", "no-such", "--shard", "1/2"]).expect(2).silent();
+}
+
+fn sorted(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort();
+    names
+}
+
+/// Would catch a job that runs everything, or another's share, or does so without a word.
+fn shards_by_the_environment() {
+    let sandbox = with_emulator();
+    let with = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = sandbox.qgraph(["list", PATHS]);
+        sandbox.run(command.args(arguments).envs(variables.iter().copied()))
+    };
+    let share = list(&sandbox, &[PATHS, "--shard", "2/3"]).join("\n") + "\n";
+    let gitlab = [("CI_NODE_INDEX", "2"), ("CI_NODE_TOTAL", "3")];
+    let finished = with(&gitlab, &[]).expect(0);
+    assert_eq!(finished.stdout, share, "{finished}");
+    finished.says(&["note: shard 2/3, by CI_NODE_INDEX=2 and CI_NODE_TOTAL=3; --shard 1/1 is"]);
+    let finished = with(&[("JOB_COMPLETION_INDEX", "1"), ("JOB_COMPLETIONS", "3")], &[]).expect(0);
+    assert_eq!(finished.stdout, share, "{finished}");
+    let finished = with(&[gitlab[0], gitlab[1], ("QGRAPH_SHARD", "2/3")], &[]).expect(0);
+    finished.says(&["note: shard 2/3, by QGRAPH_SHARD=2/3;"]);
+    let finished = with(&gitlab, &["--shard", "1/1"]).expect(0);
+    assert_eq!(finished.stdout, list(&sandbox, &[PATHS]).join("\n") + "\n", "{finished}");
+    assert_eq!(finished.stderr, "", "{finished}");
+    let words = ["error: CI_NODE_INDEX=4 and CI_NODE_TOTAL=3 ", "1 to the total", "--shard 1/1"];
+    with(&[("CI_NODE_INDEX", "4"), gitlab[1]], &[]).expect(2).silent().says(&words);
+    let words = ["error: JOB_COMPLETION_INDEX=0 and JOB_COMPLETIONS (not set) ", " no shard: "];
+    with(&[("JOB_COMPLETION_INDEX", "0")], &[]).expect(2).silent().says(&words);
+}
+
+/// Would catch shares that are of equal number although one path takes as long as all others.
+fn shards_by_duration() {
+    let sandbox = with_emulator();
+    let all = list(&sandbox, &[PATHS]);
+    let emulator = sandbox.at("bin/qemu-system-x86_64");
+    let line = |(number, name): (usize, &String)| {
+        let seconds = if number == 3 { 100.0 } else { 0.1 };
+        let outcome = serde_json::json!({
+            "name": name, "outcome": "passed", "seconds": seconds, "emulator": emulator,
+        });
+        format!("{outcome}\n")
+    };
+    let journal: String = all.iter().enumerate().map(line).collect();
+    fs::write(sandbox.at("journal"), journal + "{\"name\":").expect("written");
+    let share = |number: &str| {
+        let finished =
+            qgraph(&sandbox, &["list", PATHS, "--shard", number, "--durations", "journal"]);
+        let names: Vec<String> = finished.stdout.lines().map(str::to_owned).collect();
+        finished.expect(0).says(&[&format!("journal:{}: the line is cut off", all.len() + 1)]);
+        names
+    };
+    let (one, two) = (share("1/2"), share("2/2"));
+    assert_eq!(one, [all[3].clone()]);
+    assert_eq!(sorted(&[one, two].concat()), sorted(&all));
+    fs::write(sandbox.at("journal"), "").expect("written");
+    let finished = qgraph(&sandbox, &["list", "--shard", "1/2", "--durations", "journal"]);
+    finished.expect(0).says(&["warning: journal has none of these paths"]);
 }
 
 /// Would catch JSON that a program cannot read.
@@ -446,4 +548,30 @@ fn the_runner_without_emulator() {
     let finished = sandbox.run(command.arg("usable-qemu").env("QTEST_QEMU_BINARY", both));
     assert_eq!(finished.status.code(), Some(101), "{finished}");
     assert!(finished.stdout.contains("fake: cannot set up guest memory"), "{finished}");
+}
+
+/// Would catch a path that is in no share of the runner, or in two; and nextest, which starts
+/// the runner once a path, left without it.
+fn the_runner_in_shares() {
+    let sandbox = with_emulator();
+    let lines = |shard: Option<&str>, arguments: &[&str]| -> Vec<String> {
+        runner(&sandbox, &["--list", "no-such"]).expect(0);
+        let mut command = sandbox.command(sandbox.at(RUNNER));
+        command.args(arguments).env("NEXTEST", "1");
+        // It is not asked what a CI system says: `cargo test` has partitions of its own.
+        command.env("CI_NODE_INDEX", "1").env("CI_NODE_TOTAL", "2");
+        shard.map(|shard| command.env("QGRAPH_SHARD", shard));
+        sandbox.run(&mut command).expect(0).stdout.lines().map(str::to_owned).collect()
+    };
+    let all = lines(None, &["--list"]);
+    let (one, two) = (lines(Some("1/2"), &["--list"]), lines(Some("2/2"), &["--list"]));
+    assert!(!one.is_empty() && !two.is_empty());
+    assert_eq!(sorted(&[one.clone(), two].concat()), sorted(&all));
+    for shard in ["1/2", "2/2"] {
+        let ran = lines(Some(shard), &["--exact", REGISTERS]).concat();
+        assert!(ran.contains("1 passed; 0 failed"), "{ran}");
+    }
+    let mut command = sandbox.command(sandbox.at(RUNNER));
+    let finished = sandbox.run(command.arg("--list").env("QGRAPH_SHARD", "3/2")).expect(101);
+    finished.silent().says(&["error: QGRAPH_SHARD in the environment: not a shard K/N"]);
 }

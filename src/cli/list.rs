@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::shard::ShardArguments;
 use super::{EmulatorArguments, FilterArguments, Stop};
 
 #[derive(clap::Args)]
@@ -15,12 +16,14 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    shard: ShardArguments,
+    #[command(flatten)]
     emulators: EmulatorArguments,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let fleet = arguments.emulators.fleet()?;
-    let plan = arguments.filter.plan(&fleet)?;
+    let plan = arguments.shard.share(arguments.filter.plan(&fleet)?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if !arguments.json {
         for trial in plan.trials().filter(|trial| trial.copies_before == 0) {

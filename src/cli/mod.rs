@@ -5,6 +5,7 @@ mod graph;
 mod list;
 mod probe;
 mod run;
+mod shard;
 mod signals;
 mod timings;
 mod why;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
 use super::{EmulatorArguments, FilterArguments, Stop, note, warn};
@@ -88,6 +89,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
+    shard: ShardArguments,
+    #[command(flatten)]
     emulators: EmulatorArguments,
 }
 
@@ -146,7 +149,7 @@ impl Arguments {
     fn plan(&self) -> Result<(Fleet, Plan), Stop> {
         let prober = Prober { patience: self.timeout, ..Prober::new() };
         let fleet = self.emulators.fleet_by(&prober)?;
-        let plan = self.filter.plan(&fleet)?;
+        let plan = self.shard.share(self.filter.plan(&fleet)?)?;
         Ok((fleet, plan))
     }
 
@@ -176,7 +179,9 @@ impl Arguments {
     /// With `--resume` and nothing said of what to run: what was said when the journal was
     /// begun.
     fn remembered(&self) -> Option<Self> {
-        let says_what = !self.filter.is_empty() || !self.emulators.qemu.is_empty();
+        let says_what = !self.filter.is_empty()
+            || !self.emulators.qemu.is_empty()
+            || self.shard.is_given();
         if !self.resume || says_what {
             return None;
         }

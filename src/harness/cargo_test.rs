@@ -13,6 +13,7 @@ use super::fleet::Fleet;
 use super::outcome::{Outcome, Verdict};
 use super::plan::Plan;
 use super::pool::Settings;
+use super::shard::{self, Shard};
 use super::worker::run_alone;
 use crate::graph::Model;
 use crate::qemu::{Prober, Unusable};
@@ -32,12 +33,26 @@ const READABLE: &str = "readable-expectations";
 /// Emulators are those of `QTEST_QEMU_BINARY`, else all on `PATH`. A path that none of
 /// them has is ignored, with the reason; without any usable emulator the run fails. What
 /// `expectations.toml` in the current folder says of known failures holds here too.
+/// `QGRAPH_SHARD=K/N` leaves only the K-th of N shares, unless one path is asked for by
+/// its whole name.
 pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let fleet = Fleet::gather(&[], &Prober::new(), |warning| {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     });
-    let trials = trials(&fleet, arguments.list);
+    let shard = match std::env::var_os(shard::ENVIRONMENT) {
+        Some(_) if arguments.exact && arguments.filter.is_some() => Ok(Shard::WHOLE),
+        None => Ok(Shard::WHOLE),
+        Some(text) => text.to_string_lossy().parse(),
+    };
+    let shard = match shard {
+        Ok(shard) => shard,
+        Err(e) => {
+            let _ = writeln!(io::stderr(), "error: {} in the environment: {e}", shard::ENVIRONMENT);
+            return ExitCode::from(101);
+        }
+    };
+    let trials = trials(&fleet, shard, arguments.list);
     if let Some(name) = arguments.filter.as_ref().filter(|_| arguments.exact)
         && !trials.iter().any(|trial| trial.name() == name)
     {
@@ -50,7 +65,7 @@ pub fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trials(fleet: &Fleet, list: bool) -> Vec<Trial> {
+fn trials(fleet: &Fleet, shard: Shard, list: bool) -> Vec<Trial> {
     let mut trials = Vec::new();
     if let Some(why) = fleet.nothing_usable() {
         trials.push(Trial::test(USABLE, move || Err(Failed::from(why))));
@@ -62,7 +77,7 @@ fn trials(fleet: &Fleet, list: bool) -> Vec<Trial> {
     if !findings.is_empty() {
         trials.push(Trial::test(SOUND, move || Err(Failed::from(findings.join("\n")))));
     }
-    let plan = Plan::new(model, fleet.usable.clone(), Filter::default());
+    let plan = Plan::new(model, fleet.usable.clone(), Filter::default()).share(shard, None);
     let expectations = Expectations::read(None).unwrap_or_else(|e| {
         trials.push(Trial::test(READABLE, move || Err(Failed::from(e.to_string()))));
         Expectations::default()
@@ -75,7 +90,9 @@ fn trials(fleet: &Fleet, list: bool) -> Vec<Trial> {
         trials.push(Trial::ignorable_test(name, job));
     }
     let mut reasons = BTreeMap::<String, usize>::new();
-    for path in plan.missing() {
+    // What no emulator has is in no share; the first tells of it.
+    let missing = shard.is_first().then(|| plan.missing()).into_iter().flatten();
+    for path in missing {
         let why = plan.why_missing(&path);
         *reasons.entry(why.clone()).or_default() += 1;
         // A list is read by programs, which want names and nothing else.

@@ -4,6 +4,7 @@
 mod cargo_test;
 mod cpu;
 mod desk;
+mod durations;
 mod expectations;
 mod filter;
 mod fleet;
@@ -14,10 +15,12 @@ mod plan;
 mod pool;
 mod report;
 mod run;
+mod shard;
 mod worker;
 
 pub use cargo_test::main as cargo_test;
 pub use cpu::CpuTime;
+pub use durations::Durations;
 pub use expectations::{BadExpectations, Expectations};
 pub use filter::{BadPattern, Filter};
 pub use fleet::Fleet;
@@ -27,4 +30,5 @@ pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
 pub use plan::{Plan, Trial};
 pub use pool::{Settings, Totals, run_all};
 pub use report::Report;
+pub use shard::{BadShard, Shard};
 pub use worker::run_alone;

@@ -1,8 +1,11 @@
 //! The emulators times the graph: what is to run.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::durations::Durations;
 use super::filter::Filter;
+use super::shard::{Load, Rule, Shard};
 use crate::graph::{Availability, Model, Path};
 use crate::qemu::Emulator;
 
@@ -41,13 +44,45 @@ pub struct Plan {
     /// What each of them has of the model.
     available: Vec<Arc<Availability>>,
     filter: Filter,
+    /// The names of the paths in our share; `None` for all.
+    share: Option<Arc<HashSet<String>>>,
 }
 
 impl Plan {
     /// All that `filter` wants of what these emulators have of `model`.
     pub fn new(model: Arc<Model>, emulators: Vec<Arc<Emulator>>, filter: Filter) -> Self {
         let available = emulators.iter().map(|it| model.availability(&it.capabilities)).collect();
-        Self { model, emulators, available, filter }
+        Self { model, emulators, available, filter, share: None }
+    }
+
+    /// Only the share of one of several machines. A path is in exactly one share, with all
+    /// emulators that have it. Shares are of like size, in trials, or in the time that
+    /// they took when `durations` were measured.
+    pub fn share(&self, shard: Shard, durations: Option<&Durations>) -> Self {
+        if shard.is_whole() {
+            return self.clone();
+        }
+        let mut loads = BTreeMap::<String, Load>::new();
+        for Trial { path, emulator, .. } in self.trials() {
+            let name = path.name();
+            let weight = durations.map_or(1, |it| it.micros(&name, &emulator.path));
+            let load = loads.entry(name).or_insert_with_key(|name| Load {
+                name: name.clone(),
+                group: format!("{} {:?}", path.machine(), path.config()),
+                weight: 0,
+            });
+            load.weight += weight;
+        }
+        let loads: Vec<Load> = loads.into_values().collect();
+        let rule = if durations.is_some() { Rule::LongestFirst } else { Rule::Stable };
+        let picks = shard.picks(&loads, rule);
+        let picked = loads.into_iter().zip(picks).filter(|(_, picked)| *picked);
+        let share = picked.map(|(load, _)| load.name).collect();
+        Self { share: Some(Arc::new(share)), ..self.clone() }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.filter.wants_path(name) && self.share.as_ref().is_none_or(|share| share.contains(name))
     }
 
     /// The trials, emulator by emulator, made as they are asked for.
@@ -77,8 +112,9 @@ impl Plan {
             let filter = self.filter.clone();
             walk = walk.within(move |start| filter.may_want(start));
         }
-        let filter = self.filter.clone();
-        walk.filter(move |path| filter.wants_all() || filter.wants_path(&path.name()))
+        let plan = self.clone();
+        let wants_all = self.filter.wants_all() && self.share.is_none();
+        walk.filter(move |path| wants_all || plan.wants(&path.name()))
     }
 
     /// Why none of the emulators has `path`: the reason of the one that comes closest.

@@ -120,6 +120,11 @@ impl Sandbox {
             .env_remove("QTEST_QEMU_BINARY")
             .env_remove("QEMU_MODULE_DIR")
             .env_remove("NEXTEST")
+            .env_remove("QGRAPH_SHARD")
+            .env_remove("CI_NODE_INDEX")
+            .env_remove("CI_NODE_TOTAL")
+            .env_remove("JOB_COMPLETION_INDEX")
+            .env_remove("JOB_COMPLETIONS")
             .current_dir(self.root.path())
             .stdin(Stdio::null());
         command

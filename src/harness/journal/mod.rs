@@ -1,6 +1,8 @@
 //! The journal of a run: every outcome, one JSON object a line, written the moment it is
 //! known, so that a run that was killed can be finished.
 
+pub mod read;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

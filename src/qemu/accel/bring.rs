@@ -136,7 +136,7 @@ fn made_for(module: &Path) -> io::Result<Option<[u8; 4]>> {
 }
 
 /// FNV-1a of 64 bits: stable over releases and enough against accidents.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

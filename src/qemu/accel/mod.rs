@@ -12,6 +12,7 @@ mod facts;
 mod work;
 
 pub use bring::bring;
+pub(crate) use bring::fnv1a;
 pub use facts::{Facts, read_facts};
 
 use std::path::{Path, PathBuf};

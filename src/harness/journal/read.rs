@@ -1,0 +1,146 @@
+//! Reading a journal, whatever state it is in: a line that is no outcome is told with its
+//! number, and the next is read. What the outcomes mean together is for others.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::harness::outcome::Outcome;
+
+/// A journal that is being read: an iterator over its outcomes.
+#[derive(Debug)]
+pub struct Journal<R = BufReader<File>> {
+    file: PathBuf,
+    lines: R,
+    /// Of the line that was read last, counted from 1.
+    number: usize,
+    over: bool,
+}
+
+/// A line that is no outcome.
+#[derive(Debug, thiserror::Error)]
+#[error("{}:{line}: {why}", file.display())]
+pub struct Damaged {
+    /// The journal.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub why: String,
+    /// Whether it is a last line without an end, as whoever is killed while writing leaves
+    /// behind.
+    pub cut: bool,
+}
+
+impl Journal {
+    /// Opens the journal `file`.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(file: &Path) -> io::Result<Self> {
+        Ok(Self::new(file, BufReader::new(File::open(file)?)))
+    }
+}
+
+impl<R: BufRead> Journal<R> {
+    /// Reads `lines` as the journal `file`.
+    pub fn new(file: &Path, lines: R) -> Self {
+        Self { file: file.to_owned(), lines, number: 0, over: false }
+    }
+
+    fn damaged(&self, why: String, cut: bool) -> Damaged {
+        Damaged { file: self.file.clone(), line: self.number, why, cut }
+    }
+}
+
+impl<R: BufRead> Iterator for Journal<R> {
+    type Item = Result<Outcome, Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        while !self.over {
+            line.clear();
+            self.number += 1;
+            match self.lines.read_until(b'\n', &mut line) {
+                Ok(0) => self.over = true,
+                Ok(_) if line.trim_ascii().is_empty() => {}
+                Ok(_) => {
+                    let cut = line.last() != Some(&b'\n');
+                    return Some(serde_json::from_slice(&line).map_err(|e| {
+                        let what = if cut { "is cut off" } else { "is no outcome" };
+                        self.damaged(format!("the line {what}: {}", without_place(&e)), cut)
+                    }));
+                }
+                Err(e) => {
+                    self.over = true;
+                    return Some(Err(self.damaged(format!("cannot be read: {e}"), false)));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// What is wrong, without the place, which counts lines of its own.
+fn without_place(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((what, place)) => match place.split_once(" column ") {
+            Some((_, column)) => format!("{what}, column {column}"),
+            None => what.to_owned(),
+        },
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = r#"{"name":"/a","outcome":"passed","seconds":1.5,"emulator":"q"}"#;
+
+    fn read(text: &[u8]) -> Vec<Result<Outcome, Damaged>> {
+        Journal::new(Path::new("j"), text).collect()
+    }
+
+    /// Would catch a damaged line that ends the journal, passes for an outcome, or is told
+    /// with the wrong number.
+    #[test]
+    fn what_is_damaged_is_told_and_the_rest_read() {
+        let text = format!("{GOOD}\nnonsense\n\n[1]\n{{\"name\":\"/a\"}}\n\u{ff}\n{GOOD}\n{GOOD}");
+        let read = read(text.as_bytes());
+        let said: Vec<String> = read
+            .iter()
+            .map(|it| it.as_ref().map_or_else(Damaged::to_string, |outcome| outcome.name.clone()))
+            .collect();
+        assert_eq!(said[0], "/a");
+        assert_eq!(said[1], "j:2: the line is no outcome: expected ident, column 2");
+        assert!(said[2].starts_with("j:4: the line is no outcome: "), "{said:?}");
+        assert!(said[3].starts_with("j:5: the line is no outcome: "), "{said:?}");
+        assert!(said[4].starts_with("j:6: "), "{said:?}");
+        assert_eq!(said[5..], ["/a", "/a"]);
+    }
+
+    proptest! {
+        /// Would catch a journal that cannot be read after whoever wrote it was killed.
+        #[test]
+        fn a_cut_journal_keeps_the_lines_before(cut in 0..=2 * (GOOD.len() + 1)) {
+            let text = format!("{GOOD}\n{GOOD}\n");
+            let read = read(&text.as_bytes()[..cut]);
+            let whole = read.iter().filter(|it| it.is_ok()).count();
+            prop_assert_eq!(whole, (cut + 1) / (GOOD.len() + 1));
+            let damaged: Vec<&Damaged> = read.iter().filter_map(|it| it.as_ref().err()).collect();
+            let inside = ![0, GOOD.len()].contains(&(cut % (GOOD.len() + 1)));
+            prop_assert_eq!(damaged.len(), usize::from(inside), "{:?}", damaged);
+            prop_assert!(damaged.iter().all(|it| it.cut && it.line == whole + 1));
+        }
+
+        /// Would catch a panic, or a loop without end, on what is no journal at all.
+        #[test]
+        fn anything_can_be_read(bytes: Vec<u8>) {
+            prop_assert!(read(&bytes).len() <= bytes.len());
+        }
+    }
+}
