@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         shards_by_the_environment,
         shards_by_duration,
         list_as_json,
+        journals_are_joined,
+        damaged_journals,
         no_emulator,
         emulators_that_are_found,
         emulators_that_are_named,
@@ -288,6 +290,88 @@ fn list_as_json() {
         "emulator": emulator,
     }]);
     assert_eq!(paths, expected, "{finished}");
+}
+
+/// A line of a journal.
+fn line(name: &str, outcome: &str, message: &str) -> String {
+    let mut line = serde_json::json!({
+        "name": name, "outcome": outcome, "seconds": 0.25, "emulator": "q",
+        "command_line": "q -M pc",
+    });
+    if !message.is_empty() {
+        line["message"] = message.into();
+    }
+    format!("{line}\n")
+}
+
+/// Runs `qgraph merge` on journals with these texts, in the order of their names.
+fn merge(sandbox: &Sandbox, journals: &[&str], arguments: &[&str]) -> Finished {
+    let mut command = sandbox.qgraph(["merge"]);
+    for (number, text) in journals.iter().enumerate() {
+        let file = format!("{number}.jsonl");
+        fs::write(sandbox.at(&file), text).expect("written");
+        command.arg(file);
+    }
+    sandbox.run(command.args(arguments))
+}
+
+/// Would catch an outcome that is lost or counted twice, an old one that hides a new one, and
+/// a failure that a script takes for success.
+fn journals_are_joined() {
+    let sandbox = Sandbox::new();
+    let [a, b] = ["/x/a", "/x/b"].map(|name| line(name, "passed", ""));
+    let [bad, stopped] = [("failed", "no luck"), ("stopped", "")]
+        .map(|(outcome, message)| line("/x/a", outcome, message));
+    let joined = |journals: &[&str], status| -> Vec<String> {
+        let arguments = ["--format", "json", "--journal", "all"];
+        let finished = merge(&sandbox, journals, &arguments).expect(status);
+        assert_eq!(finished.stderr, "", "{finished}");
+        assert_eq!(fs::read_to_string(sandbox.at("all")).expect("a file"), finished.stdout);
+        let outcomes = finished.outcomes().into_iter();
+        outcomes.map(|((_, name), it)| format!("{name} {}", it["outcome"])).collect()
+    };
+    let passed = ["/x/a \"passed\"", "/x/b \"passed\""];
+    let failed = ["/x/a \"failed\""];
+    assert_eq!(joined(&[&a, &b], 0), passed);
+    assert_eq!(joined(&[&bad, "", &format!("{a}{b}")], 0), passed);
+    assert_eq!(joined(&[&a, &bad], 1), failed);
+    assert_eq!(joined(&[&a, &stopped], 0), [passed[0]]);
+    assert_eq!(joined(&[&stopped, &a], 0), [passed[0]]);
+    assert_eq!(joined(&[&bad, &stopped], 1), failed);
+    assert_eq!(joined(&[&stopped, &stopped], 1), ["/x/a \"stopped\""]);
+    // One that was resumed, one that repeats itself.
+    assert_eq!(joined(&[&format!("{stopped}{a}")], 0), [passed[0]]);
+    assert_eq!(joined(&[&format!("{a}{bad}{a}")], 1), failed);
+    // Another emulator is another outcome.
+    let other = bad.replace("\"q\"", "\"r\"");
+    assert_eq!(joined(&[&a, &other], 1), [passed[0], failed[0]]);
+    let finished = merge(&sandbox, &[&b, &bad], &[]).expect(1);
+    for word in ["passed ", "no luck", "QEMU: q -M pc", "\n1 failed, 1 passed\n"] {
+        assert!(finished.stdout.contains(word), "{word:?} is not said: {finished}");
+    }
+    // A joined journal may take the place of one of those it is made of.
+    merge(&sandbox, &[&a, &b], &["-o", "0.jsonl"]).expect(0);
+    assert_eq!(fs::read_to_string(sandbox.at("0.jsonl")).expect("a file").lines().count(), 2);
+}
+
+/// Would catch damage that hides what else there is, that nobody hears of, or that counts as
+/// success.
+fn damaged_journals() {
+    let sandbox = Sandbox::new();
+    let (a, b) = (line("/x/a", "passed", ""), line("/x/b", "passed", ""));
+    let damaged = format!("{a}nonsense\n{}", &b[..20]);
+    let finished = merge(&sandbox, &[&damaged, &b], &[]).expect(1);
+    assert!(finished.stdout.contains("\n2 passed\n"), "{finished}");
+    finished.says(&["warning: 0.jsonl:2: the line is no", "warning: 0.jsonl:3: the line is cut"]);
+    let nothing = ["error: no outcome is in these journals"];
+    merge(&sandbox, &["", ""], &[]).expect(2).silent().says(&nothing);
+    merge(&sandbox, &["{}\n"], &[]).expect(2).silent().says(&nothing).says(&["0.jsonl:1: "]);
+    let words = ["error: cannot read no-such: No such file"];
+    qgraph(&sandbox, &["merge", "no-such"]).expect(2).silent().says(&words);
+    qgraph(&sandbox, &["merge", "/"]).expect(2).silent().says(&["/:1: cannot be read"]);
+    qgraph(&sandbox, &["merge"]).expect(2).silent().says(&["<JOURNAL>"]);
+    let words = ["error: cannot write /no/such/file: No such file"];
+    merge(&sandbox, &[&a], &["-o", "/no/such/file"]).expect(2).silent().says(&words);
 }
 
 /// Would catch a user left without a word about what to do.

@@ -3,6 +3,7 @@
 mod check;
 mod graph;
 mod list;
+mod merge;
 mod probe;
 mod run;
 mod shard;
@@ -50,6 +51,8 @@ enum Command {
     List(list::Arguments),
     /// Run paths.
     Run(run::Arguments),
+    /// Join the journals of several runs into one report. Needs no QEMU.
+    Merge(merge::Arguments),
     /// Say why a path, node or test is available, or why not.
     Why(why::Arguments),
     /// Show the emulators and how each gets its qtest accelerator.
@@ -190,6 +193,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::List(arguments) => list::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
+        Command::Merge(arguments) => merge::main(&arguments),
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),

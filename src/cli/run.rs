@@ -21,11 +21,21 @@ use crate::qemu::{Limits, Prober};
 
 /// How outcomes are written.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// For people.
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+impl Format {
+    /// A report of `total` outcomes.
+    pub(super) fn report(self, total: usize) -> Report {
+        match self {
+            Self::Pretty => Report::pretty(total),
+            Self::Json => Report::json(total),
+        }
+    }
 }
 
 const ABOUT: &str = "\
@@ -227,10 +237,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let trials = order.trials(plan.clone()).filter(move |trial| !done.take(trial));
 
     let total = plan.trials().count().saturating_mul(order.times);
-    let mut report = match arguments.format {
-        Format::Pretty => Report::pretty(total),
-        Format::Json => Report::json(total),
-    };
+    let mut report = arguments.format.report(total);
     if arguments.resume {
         note(format!("{} outcomes are in the journal of the earlier run", earlier.len()));
     }

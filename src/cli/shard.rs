@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anstyle::AnsiColor;
 
 use super::{Stop, say, warn};
-use crate::harness::journal::read::{Damaged, Journal};
+use crate::harness::journal::read::{Damaged, Reader};
 use crate::harness::{Durations, Plan, Shard};
 
 /// Which share.
@@ -63,7 +63,7 @@ impl ShardArguments {
     fn durations(&self) -> Result<Option<Durations>, Stop> {
         let Some(file) = &self.durations else { return Ok(None) };
         // To go on without it would be to make other shares than the other machines do.
-        let journal = Journal::open(file)
+        let journal = Reader::open(file)
             .map_err(|e| Stop::Usage(format!("cannot read {}: {e}", file.display())))?;
         let told = |read: Result<_, Damaged>| read.inspect_err(|e| warn(e.to_string())).ok();
         Ok(Some(Durations::new(journal.filter_map(told))))

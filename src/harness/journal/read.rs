@@ -9,7 +9,7 @@ use crate::harness::outcome::Outcome;
 
 /// A journal that is being read: an iterator over its outcomes.
 #[derive(Debug)]
-pub struct Journal<R = BufReader<File>> {
+pub struct Reader<R = BufReader<File>> {
     file: PathBuf,
     lines: R,
     /// Of the line that was read last, counted from 1.
@@ -32,7 +32,7 @@ pub struct Damaged {
     pub cut: bool,
 }
 
-impl Journal {
+impl Reader {
     /// Opens the journal `file`.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Journal {
     }
 }
 
-impl<R: BufRead> Journal<R> {
+impl<R: BufRead> Reader<R> {
     /// Reads `lines` as the journal `file`.
     pub fn new(file: &Path, lines: R) -> Self {
         Self { file: file.to_owned(), lines, number: 0, over: false }
@@ -53,7 +53,7 @@ impl<R: BufRead> Journal<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Journal<R> {
+impl<R: BufRead> Iterator for Reader<R> {
     type Item = Result<Outcome, Damaged>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -102,7 +102,7 @@ mod tests {
     const GOOD: &str = r#"{"name":"/a","outcome":"passed","seconds":1.5,"emulator":"q"}"#;
 
     fn read(text: &[u8]) -> Vec<Result<Outcome, Damaged>> {
-        Journal::new(Path::new("j"), text).collect()
+        Reader::new(Path::new("j"), text).collect()
     }
 
     /// Would catch a damaged line that ends the journal, passes for an outcome, or is told
