@@ -3,6 +3,8 @@
 # project's own tests.
 
 CARGO ?= cargo
+# Where `make install` puts things; DESTDIR comes before it, for packages.
+PREFIX ?= /usr/local
 # Passed on to `qgraph run`: make check-qtest ARGS='sdhci -j 4'
 ARGS ?=
 
@@ -16,6 +18,9 @@ help:
 	@echo 'make check-qtest-ARCH   run those of one architecture (x86_64, arm, aarch64, …)'
 	@echo 'make check              test qgraph itself: format, lints, docs, unit tests, paths'
 	@echo 'make fuzz               fuzz both protocol readers; FUZZ_SECONDS each'
+	@echo 'make build              build the program'
+	@echo 'make install            install it below PREFIX, with man pages and completions'
+	@echo 'make uninstall          remove all that'
 	@echo 'make bench              measure speed, as ratios'
 	@echo 'make fmt                format all sources'
 	@echo "ARGS='FILTER -j N …' is passed on to qgraph run; QGRAPH_INSTALL=0 installs nothing"
@@ -55,6 +60,31 @@ fuzz-%:
 	mkdir -p fuzz/corpus/$*
 	$(CARGO) +nightly fuzz run $*_reader fuzz/corpus/$* tests/corpus/$* -- \
 		-max_len=4096 -timeout=20 -max_total_time=$(FUZZ_SECONDS)
+
+.PHONY: build
+build:
+	$(CARGO) build --release
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH = $(SHARE)/bash-completion/completions
+ZSH = $(SHARE)/zsh/site-functions
+FISH = $(SHARE)/fish/vendor_completions.d
+
+# Does not build: root need not have a cargo.
+.PHONY: install
+install:
+	@test -x $(QGRAPH) || { echo 'error: there is no $(QGRAPH); run make build first' >&2; exit 2; }
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(BASH) $(ZSH) $(FISH)
+	install -m 755 $(QGRAPH) $(DESTDIR)$(PREFIX)/bin/qgraph
+	$(QGRAPH) man --output $(SHARE)/man/man1
+	$(QGRAPH) completions bash > $(BASH)/qgraph
+	$(QGRAPH) completions zsh > $(ZSH)/_qgraph
+	$(QGRAPH) completions fish > $(FISH)/qgraph.fish
+
+.PHONY: uninstall
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/qgraph $(SHARE)/man/man1/qgraph.1 $(SHARE)/man/man1/qgraph-*.1
+	rm -f $(BASH)/qgraph $(ZSH)/_qgraph $(FISH)/qgraph.fish
 
 .PHONY: bench
 bench: qemu

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         nothing_matches,
         wrong_usage,
         help_goes_to_standard_output,
+        the_manual,
         filters,
         shards,
         shards_by_the_environment,
@@ -152,9 +153,61 @@ fn help_goes_to_standard_output() {
         assert!(finished.stderr.is_empty() && !finished.stdout.is_empty(), "{finished}");
     }
     let help = qgraph(&sandbox, &["--help"]).stdout;
-    for word in ["QTEST_QEMU_BINARY", "QGRAPH_CACHE", "Exit status: 0", "130 or 143"] {
+    for word in ["QTEST_QEMU_BINARY", "QGRAPH_CACHE", "Exit status: 0 all", "; 129, 130, 143 "] {
         assert!(help.contains(word), "{word:?} is not in {help}");
     }
+}
+
+/// The options in a help.
+fn options(help: &str) -> impl Iterator<Item = &str> {
+    let words = help.split([' ', '\n', ',', '=', '[', '.', ';', ')']);
+    words.filter(|word| word.starts_with("--") && word.len() > 2)
+}
+
+/// Would catch a command or an option without manual, and pages that are not installed.
+fn the_manual() {
+    let sandbox = Sandbox::new();
+    qgraph(&sandbox, &["man", "--output", "man/man1"]).expect(0).silent();
+    // As the roff has it: a hyphen is \- there.
+    let page = |name: &str| {
+        let page = fs::read_to_string(sandbox.at("man/man1").join(name)).expect("a page");
+        page.replace("\\-", "-").replace("\\fB", "").replace("\\fR", "").replace("\\fI", "")
+    };
+    let main = page("qgraph.1");
+    assert_eq!(qgraph(&sandbox, &["man"]).expect(0).stdout.lines().next(), main.lines().next());
+    let help = qgraph(&sandbox, &["--help"]).expect(0).stdout;
+    let (_, commands) = help.split_once("Commands:\n").expect("commands");
+    let commands = commands.split("\n\n").next().unwrap_or_default().lines();
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"run") && commands.contains(&"man"), "{commands:?}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        assert!(main.contains(&format!("qgraph-{command}(1)")), "{command} is not in {main}");
+        let (own, help) = (page(&format!("qgraph-{command}.1")), [*command, "--help"]);
+        assert_eq!(
+            qgraph(&sandbox, &["man", command]).expect(0).stdout.lines().next(),
+            own.lines().next()
+        );
+        let help = qgraph(&sandbox, &help).expect(0).stdout;
+        assert!(options(&help).next().is_some());
+        for option in options(&help) {
+            assert!(own.contains(option), "{option} is not in the page of {command}: {own}");
+        }
+        assert!(own.contains(".SH \"EXIT STATUS\"") && own.contains(".SH \"SEE ALSO\""), "{own}");
+    }
+    for word in [
+        ".SH \"EXIT STATUS\"",
+        "129, 130, 143",
+        ".SH ENVIRONMENT",
+        "QGRAPH_SHARD",
+        ".SH FILES",
+        "~/.cache/qgraph",
+        ".SH EXAMPLES",
+    ] {
+        assert!(main.contains(word), "{word:?} is not in {main}");
+    }
+    qgraph(&sandbox, &["man", "no-such"]).expect(2).silent().says(&["no command no-such", "run"]);
+    let words = ["cannot write /proc/no/such/qgraph-"];
+    qgraph(&sandbox, &["man", "-o", "/proc/no/such"]).expect(2).silent().says(&words);
 }
 
 /// Would catch a filter that lets through what it should not, or the reverse.

@@ -2,7 +2,9 @@
 
 mod check;
 mod graph;
+mod help;
 mod list;
+mod man;
 mod merge;
 mod probe;
 mod run;
@@ -24,26 +26,11 @@ use crate::qemu::{Prober, is_stopping};
 
 /// Tests QEMU's device models: every test on every machine that has a path to it.
 #[derive(Parser)]
-#[command(name = "qgraph", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "qgraph", version, after_help = help::end(), arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  qgraph list sdhci                       the paths whose name holds sdhci
-  qgraph run --machine 'arm/*'            all paths of the Arm machines
-  qgraph run --qemu ~/qemu/build          on the emulators of one build
-  qgraph why sdhci-pci                    where it is available, and why not elsewhere
-  qgraph graph -o graph.svg               a picture of the graph
-
-Emulators are those of --qemu, else of QTEST_QEMU_BINARY (several separated by ':'), else
-every qemu-system-* on PATH. What is found out about them is kept in ~/.cache/qgraph, or
-the folder that QGRAPH_CACHE names.
-
-Exit status: 0 all that was to run ran and passed; 1 something failed; 2 wrong usage, or
-nothing to run; 130 or 143 stopped by SIGINT or SIGTERM.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -66,6 +53,8 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the manual, or write it as man pages.
+    Man(man::Arguments),
 }
 
 /// Which emulators.
@@ -188,6 +177,13 @@ impl FilterArguments {
     }
 }
 
+/// The program's arguments, as its manual tells them.
+fn program() -> clap::Command {
+    let mut program = Arguments::command().disable_help_subcommand(true);
+    program.build();
+    program
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -198,6 +194,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),
         Command::Check => check::main(),
+        Command::Man(arguments) => man::main(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "qgraph", &mut script);
