@@ -189,9 +189,8 @@ impl Arguments {
     /// With `--resume` and nothing said of what to run: what was said when the journal was
     /// begun.
     fn remembered(&self) -> Option<Self> {
-        let says_what = !self.filter.is_empty()
-            || !self.emulators.qemu.is_empty()
-            || self.shard.is_given();
+        let says_what =
+            !self.filter.is_empty() || !self.emulators.qemu.is_empty() || self.shard.is_given();
         if !self.resume || says_what {
             return None;
         }

@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::iter::Peekable;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -170,6 +171,9 @@ impl Desk {
     }
 }
 
+/// How many culprits are searched for in one run.
+const MOST_SEARCHES: usize = 10;
+
 type Trials = Box<dyn Iterator<Item = Trial> + Send>;
 
 /// What nobody has taken yet.
@@ -181,12 +185,20 @@ pub(super) struct Queue {
     desks: Mutex<Vec<Arc<Desk>>>,
     /// Emulators that do not tell when they have reset a machine.
     deaf: Mutex<HashSet<PathBuf>>,
+    /// How many culprits were searched for.
+    searches: AtomicUsize,
 }
 
 impl Queue {
     pub fn new(trials: Trials, most: usize) -> Self {
-        let (returned, desks, deaf) = Default::default();
-        Self { most, trials: Mutex::new(trials.peekable()), returned, desks, deaf }
+        let (returned, desks, deaf, searches) = Default::default();
+        Self { most, trials: Mutex::new(trials.peekable()), returned, desks, deaf, searches }
+    }
+
+    /// Whether another culprit may be searched for: that costs several launches, and one
+    /// device that does not reset has many victims.
+    pub fn may_search(&self) -> bool {
+        self.searches.fetch_add(1, Ordering::Relaxed) < MOST_SEARCHES
     }
 
     /// This emulator does not tell when it has reset a machine.

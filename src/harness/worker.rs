@@ -271,7 +271,8 @@ impl Worker<'_> {
             let names = after.iter().map(|trial| trial.path.name()).collect();
             let first = std::mem::replace(&mut tried, self.fresh(trial));
             if tried.is_good() {
-                let culprit = self.culprit(trial, after);
+                let search = self.queue.may_search();
+                let culprit = search.then(|| self.culprit(trial, after)).flatten();
                 tried.verdict = Verdict::Dependent(format!(
                     "passes on a fresh QEMU; after {} and a reset: {}",
                     culprit.unwrap_or_else(|| listed(after)),
