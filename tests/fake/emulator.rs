@@ -3,17 +3,18 @@
 //!
 //! WHEN is `probe` (as soon as it is started without a machine), `ask` (at the first request
 //! without a machine), `start` (as soon as it is started with the machine `pc`), `request` (at a certain request of the test
-//! `sdhci-tests/registers`, on `pc`) or `quit` (when told to, on `pc`). WHAT is one of the
+//! `sdhci-tests/registers`, on `pc`), `once` (so, but only the first of those who share the
+//! folder), `reset` or `quit` (when told to, on `pc`). WHAT is one of the
 //! things that [`Emulator::misbehave`] does. Any other name is well-behaved; `old` is so as a
 //! QEMU before 7.0.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write, stderr};
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,6 +41,7 @@ struct Emulator {
     when: String,
     what: String,
     is_old: bool,
+    folder: PathBuf,
     pc: Mutex<Pc>,
 }
 
@@ -96,6 +98,7 @@ pub fn main() -> ! {
         when: if concerned { when } else { "" }.to_owned(),
         what: what.to_owned(),
         is_old: role == "old",
+        folder: folder.to_owned(),
         pc: Mutex::new(Pc::new()),
     };
     emulator.run()
@@ -200,7 +203,7 @@ impl Emulator {
                 child.expect("a child");
                 exit(3)
             }
-            "events" | "nothing" | "deaf" => return Answer::Follows,
+            "events" | "nothing" | "deaf" | "sticky" => return Answer::Follows,
             other => panic!("no such role: {other}"),
         }
         Answer::Replaced
@@ -212,9 +215,14 @@ impl Emulator {
             if self.what == "events" {
                 self.send(&self.qtest, b"IRQ raise 1\nIRQ lower 1");
             }
-            if !(answer.is_cue && self.when == "request" || self.when == "ask")
-                || self.misbehave(&self.qtest) == Answer::Follows
-            {
+            let is_once = || File::create_new(self.folder.join("once")).is_ok();
+            let is_time = match &*self.when {
+                "ask" => true,
+                "request" => answer.is_cue,
+                "once" => answer.is_cue && is_once(),
+                _ => false,
+            };
+            if !is_time || self.misbehave(&self.qtest) == Answer::Follows {
                 self.send(&self.qtest, answer.text.as_bytes());
             }
         }
@@ -233,7 +241,9 @@ impl Emulator {
                     "timestamp": {"seconds": 1, "microseconds": 0}});
                 self.send(&self.qmp, event.to_string().as_bytes());
             }
-            if command == "quit" && self.when == "quit" {
+            if command == "quit" && self.when == "quit"
+                || command == "system_reset" && self.when == "reset"
+            {
                 self.misbehave(&self.qmp);
             }
             let mut reply = self.reply(command);
@@ -262,7 +272,11 @@ impl Emulator {
         json!({"return": match command {
             "qmp_capabilities" | "quit" => json!({}),
             "system_reset" => {
-                *self.pc.lock().expect("no panic") = Pc::new();
+                let mut pc = self.pc.lock().expect("no panic");
+                *pc = Pc::new();
+                if self.what == "sticky" {
+                    pc.spoil();
+                }
                 json!({})
             }
             "query-target" => json!({"arch": self.arch}),

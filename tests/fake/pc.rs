@@ -79,6 +79,11 @@ impl Pc {
         pc
     }
 
+    /// Makes the controller another one than it is.
+    pub fn spoil(&mut self) {
+        put(&mut self.sdhci.bytes, CAPABILITIES, 8, 0x0578_34b5);
+    }
+
     fn reset_sdhci(&mut self) {
         self.sdhci.bytes = [0; 256];
         put(&mut self.sdhci.bytes, CAPABILITIES, 8, 0x0578_34b4);

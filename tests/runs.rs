@@ -1,0 +1,346 @@
+//! What a run makes of its paths: QEMUs that are used again, paths that depend on what ran
+//! before, flaky ones, known failures, the journal and what is resumed from it. Single
+//! faults are left to `bad_emulators.rs`.
+
+mod fake;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake::{Finished, Sandbox};
+use qgraph::graph::Model;
+use qgraph::harness::{Filter, Fleet, Plan, Settings, Verdict, run_all};
+use qgraph::qemu::{Limits, Prober, Vm};
+use qgraph::qos::sdhci::Sdhci;
+use qgraph::{Result, tests};
+use rustix::process::Signal;
+use serde_json::Value;
+
+fn main() -> ExitCode {
+    fake::main(trials![
+        one_qemu_runs_many_paths,
+        a_qemu_of_its_own,
+        a_device_that_does_not_reset,
+        a_machine_that_dies_of_a_reset,
+        an_emulator_that_tells_of_no_reset,
+        a_qemu_that_ends_badly_after_many,
+        a_flaky_path,
+        known_failures,
+        expectations_that_are_none,
+        again_and_again,
+        until_it_fails,
+        another_order,
+        a_run_that_takes_too_long,
+        a_run_that_is_killed_and_resumed,
+        a_journal_of_something_else,
+        a_journal_that_cannot_be_written,
+        a_test_that_never_returns,
+    ])
+}
+
+const SUITE: &str = "*/pc/*/sdhci-tests/*";
+const REGISTERS: &str =
+    "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";
+
+fn run(sandbox: &Sandbox, role: &str, arguments: &[&str], status: i32) -> Finished {
+    let fake = sandbox.at(role).join("qemu-system-x86_64");
+    let fake = if fake.exists() { fake } else { sandbox.fake(role) };
+    let mut command = sandbox.qgraph(["run", "--format", "json", "--jobs", "1"]);
+    sandbox.run(command.args(arguments).arg("--qemu").arg(fake)).expect(status)
+}
+
+/// How often a QEMU with this machine was started.
+fn launches(sandbox: &Sandbox, role: &str) -> usize {
+    let fake = sandbox.at(role).join("qemu-system-x86_64");
+    sandbox.launches(&fake).iter().filter(|machine| *machine == "pc").count()
+}
+
+/// The outcomes in the order in which they came.
+fn lines(finished: &Finished) -> Vec<Value> {
+    finished.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn count(finished: &Finished, outcome: &str) -> usize {
+    lines(finished).iter().filter(|line| line["outcome"] == outcome).count()
+}
+
+fn outcome(finished: &Finished, name: &str) -> Value {
+    let of = |line: &Value| line["name"] == name;
+    lines(finished).into_iter().find(of).unwrap_or_else(|| panic!("no {name}: {finished}"))
+}
+
+/// Would catch a QEMU for every path, or paths that share one although their command lines
+/// differ.
+fn one_qemu_runs_many_paths() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "healthy", &[SUITE], 0);
+    let ran = lines(&finished).len();
+    assert!(ran >= 5, "{finished}");
+    assert_eq!(count(&finished, "passed") + count(&finished, "skipped"), ran);
+    let started = launches(&sandbox, "healthy");
+    assert!(started < ran, "{started} QEMUs for {ran} paths");
+}
+
+/// Would catch `--fresh` that is overlooked.
+fn a_qemu_of_its_own() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "healthy", &[SUITE, "--fresh"], 0);
+    assert_eq!(launches(&sandbox, "healthy"), lines(&finished).len());
+}
+
+/// Would catch a failure that is owed to what ran before and is blamed on the path, or is
+/// kept quiet.
+fn a_device_that_does_not_reset() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "x-sticky", &[SUITE], 0);
+    let outcome = outcome(&finished, REGISTERS);
+    assert_eq!(outcome["outcome"], "dependent", "{outcome:#}");
+    let message = outcome["message"].as_str().expect("a message");
+    assert!(message.starts_with("passes on a fresh QEMU; after /x86_64/pc/"), "{message}");
+    assert!(message.contains(" and a reset: "), "{message}");
+    let first = &outcome["attempts"][0];
+    assert_eq!(first["outcome"], "failed", "{outcome:#}");
+    assert!(first["after"].as_array().is_some_and(|after| !after.is_empty()), "{outcome:#}");
+    let finished = run(&sandbox, "x-sticky", &[SUITE, "--fresh"], 0);
+    assert_eq!(count(&finished, "dependent"), 0, "{finished}");
+}
+
+/// Would catch a crash in a reset that is lost, or spoils the next path.
+fn a_machine_that_dies_of_a_reset() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "reset-segv", &[SUITE], 1);
+    let all = lines(&finished);
+    for line in all.iter().filter(|line| line["outcome"] == "crashed") {
+        let message = line["message"].as_str().expect("a message");
+        let words = "the test passed, but when the machine was reset after it, QEMU was killed by";
+        assert!(message.starts_with(words), "{message}");
+    }
+    assert!(count(&finished, "crashed") > 0, "{finished}");
+    assert!(count(&finished, "passed") > 0, "the last one is not reset: {finished}");
+    let names: Vec<_> = all.iter().map(|line| line["name"].to_string()).collect();
+    let unique: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(unique.len(), names.len(), "{finished}");
+}
+
+/// Would catch a run that waits for ever, or fails, where QEMU does not tell of its reset.
+fn an_emulator_that_tells_of_no_reset() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "x-deaf", &[SUITE], 0);
+    assert_eq!(count(&finished, "passed") + count(&finished, "skipped"), lines(&finished).len());
+}
+
+/// Would catch a crash at QEMU's end that reuse hides from all but the last path.
+fn a_qemu_that_ends_badly_after_many() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "quit-segv", &[SUITE], 1);
+    assert!(count(&finished, "crashed") > 0, "{finished}");
+    let fresh = run(&sandbox, "quit-segv", &[SUITE, "--fresh"], 1);
+    assert_eq!(lines(&fresh).len(), lines(&finished).len());
+}
+
+/// Would catch a retry that forgets what happened first, or a flaky path that fails the run.
+fn a_flaky_path() {
+    let sandbox = Sandbox::new();
+    let arguments = ["--exact", REGISTERS, "--retries", "2"];
+    let finished = run(&sandbox, "once-fail", &arguments, 0);
+    let flaky = outcome(&finished, REGISTERS);
+    assert_eq!(flaky["outcome"], "flaky", "{flaky:#}");
+    let attempts = flaky["attempts"].as_array().expect("attempts");
+    assert_eq!(attempts.len(), 1, "{flaky:#}");
+    assert_eq!(attempts[0]["outcome"], "failed");
+    assert!(attempts[0]["message"].as_str().is_some_and(|why| why.contains("FAIL out of luck")));
+
+    let finished = run(&sandbox, "request-fail", &arguments, 1);
+    let failed = outcome(&finished, REGISTERS);
+    assert_eq!(failed["outcome"], "failed");
+    assert_eq!(failed["attempts"].as_array().map(Vec::len), Some(2), "{failed:#}");
+}
+
+fn expect(sandbox: &Sandbox, text: &str) {
+    fs::write(sandbox.at("expectations.toml"), text).expect("a file");
+}
+
+/// Would catch a known failure that fails the run, and a known one that passes unnoticed.
+fn known_failures() {
+    let sandbox = Sandbox::new();
+    let text = "[[expected]]\npath = \"*/registers\"\nversions = \"=7.2\"\nreason = \"bug 1\"\n";
+    expect(&sandbox, text);
+    let finished = run(&sandbox, "request-fail", &["--exact", REGISTERS], 0);
+    let known = outcome(&finished, REGISTERS);
+    assert_eq!(known["outcome"], "expected-failure", "{known:#}");
+    assert!(known["message"].as_str().is_some_and(|why| why.starts_with("bug 1; failed: ")));
+    let finished = run(&sandbox, "healthy", &["--exact", REGISTERS], 0);
+    assert_eq!(outcome(&finished, REGISTERS)["outcome"], "unexpected-pass");
+
+    fs::rename(sandbox.at("expectations.toml"), sandbox.at("other.toml")).expect("renamed");
+    run(&sandbox, "request-fail", &["--exact", REGISTERS], 1);
+    let named = ["--exact", REGISTERS, "--expectations", "other.toml"];
+    run(&sandbox, "request-fail", &named, 0);
+}
+
+/// Would catch a list of known failures with a mistake, under which everything is forgiven
+/// or nothing.
+fn expectations_that_are_none() {
+    let sandbox = Sandbox::new();
+    expect(&sandbox, "[[expected]]\npath = \"x\"\n");
+    run(&sandbox, "healthy", &[SUITE], 2).silent().says(&["expectations.toml", "`reason`"]);
+    let named = [SUITE, "--expectations", "nowhere.toml"];
+    run(&sandbox, "healthy", &named, 2).says(&["nowhere.toml: cannot be read"]);
+}
+
+/// Would catch repetitions that are lost or not counted.
+fn again_and_again() {
+    let sandbox = Sandbox::new();
+    let once = lines(&run(&sandbox, "healthy", &[SUITE], 0)).len();
+    let thrice = lines(&run(&sandbox, "healthy", &[SUITE, "--repeat", "3"], 0));
+    let mut counts = BTreeMap::<String, usize>::new();
+    for line in &thrice {
+        *counts.entry(line["name"].to_string()).or_default() += 1;
+    }
+    assert_eq!(counts.len(), once);
+    assert!(counts.values().all(|count| *count == 3), "{counts:?}");
+}
+
+/// Would catch a hunt that goes on after it has found something, or gives up before.
+fn until_it_fails() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "once-fail", &[SUITE, "--until-fail", "--fresh"], 1);
+    let all = lines(&finished);
+    assert_eq!(count(&finished, "failed"), 1, "{finished}");
+    assert!(all.len() < 30, "{finished}");
+    let finished =
+        run(&sandbox, "healthy", &["--exact", REGISTERS, "--until-fail", "--repeat", "4"], 0);
+    assert_eq!(count(&finished, "passed"), 4, "{finished}");
+}
+
+/// Would catch a seed that does not make the order, or an order that loses something.
+fn another_order() {
+    let sandbox = Sandbox::new();
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let finished = run(&sandbox, "healthy", arguments, 0);
+        lines(&finished).iter().map(|line| line["name"].to_string()).collect()
+    };
+    let (one, two) = (names(&[SUITE, "--shuffle=1"]), names(&[SUITE, "--shuffle=2"]));
+    assert_eq!(one, names(&[SUITE, "--shuffle=1"]));
+    assert_ne!(one, two);
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(one), sorted(names(&[SUITE])));
+    let finished = run(&sandbox, "healthy", &[SUITE, "--shuffle"], 0);
+    finished.says(&["the order is that of --shuffle="]);
+}
+
+/// Would catch a run that cannot be limited, or that hides that it was.
+fn a_run_that_takes_too_long() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "request-hang", &[SUITE, "--run-timeout", "1"], 1);
+    finished.says(&["the run was stopped after 1s, as --run-timeout says"]);
+}
+
+/// Would catch a journal that loses outcomes or lines, and a resumed run that does
+/// something twice, forgets something, or forgets what failed before.
+fn a_run_that_is_killed_and_resumed() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-hang");
+    let all = sandbox.run(sandbox.qgraph(["list", "sdhci-tests", "--qemu"]).arg(&fake)).expect(0);
+    for journal in [Some("journal.jsonl"), None] {
+        let mut command = sandbox.qgraph(["run", "sdhci-tests", "--jobs", "2"]);
+        command.arg("--qemu").arg(&fake);
+        command.args(journal.iter().flat_map(|file| ["--journal", *file]));
+        let running = sandbox.start(&mut command);
+        while running.stdout().lines().count() < 3 {
+            assert!(!running.is_over_within(Duration::from_millis(10)), "{}", running.stdout());
+        }
+        running.signal(Signal::KILL);
+        running.wait();
+        if let Some(file) = journal {
+            // As if it had been killed in the middle of a line.
+            let mut file = File::options().append(true).open(sandbox.at(file)).expect("it");
+            file.write_all(b"{\"name\": \"/x86").expect("written");
+        }
+        // It is told nothing of what was to run.
+        let mut command = sandbox.qgraph(["run", "--resume", "--timeout", "2", "--format", "json"]);
+        command.args(journal.iter().flat_map(|file| ["--journal", *file]));
+        let finished = sandbox.run(&mut command).expect(1);
+        let rest = lines(&finished).len();
+        assert!(rest > 0 && rest < all.stdout.lines().count(), "{finished}");
+        assert_eq!(outcome(&finished, REGISTERS)["outcome"], "hung");
+        if let Some(file) = journal {
+            let text = fs::read_to_string(sandbox.at(file)).expect("the journal");
+            let mut names: Vec<String> = text
+                .lines()
+                .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+                .map(|line| line["name"].as_str().expect("a name").to_owned())
+                .collect();
+            names.sort();
+            let mut expected: Vec<&str> = all.stdout.lines().collect();
+            expected.sort();
+            assert_eq!(names, expected, "each once");
+        }
+        // Now there is nothing left, and the failure is not forgotten.
+        let mut command = sandbox.qgraph(["run", "--resume"]);
+        command.args(journal.iter().flat_map(|file| ["--journal", *file]));
+        sandbox.run(&mut command).expect(1);
+    }
+}
+
+/// Would catch a file of the user's that is overwritten because it was taken for a journal.
+fn a_journal_of_something_else() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.at("letter"), "Dear Ada,\nhow are you?\n").expect("a letter");
+    let resume = [SUITE, "--resume", "--journal", "letter"];
+    run(&sandbox, "healthy", &resume, 2).says(&["letter", "line 1 is no outcome"]);
+    let letter = fs::read_to_string(sandbox.at("letter")).expect("it");
+    assert_eq!(letter, "Dear Ada,\nhow are you?\n");
+    let resume = [SUITE, "--resume", "--journal", "nowhere"];
+    run(&sandbox, "healthy", &resume, 2).says(&["nowhere"]);
+    run(&sandbox, "healthy", &[SUITE, "--journal", "no/such/folder"], 2).says(&["no/such/folder"]);
+}
+
+/// Would catch a full disk that changes an outcome, or of which nobody is told.
+fn a_journal_that_cannot_be_written() {
+    let sandbox = Sandbox::new();
+    let finished = run(&sandbox, "healthy", &[SUITE, "--journal", "/dev/full"], 0);
+    assert_eq!(finished.stderr.matches("goes on without a journal").count(), 1, "{finished}");
+}
+
+tests!(dyn Sdhci, "stuck-tests": spins);
+
+/// A test with a mistake: it does not return.
+fn spins(_: &dyn Sdhci, _: &Rc<Vm>) -> Result<()> {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Would catch a test that takes the whole run with it.
+fn a_test_that_never_returns() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("healthy");
+    let prober = Prober { cache: sandbox.at("cache"), ..Prober::new() };
+    let fleet = Fleet::gather(&[fake], &prober, |warning| panic!("{warning}"));
+    let wanted = ["*/pc/*/{stuck-tests/spins,sdhci-tests/registers,sdhci-tests/reset}".to_owned()];
+    let filter = Filter::new(&wanted, &[], &[], false).expect("a filter");
+    let plan = Plan::new(Arc::new(Model::registered()), fleet.usable, filter);
+    let limits = Limits { whole: Duration::from_secs(1), ..Limits::default() };
+    let settings = Settings { limits, jobs: 1.try_into().expect("1"), ..Settings::default() };
+    let mut verdicts = BTreeMap::new();
+    run_all(plan.trials(), &settings, |outcome| {
+        let test = Path::new(&outcome.name).file_name().expect("a test").to_owned();
+        verdicts.insert(test.to_string_lossy().into_owned(), outcome.verdict);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(verdicts.len(), plan.trials().count(), "{verdicts:?}");
+    let Some(Verdict::Hung(why)) = verdicts.remove("spins") else { panic!("{verdicts:?}") };
+    assert!(why.starts_with("the test did not end within 1s"), "{why}");
+    assert!(verdicts.values().all(|verdict| *verdict == Verdict::Passed), "{verdicts:?}");
+}
