@@ -18,7 +18,18 @@ const IO: (u64, u64) = (0xc000, 0x4000);
 /// Between the RAM and the interrupt controllers, on i440FX and Q35 alike.
 const MEMORY: (u64, u64) = (0xe000_0000, 0x1d00_0000);
 
-/// The root bus of an i440FX or Q35.
+/// The registers of QEMU's ACPI PCI hotplug on the i440FX, 32 bits each, with one bit a slot
+/// (QEMU's specification "ACPI BIOS PCI hotplug interface"): slots with a new device.
+const HOTPLUG_UP: u16 = 0xae00;
+/// Slots whose device is to go.
+const HOTPLUG_DOWN: u16 = 0xae04;
+/// Slots whose device the guest lets go.
+const HOTPLUG_EJECT: u16 = 0xae08;
+/// Which bus these registers are about; 0 is the root bus.
+const HOTPLUG_BUS: u16 = 0xae10;
+
+/// The root bus of an i440FX or Q35. Only that of the i440FX takes devices while the machine
+/// runs.
 pub struct PciBusPc {
     vm: Rc<Vm>,
     memory: Mmio,
@@ -44,6 +55,19 @@ impl PciBusPc {
         let address = 1 << 31 | function | u32::from(register & 0xfc);
         self.vm.qtest().outl(CONFIG_ADDRESS, address)?;
         Ok(CONFIG_DATA + (register & 3))
+    }
+
+    /// Makes sure that the ACPI register `port` tells the guest of the slot; returns its bit.
+    fn hotplug_bit(&self, port: u16, at: PciAddress) -> Result<u32> {
+        let (qtest, bit) = (self.vm.qtest(), 1 << at.device);
+        qtest.outl(HOTPLUG_BUS, 0)?;
+        match qtest.inl(port)? {
+            slots if slots == bit => Ok(bit),
+            slots => Err(Error::failed(format!(
+                "the ACPI hotplug register at {port:#x} should be {bit:#x}, for {at}, but it is \
+                 {slots:#x}"
+            ))),
+        }
     }
 
     fn port_read(&self, port: u16, width: Width) -> Result<u64> {
@@ -99,6 +123,15 @@ impl PciBus for PciBusPc {
 
     fn windows(&self) -> &Windows {
         &self.windows
+    }
+
+    fn plugged(&self, at: PciAddress) -> Result<()> {
+        self.hotplug_bit(HOTPLUG_UP, at).map(|_| ())
+    }
+
+    fn unplugging(&self, at: PciAddress) -> Result<()> {
+        let bit = self.hotplug_bit(HOTPLUG_DOWN, at)?;
+        Ok(self.vm.qtest().outl(HOTPLUG_EJECT, bit)?)
     }
 }
 

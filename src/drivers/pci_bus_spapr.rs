@@ -22,6 +22,19 @@ const MEMORY: (u64, u64) = (0x8000_0000, 0x8000_0000);
 /// RTAS status: there is no such function.
 const HARDWARE_ERROR: u32 = -1i32 as u32;
 
+/// Indicator of a dynamic reconfiguration connector: isolation-state (PAPR 13.5.3.4).
+const ISOLATION_STATE: u32 = 9001;
+/// Sensor of a connector: dr-entity-sense (PAPR 13.5.3.3).
+const DR_ENTITY_SENSE: u32 = 9003;
+/// isolation-state: the platform may take the device away.
+const ISOLATE: u32 = 0;
+/// isolation-state: the guest has it.
+const UNISOLATE: u32 = 1;
+/// dr-entity-sense: a device is there.
+const PRESENT: u32 = 1;
+/// The work area of ibm,configure-connector, in bytes.
+const WORK_AREA: usize = 4096;
+
 /// The root bus of the first bridge.
 pub struct PciBusSpapr {
     vm: Rc<Vm>,
@@ -57,6 +70,42 @@ impl PciBusSpapr {
         }
         Ok(results)
     }
+
+    fn set_isolation(&self, at: PciAddress, state: u32) -> Result<()> {
+        match self.rtas("set-indicator", &[ISOLATION_STATE, connector(at), state])? {
+            [0] => Ok(()),
+            [status] => Err(Error::failed(format!(
+                "setting isolation-state of {at} to {state}: RTAS status {status:#x}"
+            ))),
+        }
+    }
+
+    /// Has the platform say all of the device that the guest must know (PAPR 13.5.3.5), call
+    /// by call, and forgets it.
+    fn configure_connector(&self, at: PciAddress) -> Result<()> {
+        let area = self.vm.ram().alloc(WORK_AREA, WORK_AREA as u64)?;
+        area.write_be32(0, connector(at))?;
+        let address = u32::try_from(area.address().0)
+            .map_err(|_| Error::failed("the firmware's calls take 32-bit addresses"))?;
+        loop {
+            match self.rtas("ibm,configure-connector", &[address, 0])? {
+                [0] => return Ok(()),
+                // A node, a property, or the end of one.
+                [1..=4] => {}
+                [status] => {
+                    return Err(Error::failed(format!(
+                        "ibm,configure-connector of {at}: RTAS status {status:#x}"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+/// The number of the connector of a slot of the first bridge, as the property
+/// `ibm,drc-indexes` has it: 4 stands for a PCI slot.
+fn connector(at: PciAddress) -> u32 {
+    4 << 28 | u32::from(at.bus) << 8 | u32::from(at.devfn())
 }
 
 /// The address as the calls take it: the register's upper four bits come on top.
@@ -114,6 +163,22 @@ impl PciBus for PciBusSpapr {
 
     fn messages_reach_memory(&self) -> bool {
         false
+    }
+
+    fn plugged(&self, at: PciAddress) -> Result<()> {
+        let sensed: [u32; 2] = self.rtas("get-sensor-state", &[DR_ENTITY_SENSE, connector(at)])?;
+        if sensed != [0, PRESENT] {
+            return Err(Error::failed(format!(
+                "dr-entity-sense of {at}: RTAS status and state should be [0, {PRESENT}], but \
+                 they are {sensed:?}"
+            )));
+        }
+        self.set_isolation(at, UNISOLATE)?;
+        self.configure_connector(at)
+    }
+
+    fn unplugging(&self, at: PciAddress) -> Result<()> {
+        self.set_isolation(at, ISOLATE)
     }
 }
 

@@ -6,6 +6,7 @@ mod device;
 #[cfg(test)]
 mod fake;
 mod function;
+pub mod hotplug;
 pub mod msix;
 pub mod regs;
 
@@ -145,6 +146,24 @@ pub trait PciBus {
     /// RAM. Not so where an IOMMU, which nobody has set up, is in between.
     fn messages_reach_memory(&self) -> bool {
         true
+    }
+
+    /// The guest's part when a device was plugged in at `at` while the machine ran: it hears
+    /// of that, and takes the device over.
+    ///
+    /// # Errors
+    /// The guest does not hear of it. [`Error::Skipped`]: this bus has no way to tell it.
+    fn plugged(&self, at: PciAddress) -> Result<()> {
+        Err(Error::skipped(format!("{at}: this bus does not tell the guest of new devices")))
+    }
+
+    /// The guest's part when the device at `at` is to be unplugged: it hears of that, and
+    /// lets the device go.
+    ///
+    /// # Errors
+    /// As for [`PciBus::plugged`].
+    fn unplugging(&self, at: PciAddress) -> Result<()> {
+        Err(Error::skipped(format!("{at}: on this bus the guest cannot let a device go")))
     }
 }
 
