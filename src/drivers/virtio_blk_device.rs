@@ -11,22 +11,25 @@ use crate::{Result, driver};
 /// QEMU's `virtio-blk-device`.
 pub struct VirtioBlkDevice(Virtio);
 
-const PLAIN: QemuArgs =
-    QemuArgs::device("drive=drive0,serial=qgraph-disk").before(BACKEND).images(&[IMAGE]);
+/// With these properties besides those of every variant.
+const fn with(properties: &'static str) -> QemuArgs {
+    QemuArgs::device(properties).before(BACKEND).images(&[IMAGE])
+}
 
 /// What makes slots those of version 2.
 const MODERN: &str = "-global virtio-mmio.force-legacy=false";
 
 impl Consumes<VirtioBus> for VirtioBlkDevice {
-    const ARGS: QemuArgs = PLAIN;
+    // The plain one has one queue, the others several.
+    const ARGS: QemuArgs = with("drive=drive0,serial=qgraph-disk");
     const MORE: &'static [Variant] = &[
-        Variant { name: "modern", args: PLAIN.after(MODERN) },
+        Variant {
+            name: "modern",
+            args: with("drive=drive0,serial=qgraph-disk,num-queues=4").after(MODERN),
+        },
         Variant {
             name: "packed",
-            args: QemuArgs::device("drive=drive0,serial=qgraph-disk,packed=on")
-                .before(BACKEND)
-                .images(&[IMAGE])
-                .after(MODERN),
+            args: with("drive=drive0,serial=qgraph-disk,num-queues=4,packed=on").after(MODERN),
         },
     ];
 

@@ -47,16 +47,20 @@ impl VirtioBlkPci {
 }
 
 impl Consumes<dyn PciBus> for VirtioBlkPci {
+    // The plain one has one queue, the others several.
     const ARGS: QemuArgs = with("id=drv0,drive=drive0,serial=qgraph-disk,addr=04.0");
     const MORE: &'static [Variant] = &[
         Variant {
             name: "modern",
-            args: with("id=drv0,drive=drive0,serial=qgraph-disk,addr=04.0,disable-legacy=on"),
+            args: with(
+                "id=drv0,drive=drive0,serial=qgraph-disk,addr=04.0,disable-legacy=on,num-queues=4",
+            ),
         },
         Variant {
             name: "packed",
             args: with(
-                "id=drv0,drive=drive0,serial=qgraph-disk,addr=04.0,disable-legacy=on,packed=on",
+                "id=drv0,drive=drive0,serial=qgraph-disk,addr=04.0,disable-legacy=on,\
+                 num-queues=4,packed=on",
             ),
         },
     ];

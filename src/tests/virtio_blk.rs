@@ -9,7 +9,7 @@ use crate::qemu::Vm;
 use crate::qos::virtio::blk::{self, Outcome, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, features};
 use crate::qos::wait_until;
-use crate::{Error, Result, tests};
+use crate::{Result, tests};
 
 tests!(VirtioBlk, "virtio-blk-tests":
     basic,
@@ -96,6 +96,7 @@ fn config(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
     }
     if offered & blk::F_MQ != 0 {
         let queues = config.read16(blk::NUM_QUEUES)?;
+        assert!(queues > 1, "{queues} queues, several of which are offered");
         assert_ne!(transport.max_queue_size(queues - 1)?, 0, "the last of {queues} queues");
         assert_eq!(transport.max_queue_size(queues)?, 0, "the queue after {queues}");
     }
@@ -111,7 +112,7 @@ fn config(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
 
 /// Would catch an indirect table that is not followed, or whose entries are mixed up.
 fn indirect(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
-    needs(blk, features::INDIRECT_DESC, "indirect descriptors")?;
+    blk.0.needs(features::INDIRECT_DESC, "indirect descriptors")?;
     let queue = blk.start(blk.0.required() | features::INDIRECT_DESC | features::RING_PACKED)?;
     let data = pattern(5, 3 * SECTOR);
     let (first, rest) = data.split_at(SECTOR);
@@ -155,17 +156,9 @@ fn resize(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Skips the test where the device does not offer a feature.
-fn needs(blk: &VirtioBlk, feature: u64, what: &str) -> Result<()> {
-    match blk.0.transport().device_features()? & feature {
-        0 => Err(Error::skipped(format!("the device does not offer {what}"))),
-        _ => Ok(()),
-    }
-}
-
 /// Would catch a flush that is not answered.
 fn flush(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
-    needs(blk, blk::F_FLUSH, "flush")?;
+    blk.0.needs(blk::F_FLUSH, "flush")?;
     let queue = blk.start_with_everything()?;
     blk.write(&queue, 3, &pattern(3, SECTOR))?;
     let outcome = Request::new(&blk.0, blk::T_FLUSH, 0)?.run(&queue)?;
@@ -210,7 +203,7 @@ fn clear(blk: &VirtioBlk, queue: &Queue, vm: &Vm, kind: u32, flags: u32) -> Resu
 /// Would catch a discard of the wrong sectors, or one that does not reach the image (whose
 /// holes read as zeroes), and one that is done although it is wrong.
 fn discard(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
-    needs(blk, blk::F_DISCARD, "discard")?;
+    blk.0.needs(blk::F_DISCARD, "discard")?;
     let queue = blk.start_with_everything()?;
     clear(blk, &queue, vm, blk::T_DISCARD, 0)
 }
@@ -218,7 +211,7 @@ fn discard(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch zeroes in the wrong sectors or none, with and without the permission to
 /// unmap, and a request that is done although it is wrong.
 fn write_zeroes(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
-    needs(blk, blk::F_WRITE_ZEROES, "write zeroes")?;
+    blk.0.needs(blk::F_WRITE_ZEROES, "write zeroes")?;
     let queue = blk.start_with_everything()?;
     for unmap in [0, 1] {
         clear(blk, &queue, vm, blk::T_WRITE_ZEROES, unmap)?;

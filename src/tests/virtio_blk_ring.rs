@@ -20,7 +20,7 @@ tests!(VirtioBlk, "virtio-blk-tests":
 );
 
 /// Writes through the device, and looks in the image and through the device.
-fn assert_works(blk: &VirtioBlk, queue: &Queue, vm: &Vm, seed: u8) -> Result<()> {
+pub(super) fn assert_works(blk: &VirtioBlk, queue: &Queue, vm: &Vm, seed: u8) -> Result<()> {
     let data: Vec<u8> = (0..SECTOR).map(|i| (i as u8).wrapping_mul(3) ^ seed).collect();
     let sector = 1000 + u64::from(seed);
     blk.write(queue, sector, &data)?;
@@ -196,9 +196,7 @@ fn malformed(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a device that does not refuse a table longer than any chain may be, or that
 /// refuses one of `seg_max` segments.
 fn too_many_segments(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
-    if blk.0.transport().device_features()? & features::INDIRECT_DESC == 0 {
-        return Err(Error::skipped("the device does not offer indirect descriptors"));
-    }
+    blk.0.needs(features::INDIRECT_DESC, "indirect descriptors")?;
     let queue = blk.start_with_everything()?;
     let most = blk.0.transport().config().read32(blk::SEG_MAX)? as usize;
     let request = Request::new(&blk.0, blk::T_OUT, 0)?.with_data(&blk.0, &[0; SECTOR])?;

@@ -202,12 +202,26 @@ impl VirtioBlk {
         self.start(self.0.acceptable()?)
     }
 
+    /// Makes every queue live, and the driver ready. `accepted` is what was negotiated.
+    ///
+    /// # Errors
+    /// The device does not have the queues that it says it has.
+    pub fn start_queues(&self, accepted: u64) -> Result<Vec<Queue>> {
+        let count = match accepted & F_MQ {
+            0 => 1,
+            _ => self.0.transport().config().read16(NUM_QUEUES)?,
+        };
+        let queues = (0..count).map(|index| self.0.queue(index, accepted)).collect();
+        self.0.driver_ok()?;
+        queues
+    }
+
     /// The capacity in sectors.
     ///
     /// # Errors
     /// QEMU does not answer.
     pub fn capacity(&self) -> Result<u64> {
-        self.0.transport().config().read64(CAPACITY)
+        self.0.read_config(|config| config.read64(CAPACITY))
     }
 
     /// Reads `length` bytes from `sector` on, in one segment.

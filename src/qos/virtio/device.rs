@@ -6,8 +6,12 @@ use super::queue::Queue;
 use super::transport::Transport;
 use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
 use crate::qemu::Vm;
+use crate::qos::registers::Registers;
 use crate::qos::wait_until;
 use crate::{Error, Result};
+
+/// How often the configuration may change while it is read.
+const CONFIG_READS: usize = 10;
 
 /// A device, and the machine it is in.
 #[derive(Clone)]
@@ -52,6 +56,41 @@ impl Virtio {
     /// QEMU does not answer.
     pub fn acceptable(&self) -> Result<u64> {
         Ok(self.transport.device_features()? & !features::UNUSED_30)
+    }
+
+    /// Skips a test of `feature`, which is `what`, where the device does not offer it.
+    ///
+    /// # Errors
+    /// [`Error::Skipped`]: it does not.
+    pub fn needs(&self, feature: u64, what: &str) -> Result<()> {
+        match self.transport.device_features()? & feature {
+            0 => Err(Error::skipped(format!("the device does not offer {what}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads from the configuration what takes several reads, again if it changed in
+    /// between (2.5.1): its generation tells, or, where it has none, a second reading.
+    ///
+    /// # Errors
+    /// It changes all the time, or `read` fails.
+    pub fn read_config<T: PartialEq>(
+        &self,
+        mut read: impl FnMut(&dyn Registers) -> Result<T>,
+    ) -> Result<T> {
+        let (config, generation) = (self.transport.config(), || self.transport.config_generation());
+        for _ in 0..CONFIG_READS {
+            let before = generation()?;
+            let value = read(config)?;
+            let same = match before {
+                Some(_) => generation()? == before,
+                None => read(config)? == value,
+            };
+            if same {
+                return Ok(value);
+            }
+        }
+        Err(Error::failed(format!("the configuration changed during {CONFIG_READS} reads of it")))
     }
 
     /// Resets the device and accepts what it offers of `wanted`; returns that.

@@ -29,6 +29,7 @@ const STATUS: u64 = 0x070;
 const QUEUE_DESC_LOW: u64 = 0x080;
 const QUEUE_DRIVER_LOW: u64 = 0x090;
 const QUEUE_DEVICE_LOW: u64 = 0x0a0;
+const QUEUE_RESET: u64 = 0x0c0;
 const CONFIG_GENERATION: u64 = 0x0fc;
 const CONFIG: u64 = 0x100;
 
@@ -238,6 +239,21 @@ impl Transport for VirtioMmio {
     fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
         let register = if self.is_modern() { QUEUE_READY } else { QUEUE_PFN };
         Ok(self.select(queue)?.read32(register)? != 0)
+    }
+
+    fn reset_queue(&self, queue: u16) -> Result<()> {
+        self.select(queue)?.write32(QUEUE_RESET, 1)?;
+        // It goes on, or it is done: anything else is a device without the register.
+        if !self.is_queue_resetting(queue)? && self.is_queue_enabled(queue)? {
+            return Err(Error::skipped(
+                "QEMU offers RING_RESET over MMIO as well, but has no QueueReset there",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_queue_resetting(&self, queue: u16) -> Result<bool> {
+        Ok(self.select(queue)?.read32(QUEUE_RESET)? != 0)
     }
 
     fn notify(&self, queue: u16) -> Result<()> {

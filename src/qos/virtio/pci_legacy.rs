@@ -146,6 +146,14 @@ impl Transport for LegacyPci {
         Ok(self.select(queue)?.read32(QUEUE_ADDRESS)? != 0)
     }
 
+    fn reset_queue(&self, queue: u16) -> Result<()> {
+        Err(Error::failed(format!("queue {queue}: a legacy interface resets no single queue")))
+    }
+
+    fn is_queue_resetting(&self, _: u16) -> Result<bool> {
+        Ok(false)
+    }
+
     fn notify(&self, queue: u16) -> Result<()> {
         self.registers().write16(QUEUE_NOTIFY, queue)
     }

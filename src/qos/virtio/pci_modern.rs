@@ -33,6 +33,7 @@ const QUEUE_NOTIFY_OFF: u64 = 30;
 const QUEUE_DESC: u64 = 32;
 const QUEUE_DRIVER: u64 = 40;
 const QUEUE_DEVICE: u64 = 48;
+const QUEUE_RESET: u64 = 58;
 
 /// A structure in a BAR.
 struct Part {
@@ -216,6 +217,14 @@ impl Transport for ModernPci {
 
     fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
         Ok(self.select(queue)?.read16(QUEUE_ENABLE)? != 0)
+    }
+
+    fn reset_queue(&self, queue: u16) -> Result<()> {
+        self.select(queue)?.write16(QUEUE_RESET, 1)
+    }
+
+    fn is_queue_resetting(&self, queue: u16) -> Result<bool> {
+        Ok(self.select(queue)?.read16(QUEUE_RESET)? != 0)
     }
 
     fn notify(&self, queue: u16) -> Result<()> {

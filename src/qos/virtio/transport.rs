@@ -61,6 +61,12 @@ pub trait Transport {
     /// Whether a queue is live.
     fn is_queue_enabled(&self, queue: u16) -> Result<bool>;
 
+    /// Has the device reset a queue (2.6.1). For a driver that has accepted RING_RESET.
+    fn reset_queue(&self, queue: u16) -> Result<()>;
+
+    /// Whether that reset goes on.
+    fn is_queue_resetting(&self, queue: u16) -> Result<bool>;
+
     /// Tells the device that there are new buffers in `queue`.
     fn notify(&self, queue: u16) -> Result<()>;
 }
