@@ -18,43 +18,51 @@ tests!(VirtioBlkPci, "virtio-blk-pci-tests":
     idx,
     intx,
     msix,
+    queue_vectors = "queue-vectors",
     nxvirtq,
 );
 
 /// The vector of configuration changes.
 const CONFIG: u16 = 0;
-/// The vector of the queue.
+/// The vector of the first queue; those of the others follow.
 const QUEUE: u16 = 1;
 
-/// MSI-X with two vectors, whose messages are words of guest memory.
+/// MSI-X with a vector for the configuration and one for each queue, whose messages are
+/// words of guest memory.
 struct Messages<'a> {
     msix: Msix,
     memory: Buffer,
     device: &'a VirtioBlkPci,
 }
 
-impl<'a> Messages<'a> {
-    const DATA: [u32; 2] = [0x1234_0001, 0x5678_0002];
+/// What a vector's message writes.
+fn data_of(vector: u16) -> u32 {
+    0x1234_0001 + 0x0101_0010 * u32::from(vector)
+}
 
-    /// Both vectors masked.
+impl<'a> Messages<'a> {
+    /// All vectors masked.
     fn set_up(device: &'a VirtioBlkPci, vm: &Vm) -> Result<Self> {
         if device.pci().device().capability(CAPABILITY)?.is_none() {
             return Err(Error::skipped("no MSI-X on this machine's interrupt controller"));
         }
         let msix = Msix::enable(device.pci().device())?;
-        let memory = vm.ram().alloc(8, 8)?;
-        for vector in [CONFIG, QUEUE] {
-            let data = Self::DATA[usize::from(vector)];
-            msix.set_message(vector, memory.address().0 + 4 * u64::from(vector), data)?;
+        let memory = vm.ram().alloc(4 * usize::from(msix.size()), 8)?;
+        for vector in 0..msix.size() {
+            let address = memory.address().0 + 4 * u64::from(vector);
+            msix.set_message(vector, address, data_of(vector))?;
         }
         Ok(Self { msix, memory, device })
     }
 
-    /// Has the device use them. A reset makes it forget that (4.1.5.1.2).
-    fn assign(&self) -> Result<()> {
+    /// Has the device use them for `queues` queues. A reset makes it forget that (4.1.5.1.2).
+    fn assign(&self, queues: u16) -> Result<()> {
         let vectors = self.device.pci().vectors();
         assert_eq!(vectors.set_config_vector(CONFIG)?, CONFIG, "the configuration's vector");
-        assert_eq!(vectors.set_queue_vector(0, QUEUE)?, QUEUE, "the queue's vector");
+        for queue in 0..queues {
+            let vector = QUEUE + queue;
+            assert_eq!(vectors.set_queue_vector(queue, vector)?, vector, "queue {queue}'s vector");
+        }
         Ok(())
     }
 
@@ -67,7 +75,7 @@ impl<'a> Messages<'a> {
         self.msix.mask(vector, true)?;
         if self.device.bus().messages_reach_memory() {
             let at = 4 * usize::from(vector);
-            let expected = if pending { Self::DATA[usize::from(vector)] } else { 0 };
+            let expected = if pending { data_of(vector) } else { 0 };
             assert_eq!(self.memory.read_le32(at)?, expected, "the message of vector {vector}");
             self.memory.write_le32(at, 0)?;
         }
@@ -79,7 +87,7 @@ impl<'a> Messages<'a> {
 fn start(blk: &VirtioBlk, messages: &Messages, wanted: u64) -> Result<Queue> {
     let accepted = blk.0.negotiate(wanted)?;
     let queue = blk.0.queue(0, accepted)?;
-    messages.assign()?;
+    messages.assign(1)?;
     blk.0.driver_ok()?;
     Ok(queue)
 }
@@ -94,7 +102,7 @@ fn msix(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
     let queue = start(&blk, &messages, blk.0.required())?;
     let beyond = device.pci().vectors().set_queue_vector(0, messages.msix.size())?;
     assert_eq!(beyond, VirtioPci::NO_VECTOR, "a vector that is not there");
-    messages.assign()?;
+    messages.assign(1)?;
     assert_eq!(blk.capacity()?, IMAGE.size / SECTOR as u64, "capacity in sectors");
     assert!(!messages.take(QUEUE)? && !messages.take(CONFIG)?, "before any request");
 
@@ -111,6 +119,41 @@ fn msix(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
     assert_eq!(blk.capacity()?, size / SECTOR as u64, "capacity in sectors");
     assert!(!device.pci().asserts_intx()?, "INTx with MSI-X enabled");
     Ok(())
+}
+
+/// Would catch a queue that notifies by another's vector, by none, or by several.
+fn queue_vectors(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
+    let blk = device.blk();
+    let messages = Messages::set_up(device, vm)?;
+    let accepted = blk.0.negotiate(blk.0.required() | blk::F_MQ | features::RING_PACKED)?;
+    let queues = blk.queues(accepted)?;
+    let count = queues.len() as u16;
+    assert_eq!(messages.msix.size(), 1 + count, "a vector for each queue and one more");
+    messages.assign(count)?;
+    blk.0.driver_ok()?;
+    let assert_taken = |expected: &[u16], what: &str| -> Result<()> {
+        for vector in 0..messages.msix.size() {
+            let taken = messages.take(vector)?;
+            assert_eq!(taken, expected.contains(&vector), "{what}: vector {vector}");
+        }
+        Ok(())
+    };
+    for (vector, queue) in (QUEUE..).zip(&queues) {
+        blk.write(queue, vector.into(), &[0x5a; SECTOR])?;
+        wait_until(vm, "the queue's message", || messages.msix.is_pending(vector))?;
+        assert_taken(&[vector], "a request of one queue")?;
+    }
+    let request = || Request::new(&blk.0, blk::T_OUT, 1)?.with_data(&blk.0, &[0xa5; SECTOR]);
+    let requests = queues.iter().map(|_| request()).collect::<Result<Vec<_>>>()?;
+    for (queue, request) in queues.iter().zip(&requests) {
+        queue.add(&request.segments())?;
+        queue.kick()?;
+    }
+    let all: Vec<u16> = (QUEUE..).take(queues.len()).collect();
+    for &vector in &all {
+        wait_until(vm, "every queue's message", || messages.msix.is_pending(vector))?;
+    }
+    assert_taken(&all, "a request of every queue")
 }
 
 /// Would catch a device that notifies before the buffer that was asked for is used, or

@@ -24,7 +24,9 @@ tests!(VirtioBlk, "virtio-blk-tests":
 /// All queues, live, with every feature that the device offers, and what was accepted.
 fn start(blk: &VirtioBlk) -> Result<(Vec<Queue>, u64)> {
     let accepted = blk.0.negotiate(blk.0.acceptable()?)?;
-    Ok((blk.start_queues(accepted)?, accepted))
+    let queues = blk.queues(accepted)?;
+    blk.0.driver_ok()?;
+    Ok((queues, accepted))
 }
 
 /// Would catch a queue that is dead while others live, a request done by another queue's

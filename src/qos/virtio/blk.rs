@@ -202,18 +202,16 @@ impl VirtioBlk {
         self.start(self.0.acceptable()?)
     }
 
-    /// Makes every queue live, and the driver ready. `accepted` is what was negotiated.
+    /// Makes every queue live. `accepted` is what was negotiated.
     ///
     /// # Errors
     /// The device does not have the queues that it says it has.
-    pub fn start_queues(&self, accepted: u64) -> Result<Vec<Queue>> {
+    pub fn queues(&self, accepted: u64) -> Result<Vec<Queue>> {
         let count = match accepted & F_MQ {
             0 => 1,
             _ => self.0.transport().config().read16(NUM_QUEUES)?,
         };
-        let queues = (0..count).map(|index| self.0.queue(index, accepted)).collect();
-        self.0.driver_ok()?;
-        queues
+        (0..count).map(|index| self.0.queue(index, accepted)).collect()
     }
 
     /// The capacity in sectors.
