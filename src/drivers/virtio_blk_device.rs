@@ -4,12 +4,28 @@ use std::rc::Rc;
 
 use super::virtio_blk_pci::{BACKEND, IMAGE};
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
+use crate::qemu::Vm;
 use crate::qos::virtio::blk::{DEVICE_TYPE, VirtioBlk};
-use crate::qos::virtio::{Virtio, VirtioBus};
+use crate::qos::virtio::{Slot, Virtio, VirtioBus};
 use crate::{Result, driver};
 
 /// QEMU's `virtio-blk-device`.
-pub struct VirtioBlkDevice(Virtio);
+pub struct VirtioBlkDevice {
+    vm: Rc<Vm>,
+    slot: Rc<Slot>,
+}
+
+impl VirtioBlkDevice {
+    /// The slot it is in.
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// The block device.
+    pub fn blk(&self) -> VirtioBlk {
+        VirtioBlk(Virtio::new(&self.vm, self.slot.clone()))
+    }
+}
 
 /// With these properties besides those of every variant.
 const fn with(properties: &'static str) -> QemuArgs {
@@ -34,19 +50,19 @@ impl Consumes<VirtioBus> for VirtioBlkDevice {
     ];
 
     fn attach(bus: Rc<VirtioBus>, place: &Place) -> Result<Self> {
-        Ok(Self(Virtio::new(place.vm, &bus.find(DEVICE_TYPE)?)))
+        Ok(Self { vm: place.vm.clone(), slot: bus.find(DEVICE_TYPE)? })
     }
 }
 
 impl Produces<VirtioBlk> for VirtioBlkDevice {
     fn produced(self: Rc<Self>) -> Rc<VirtioBlk> {
-        Rc::new(VirtioBlk(self.0.clone()))
+        Rc::new(self.blk())
     }
 }
 
 impl Produces<Virtio> for VirtioBlkDevice {
     fn produced(self: Rc<Self>) -> Rc<Virtio> {
-        Rc::new(self.0.clone())
+        Rc::new(self.blk().0)
     }
 }
 

@@ -42,7 +42,7 @@ impl VirtioBlkPci {
 
     /// The block device.
     pub fn blk(&self) -> VirtioBlk {
-        VirtioBlk(Virtio::new(&self.vm, self.pci.transport()))
+        VirtioBlk(Virtio::new(&self.vm, self.pci.transport().clone()))
     }
 }
 

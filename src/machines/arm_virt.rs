@@ -8,6 +8,7 @@ use crate::drivers::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::virtio_mmio::VirtioMmio;
 use crate::graph::{Contains, Machine, Place, Setup};
 use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
@@ -45,7 +46,12 @@ impl Contains<GenericPcihost> for ArmVirt {
 }
 
 /// Where it has its slots for virtio devices.
-const SLOTS: Slots = Slots { base: 0x0a00_0000, step: 0x200, count: 32 };
+const SLOTS: Slots = Slots {
+    base: 0x0a00_0000,
+    step: 0x200,
+    count: 32,
+    line: |vm, slot| Ok((find_one(vm, "arm_gic")?, 16 + slot)),
+};
 
 impl Contains<VirtioMmio> for ArmVirt {
     fn contained(&self) -> Result<VirtioMmio> {

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use crate::drivers::virtio_mmio::VirtioMmio;
 use crate::graph::{Contains, Machine, Place, Setup};
 use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::qom::find;
 use crate::qos::virtio::Slots;
-use crate::{Result, machine};
+use crate::{Error, Result, machine};
 
 /// QEMU's `microvm`.
 pub struct Microvm {
@@ -21,8 +22,17 @@ impl Machine for Microvm {
     }
 }
 
-/// Where it has its slots: 24 with a second interrupt controller, 8 without (QEMU 5.2).
-const SLOTS: Slots = Slots { base: 0xfeb0_0000, step: 0x200, count: 24 };
+/// Where it has its slots: 24 on a second interrupt controller, 8 without one (QEMU 5.2).
+const SLOTS: Slots = Slots {
+    base: 0xfeb0_0000,
+    step: 0x200,
+    count: 24,
+    line: |vm, slot| match &find(vm, "ioapic")?[..] {
+        [_, second] => Ok((second.clone(), slot)),
+        [only] => Ok((only.clone(), 16 + slot)),
+        paths => Err(Error::failed(format!("wanted one or two I/O APICs, found {paths:?}"))),
+    },
+};
 
 impl Contains<VirtioMmio> for Microvm {
     fn contained(&self) -> Result<VirtioMmio> {

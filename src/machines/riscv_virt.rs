@@ -6,6 +6,7 @@ use crate::drivers::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::virtio_mmio::VirtioMmio;
 use crate::graph::{Contains, Machine, Place, Setup};
 use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
@@ -37,7 +38,12 @@ impl Contains<GenericPcihost> for RiscvVirt {
 }
 
 /// Where it has its slots for virtio devices.
-const SLOTS: Slots = Slots { base: 0x1000_1000, step: 0x1000, count: 8 };
+const SLOTS: Slots = Slots {
+    base: 0x1000_1000,
+    step: 0x1000,
+    count: 8,
+    line: |vm, slot| Ok((find_one(vm, "riscv.sifive.plic")?, 1 + slot)),
+};
 
 impl Contains<VirtioMmio> for RiscvVirt {
     fn contained(&self) -> Result<VirtioMmio> {

@@ -3,6 +3,7 @@
 //! machine it runs on.
 
 pub mod i2c;
+pub mod interrupt;
 pub mod net;
 pub mod pci;
 pub mod qom;

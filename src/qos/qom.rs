@@ -8,6 +8,35 @@ use serde_json::{Value, json};
 use crate::qemu::Vm;
 use crate::{Error, Result};
 
+/// The paths of the machine's own devices of QEMU's type `kind`, in the order in which QEMU
+/// has them.
+///
+/// # Errors
+/// QEMU does not answer.
+pub fn find(vm: &Vm, kind: &str) -> Result<Vec<String>> {
+    let kind = format!("child<{kind}>");
+    let mut found = Vec::new();
+    for parent in ["/machine", "/machine/unattached"] {
+        let children = vm.qmp().execute("qom-list", json!({ "path": parent }))?;
+        let children = children.as_array().into_iter().flatten();
+        let names = children.filter(|child| child["type"] == kind.as_str());
+        let names = names.filter_map(|child| child["name"].as_str());
+        found.extend(names.map(|name| format!("{parent}/{name}")));
+    }
+    Ok(found)
+}
+
+/// The path of the only one of them.
+///
+/// # Errors
+/// There is none, or there are several.
+pub fn find_one(vm: &Vm, kind: &str) -> Result<String> {
+    match &mut find(vm, kind)?[..] {
+        [path] => Ok(std::mem::take(path)),
+        paths => Err(Error::failed(format!("wanted one device {kind}, found {paths:?}"))),
+    }
+}
+
 /// A device that the command line gave an `id`.
 pub struct Peripheral {
     vm: Rc<Vm>,

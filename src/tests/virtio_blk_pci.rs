@@ -251,7 +251,7 @@ fn hotplug(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
             break;
         }
         let new = VirtioPci::find(device.bus(), slot, vm)?;
-        let new = VirtioBlk(Virtio::new(vm, new.transport()));
+        let new = VirtioBlk(Virtio::new(vm, new.transport().clone()));
         let queue = new.start_with_everything()?;
         assert_eq!(new.capacity()?, sectors, "capacity in sectors");
         assert_eq!(new.read(&queue, 1, SECTOR)?, [0; SECTOR], "zeroes of the null device");

@@ -22,8 +22,8 @@ pub struct Virtio {
 
 impl Virtio {
     /// The device behind `transport`.
-    pub fn new(vm: &Rc<Vm>, transport: &Rc<dyn Transport>) -> Self {
-        Self { vm: vm.clone(), transport: transport.clone() }
+    pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Self {
+        Self { vm: vm.clone(), transport }
     }
 
     /// The machine that it is in.

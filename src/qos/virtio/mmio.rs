@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::transport::{RingAddresses, Transport};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::{Mmio, Registers, Width};
 use crate::{Error, Result, interface};
 
@@ -50,7 +51,10 @@ pub struct Slots {
     /// How far apart they are, in bytes.
     pub step: u64,
     /// How many there are at the most; what is no slot ends them.
-    pub count: u64,
+    pub count: u32,
+    /// Where the interrupt line of a slot, counted from 0, ends: the path of the interrupt
+    /// controller in QEMU's object model, and the number of its input.
+    pub line: fn(&Vm, u32) -> Result<(String, u32)>,
 }
 
 /// A machine's slots: into one of them `-device virtio-…-device` puts a device.
@@ -71,10 +75,10 @@ impl VirtioBus {
     ///
     /// # Errors
     /// There is none, or more than one, or no slot at all.
-    pub fn find(&self, device_type: u32) -> Result<Rc<dyn Transport>> {
+    pub fn find(&self, device_type: u32) -> Result<Rc<Slot>> {
         let mut found = Vec::new();
-        for slot in 0..self.slots.count {
-            let base = self.slots.base + slot * self.slots.step;
+        for number in 0..self.slots.count {
+            let base = self.slots.base + u64::from(number) * self.slots.step;
             // Legacy registers are in the byte order of the CPU, others little-endian; the
             // magic number tells.
             let registers = Mmio::new(&self.vm, base, Endian::Little);
@@ -82,14 +86,14 @@ impl VirtioBus {
             let order = match magic {
                 MAGIC => Endian::Little,
                 _ if magic.swap_bytes() == MAGIC => Endian::Big,
-                _ if slot > 0 => break,
+                _ if number > 0 => break,
                 _ => {
                     return Err(Error::failed(format!(
                         "no virtio slot at {base:#x}: MagicValue {magic:#x}"
                     )));
                 }
             };
-            let slot = VirtioMmio::new(&self.vm, base, order)?;
+            let slot = Slot::new(&self.vm, base, order, (self.slots.line, number))?;
             if slot.device_type()? == device_type {
                 found.push(slot);
             }
@@ -105,22 +109,53 @@ impl VirtioBus {
     }
 }
 
+/// Finds the line of a slot by its number, see [`Slots::line`].
+type Line = (fn(&Vm, u32) -> Result<(String, u32)>, u32);
+
 /// One slot.
-struct VirtioMmio {
+pub struct Slot {
+    vm: Rc<Vm>,
+    line: Line,
     registers: Mmio,
     config: Config,
     version: u32,
     order: Endian,
 }
 
-impl VirtioMmio {
-    fn new(vm: &Rc<Vm>, base: u64, order: Endian) -> Result<Self> {
+impl Slot {
+    fn new(vm: &Rc<Vm>, base: u64, order: Endian, line: Line) -> Result<Self> {
         let registers = Mmio::new(vm, base, order);
         let version = (&registers as &dyn Registers).read32(VERSION)?;
         if version != LEGACY && version != MODERN {
             return Err(Error::failed(format!("virtio slot at {base:#x}: Version {version}")));
         }
-        Ok(Self { registers, config: Config(Mmio::new(vm, base + CONFIG, order)), version, order })
+        let config = Config(Mmio::new(vm, base + CONFIG, order));
+        Ok(Self { vm: vm.clone(), line, registers, config, version, order })
+    }
+
+    /// Watches its interrupt line at the interrupt controller.
+    ///
+    /// # Errors
+    /// There is no such controller.
+    pub fn watch_line(&self) -> Result<InterruptLine> {
+        let (path, input) = self.line.0(&self.vm, self.line.1)?;
+        InterruptLine::watch(&self.vm, &path, input)
+    }
+
+    /// Reads InterruptStatus, which acknowledges nothing.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn interrupt_status(&self) -> Result<u8> {
+        Ok(self.registers().read32(INTERRUPT_STATUS)? as u8)
+    }
+
+    /// Writes InterruptACK.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn acknowledge(&self, interrupts: u8) -> Result<()> {
+        self.registers().write32(INTERRUPT_ACK, interrupts.into())
     }
 
     fn registers(&self) -> &dyn Registers {
@@ -150,7 +185,7 @@ impl Registers for Config {
     }
 }
 
-impl Transport for VirtioMmio {
+impl Transport for Slot {
     fn is_modern(&self) -> bool {
         self.version == MODERN
     }
@@ -200,9 +235,9 @@ impl Transport for VirtioMmio {
     }
 
     fn take_interrupts(&self) -> Result<u8> {
-        let status = self.registers().read32(INTERRUPT_STATUS)?;
-        self.registers().write32(INTERRUPT_ACK, status)?;
-        Ok(status as u8)
+        let status = self.interrupt_status()?;
+        self.acknowledge(status)?;
+        Ok(status)
     }
 
     fn max_queue_size(&self, queue: u16) -> Result<u16> {

@@ -20,7 +20,7 @@ use crate::protocol::Endian;
 use crate::qemu::Buffer;
 
 pub use device::Virtio;
-pub use mmio::{Slots, VirtioBus};
+pub use mmio::{Slot, Slots, VirtioBus};
 pub use packed::PackedRing;
 pub use pci::{VENDOR_ID, VirtioPci};
 pub use queue::{Queue, Used};
