@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::virtio_blk_pci::{BACKEND, IMAGE};
+use super::virtio_mmio::MODERN;
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
 use crate::qemu::Vm;
 use crate::qos::virtio::blk::{DEVICE_TYPE, VirtioBlk};
@@ -31,9 +32,6 @@ impl VirtioBlkDevice {
 const fn with(properties: &'static str) -> QemuArgs {
     QemuArgs::device(properties).before(BACKEND).images(&[IMAGE])
 }
-
-/// What makes slots those of version 2.
-const MODERN: &str = "-global virtio-mmio.force-legacy=false";
 
 impl Consumes<VirtioBus> for VirtioBlkDevice {
     // The plain one has one queue, the others several.

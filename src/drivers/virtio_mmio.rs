@@ -7,6 +7,9 @@ use crate::graph::Produces;
 use crate::qemu::Vm;
 use crate::qos::virtio::{Slots, VirtioBus};
 
+/// The option that makes slots those of version 2.
+pub const MODERN: &str = "-global virtio-mmio.force-legacy=false";
+
 /// The slots of a machine.
 pub struct VirtioMmio {
     vm: Rc<Vm>,
