@@ -39,6 +39,9 @@ const VIRTIO_PCI: &[&str] = &[
     "virtio-blk-pci/virtio-blk/virtio-blk-tests/indirect",
     "virtio-blk-pci/virtio-blk/virtio-blk-tests/resize",
     "virtio-blk-pci/virtio/virtio-tests/nop",
+    "virtio-rng-pci/virtio-rng-pci-tests/hotplug",
+    "virtio-rng-pci/pci-device/pci-device-tests/nop",
+    "virtio-rng-pci/virtio/virtio-tests/nop",
 ];
 /// From the slots on.
 const VIRTIO_MMIO: &[&str] = &[
@@ -47,6 +50,7 @@ const VIRTIO_MMIO: &[&str] = &[
     "virtio-blk-device/virtio-blk/virtio-blk-tests/indirect",
     "virtio-blk-device/virtio-blk/virtio-blk-tests/resize",
     "virtio-blk-device/virtio/virtio-tests/nop",
+    "virtio-rng-device/virtio/virtio-tests/nop",
 ];
 
 /// Would catch a machine, bus, device, interface, suite or case that was renamed, or a path

@@ -17,16 +17,41 @@ const REAL: Duration = Duration::from_secs(2);
 /// # Errors
 /// It does not happen: within 100 seconds of virtual and two of real time, or within the
 /// limits of [`Vm::deadline`]. Or `done` fails.
-pub fn wait_until(vm: &Vm, what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn wait_until(vm: &Vm, what: &str, done: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait(vm, what, true, done)
+}
+
+/// The same while the virtual clock stands still: for what a timer must not bring about.
+///
+/// # Errors
+/// As for [`wait_until`], but no virtual time passes.
+pub fn wait_with_clock_still(
+    vm: &Vm,
+    what: &str,
+    done: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    wait(vm, what, false, done)
+}
+
+fn wait(
+    vm: &Vm,
+    what: &str,
+    mut timers: bool,
+    mut done: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     let (begun, limit) = (Instant::now(), vm.deadline().limit());
     let mut first = None;
-    let mut timers = true;
+    let stepped = timers;
     while !done()? {
         let waited = begun.elapsed();
         if waited > limit || !timers && waited > REAL {
+            let virtually = if stepped {
+                format!("until no timer was left or {VIRTUAL:?} of virtual time were over")
+            } else {
+                "with the virtual clock standing still".to_owned()
+            };
             return Err(Error::failed(format!(
-                "waited for {what} for {waited:.1?}, and until no timer was left or {VIRTUAL:?} \
-                 of virtual time were over; it did not happen"
+                "waited for {what} for {waited:.1?}, and {virtually}; it did not happen"
             )));
         }
         let now = if timers { vm.qtest().clock_step_next()? } else { None };

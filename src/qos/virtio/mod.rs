@@ -11,6 +11,7 @@ mod pci;
 mod pci_legacy;
 mod pci_modern;
 mod queue;
+pub mod rng;
 mod split;
 mod transport;
 
