@@ -21,7 +21,7 @@ impl I440FxPcihost {
 
 impl Contains<PciBusPc> for I440FxPcihost {
     fn contained(&self) -> Result<PciBusPc> {
-        Ok(PciBusPc::new(&self.vm))
+        Ok(PciBusPc::new(&self.vm, true))
     }
 }
 

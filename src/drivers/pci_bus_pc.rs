@@ -34,13 +34,14 @@ pub struct PciBusPc {
     vm: Rc<Vm>,
     memory: Mmio,
     windows: Windows,
+    takes_devices: bool,
 }
 
 impl PciBusPc {
-    /// The bus of this machine.
-    pub fn new(vm: &Rc<Vm>) -> Self {
+    /// The bus of this machine, which takes devices while the machine runs, or not.
+    pub fn new(vm: &Rc<Vm>, takes_devices: bool) -> Self {
         let memory = Mmio::new(vm, 0, Endian::Little);
-        Self { vm: vm.clone(), memory, windows: Windows::new(IO, MEMORY) }
+        Self { vm: vm.clone(), memory, windows: Windows::new(IO, MEMORY), takes_devices }
     }
 
     /// Selects a register; returns the port at which it then is.
@@ -123,6 +124,10 @@ impl PciBus for PciBusPc {
 
     fn windows(&self) -> &Windows {
         &self.windows
+    }
+
+    fn takes_devices(&self) -> bool {
+        self.takes_devices
     }
 
     fn plugged(&self, at: PciAddress) -> Result<()> {

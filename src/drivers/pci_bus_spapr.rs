@@ -165,6 +165,10 @@ impl PciBus for PciBusSpapr {
         false
     }
 
+    fn takes_devices(&self) -> bool {
+        true
+    }
+
     fn plugged(&self, at: PciAddress) -> Result<()> {
         let sensed: [u32; 2] = self.rtas("get-sensor-state", &[DR_ENTITY_SENSE, connector(at)])?;
         if sensed != [0, PRESENT] {

@@ -21,7 +21,7 @@ impl Q35Pcihost {
 
 impl Contains<PciBusPc> for Q35Pcihost {
     fn contained(&self) -> Result<PciBusPc> {
-        Ok(PciBusPc::new(&self.vm))
+        Ok(PciBusPc::new(&self.vm, false))
     }
 }
 

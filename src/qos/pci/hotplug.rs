@@ -10,8 +10,8 @@ use crate::qemu::Vm;
 use crate::{Error, Result, protocol};
 
 /// Plugs QEMU's `driver` with these properties (an object) and this `id` in at `at`, and has
-/// the guest take it over. `None` if the bus takes no devices while the machine runs, as that
-/// of a PCI Express root complex: it says so, and nothing is at `at`.
+/// the guest take it over. `None` where the bus takes no devices while the machine runs: QEMU
+/// says so, and nothing is at `at`.
 ///
 /// # Errors
 /// QEMU refuses the device, the guest does not hear of it, or it is not where it should be.
@@ -26,7 +26,9 @@ pub fn plug(
     properties["id"] = id.into();
     properties["addr"] = format!("{:02x}.{}", at.device, at.function).into();
     match vm.qmp().execute("device_add", properties) {
-        Err(protocol::Error::Qmp { desc, .. }) if desc.contains("does not support hotplugging") => {
+        Err(protocol::Error::Qmp { desc, .. })
+            if !bus.takes_devices() && desc.contains("does not support hotplugging") =>
+        {
             is_empty(bus, at, "after it was refused")?;
             Ok(None)
         }

@@ -148,6 +148,12 @@ pub trait PciBus {
         true
     }
 
+    /// Whether the bus takes devices while the machine runs. The root bus of PCI Express
+    /// does not.
+    fn takes_devices(&self) -> bool {
+        false
+    }
+
     /// The guest's part when a device was plugged in at `at` while the machine ran: it hears
     /// of that, and takes the device over.
     ///
