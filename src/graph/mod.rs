@@ -21,7 +21,7 @@ mod why;
 pub use args::{DeviceOption, QemuArgs};
 pub use check::Finding;
 pub use decl::{Declarations, EdgeDecl, MachineDecl, NodeDecl, Object, TestDecl};
-pub use draw::Drawing;
+pub use draw::{Drawing, State};
 pub use model::{Availability, Edge, EdgeKind, Kind, Model, NodeEntry, Offer};
 pub use node::{Consumes, Contains, Further, Machine, Node, Place, Produces, Setup, Variant};
 pub use path::Path;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use petgraph::dot::{Config, Dot};
 
-use super::Drawing;
 use super::picture::{Item, Link, Shape, escape};
+use super::{Drawing, State};
 use crate::graph::{EdgeKind, Kind};
 
 const GREY: &str = "#9199a3";
@@ -34,9 +34,9 @@ impl Drawing {
 fn label(title: Option<&str>, lines: &[Vec<Item>]) -> String {
     let title = title.map(|title| format!("<b>{}</b>", escape(title)));
     let lines = lines.iter().map(|line| {
-        let items = line.iter().map(|(text, available)| match available {
-            true => escape(text),
-            false => format!("<font color=\"{GREY}\">{}</font>", escape(text)),
+        let items = line.iter().map(|(text, state)| match state {
+            State::Missing => format!("<font color=\"{GREY}\">{}</font>", escape(text)),
+            _ => escape(text),
         });
         items.collect::<Vec<_>>().join(" ")
     });
@@ -56,14 +56,14 @@ fn node(shape: &Shape) -> String {
     };
     let label = label(shape.title.as_deref(), &shape.lines());
     let width = if shape.kind == Kind::Interface { 2.0 } else { 1.0 };
-    match shape.available {
-        true => format!(
-            "{label}, shape={form}, style=\"{style}\", fillcolor=\"{fill}\", color=\"{border}\", \
-             fontcolor={text}, penwidth={width}"
-        ),
-        false => format!(
+    match shape.state {
+        State::Missing => format!(
             "{label}, shape={form}, style=\"{style},dashed\", fillcolor=\"#f6f7f8\", \
              color=\"#b4bac2\", fontcolor=\"{GREY}\""
+        ),
+        _ => format!(
+            "{label}, shape={form}, style=\"{style}\", fillcolor=\"{fill}\", color=\"{border}\", \
+             fontcolor={text}, penwidth={width}"
         ),
     }
 }
@@ -74,7 +74,7 @@ fn link(link: &Link) -> String {
         EdgeKind::Produces => ("solid", "#6b3fc4", 1.0, "normal"),
         EdgeKind::ConsumedBy => ("dashed", "#2e7d3a", 1.0, "vee"),
     };
-    let color = if link.available { color } else { "#cfd4da" };
+    let color = if link.state == State::Missing { "#cfd4da" } else { color };
     let label = match link.variants.as_slice() {
         [] => String::new(),
         variants => {
@@ -88,19 +88,19 @@ fn link(link: &Link) -> String {
 /// A path of one box of each kind.
 fn legend(dot: &mut String, unknown: bool) {
     dot.push_str("    subgraph cluster_legend {\n        label=\"legend\"; color=\"#b4bac2\"\n");
-    let mut put = |name: &str, kind, text: &str, available| {
-        let names = vec![(text.to_owned(), available)];
+    let mut put = |name: &str, kind, text: &str, state| {
+        let names = vec![(text.to_owned(), state)];
         let _ = writeln!(
             dot,
             "        legend_{name} [ {} ]",
-            node(&Shape { kind, title: None, names, available })
+            node(&Shape { kind, title: None, names, state })
         );
     };
     for kind in [Kind::Machine, Kind::Driver, Kind::Interface, Kind::Test] {
-        put(kind.word(), kind, kind.word(), true);
+        put(kind.word(), kind, kind.word(), State::Plain);
     }
     if !unknown {
-        put("off", Kind::Driver, "no emulator at hand has it", false);
+        put("off", Kind::Driver, "no emulator at hand has it", State::Missing);
     } else {
         let text = "no emulator was asked what it has";
         let _ = writeln!(dot, "        legend_off [ label=\"{text}\", shape=plaintext ]");
@@ -110,7 +110,7 @@ fn legend(dot: &mut String, unknown: bool) {
         ("driver", EdgeKind::Produces, "interface"),
         ("interface", EdgeKind::ConsumedBy, "test"),
     ] {
-        let attributes = link(&Link { kind, variants: Vec::new(), available: true });
+        let attributes = link(&Link { kind, variants: Vec::new(), state: State::Plain });
         let word = kind.word();
         let _ = writeln!(
             dot,

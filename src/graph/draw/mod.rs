@@ -2,12 +2,14 @@
 //! emulators at hand have of it. As data ([`Drawing::json`]) and as a picture
 //! ([`Drawing::dot`], [`Drawing::svg`]).
 //!
-//! [`picture`] decides what shares a box, [`layout`] where things stand; [`dot`] and
-//! [`svg`] write it down. Nothing here asks an emulator anything.
+//! [`state`] says how each part is doing, [`picture`] decides what shares a box, [`layout`]
+//! where things stand; [`dot`] and [`svg`] write it down. Nothing here asks an emulator anything.
 
 mod dot;
 mod layout;
+mod legend;
 mod picture;
+mod state;
 mod svg;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,9 @@ use petgraph::Direction::Outgoing;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 use serde_json::{Value, json};
+
+pub use state::State;
+use state::States;
 
 use super::model::{EdgeKind, Kind, Model};
 use crate::qemu::Capabilities;
@@ -52,6 +57,8 @@ pub struct Drawing {
     edges: Vec<DrawnEdge>,
     /// How the emulators are called; empty if nobody knows what is available.
     emulators: Vec<String>,
+    /// How a run went, if it is drawn after one.
+    after: Option<States>,
 }
 
 impl Model {
@@ -130,6 +137,7 @@ impl Model {
             nodes: nodes.collect(),
             edges: edges.collect(),
             emulators: emulators.iter().map(|(name, _)| name.clone()).collect(),
+            after: None,
         }
     }
 }
@@ -138,11 +146,6 @@ impl Drawing {
     /// Whether nothing is drawn.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
-    }
-
-    /// Whether something counts as available: where nobody knows, everything does.
-    fn available(&self, emulators: &[usize]) -> bool {
-        self.emulators.is_empty() || !emulators.is_empty()
     }
 
     /// The drawing as data: `emulators`, `nodes` and `edges`. `available` is null, and

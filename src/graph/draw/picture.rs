@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use petgraph::graph::DiGraph;
 
-use super::{Drawing, DrawnEdge};
+use super::{Drawing, DrawnEdge, State};
 use crate::graph::{EdgeKind, Kind};
 
 /// How wide a list of cases gets, in characters.
 const LIST_WIDTH: usize = 32;
 
-/// A name, and whether it is available.
-pub(super) type Item = (String, bool);
+/// A name, and how what it names is doing.
+pub(super) type Item = (String, State);
 
 /// A box.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Shape {
     pub title: Option<String>,
     /// The nodes, or the cases of the suite.
     pub names: Vec<Item>,
-    pub available: bool,
+    pub state: State,
 }
 
 /// A line.
@@ -32,7 +32,7 @@ pub(super) struct Link {
     pub kind: EdgeKind,
     /// The named variants; there may be a plain edge besides.
     pub variants: Vec<Item>,
-    pub available: bool,
+    pub state: State,
 }
 
 pub(super) type Picture = DiGraph<Shape, Link>;
@@ -71,24 +71,25 @@ impl Drawing {
             let alone = key.is_empty().then_some(number);
             let shape = *boxes.entry((node.kind, title.clone(), alone, key)).or_insert_with(|| {
                 let (kind, names) = (node.kind, Vec::new());
-                picture.add_node(Shape { kind, title, names, available: false })
+                picture.add_node(Shape { kind, title, names, state: State::Missing })
             });
-            let available = self.available(&node.emulators);
-            picture[shape].names.push((name.to_owned(), available));
-            picture[shape].available |= available;
+            let state = self.node_state(number);
+            picture[shape].names.push((name.to_owned(), state));
+            picture[shape].state = picture[shape].state.and(state);
             of.push(shape);
         }
 
-        let mut lines: BTreeMap<_, BTreeMap<&str, bool>> = BTreeMap::new();
-        for edge in &self.edges {
+        let mut lines: BTreeMap<_, BTreeMap<&str, State>> = BTreeMap::new();
+        for (number, edge) in self.edges.iter().enumerate() {
             let variants = lines.entry((of[edge.from], of[edge.to], edge.kind)).or_default();
-            *variants.entry(&edge.variant).or_default() |= self.available(&edge.emulators);
+            let state = variants.entry(&edge.variant).or_default();
+            *state = state.and(self.edge_state(number));
         }
         for ((from, to, kind), variants) in lines {
-            let available = variants.values().any(|&available| available);
+            let state = variants.values().copied().fold(State::Missing, State::and);
             let named = variants.into_iter().filter(|(name, _)| !name.is_empty());
-            let variants = named.map(|(name, available)| (format!(":{name}"), available)).collect();
-            picture.add_edge(from, to, Link { kind, variants, available });
+            let variants = named.map(|(name, state)| (format!(":{name}"), state)).collect();
+            picture.add_edge(from, to, Link { kind, variants, state });
         }
         picture
     }
@@ -102,9 +103,9 @@ impl Shape {
         }
         let mut lines: Vec<Vec<Item>> = Vec::new();
         let mut room = 0;
-        for (number, (case, available)) in self.names.iter().enumerate() {
+        for (number, (case, state)) in self.names.iter().enumerate() {
             let comma = if number + 1 < self.names.len() { "," } else { "" };
-            let item = (format!("{case}{comma}"), *available);
+            let item = (format!("{case}{comma}"), *state);
             let width = item.0.chars().count() + 1;
             match lines.last_mut() {
                 Some(line) if width <= room => line.push(item),

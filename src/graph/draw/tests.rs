@@ -96,7 +96,7 @@ fn drawing(nodes: &[(Kind, &str)], edges: &[(usize, EdgeKind, usize, &str)]) -> 
         let variant = variant.to_owned();
         DrawnEdge { kind, from, to, variant, options: Vec::new(), emulators: Vec::new() }
     });
-    Drawing { nodes: nodes.collect(), edges: edges.collect(), emulators: Vec::new() }
+    Drawing { nodes: nodes.collect(), edges: edges.collect(), ..Drawing::default() }
 }
 
 /// 4 machines, a bus, `devices` devices on it with an interface and a suite of 5 cases
@@ -178,7 +178,7 @@ fn data_holds_every_node_and_edge_and_what_is_available() {
 fn without_an_emulator_nothing_is_known_and_nothing_grey() {
     let drawing = Model::new(&declarations()).drawing(&[], all);
     assert_eq!(drawing.json()["nodes"][0]["available"], Value::Null);
-    assert!(drawing.picture().node_weights().all(|shape| shape.available));
+    assert!(drawing.picture().node_weights().all(|shape| shape.state == State::Plain));
     assert!(drawing.svg().contains("no emulator was asked"));
     assert!(drawing.dot().contains("no emulator was asked"));
 }
@@ -224,11 +224,14 @@ fn like_nodes_share_a_box() {
         ]
     );
     let twins = picture.node_weights().last().unwrap();
-    assert!(twins.available);
-    assert_eq!(twins.names, [("y/pc".to_owned(), true), ("y/twin".to_owned(), false)]);
+    assert_eq!(twins.state, State::Plain);
+    assert_eq!(
+        twins.names,
+        [("y/pc".to_owned(), State::Plain), ("y/twin".to_owned(), State::Missing)]
+    );
     let named: Vec<_> = picture.edge_weights().filter(|link| !link.variants.is_empty()).collect();
     assert_eq!(named.len(), 1);
-    assert_eq!(named[0].variants, [(":modern".to_owned(), false)]);
+    assert_eq!(named[0].variants, [(":modern".to_owned(), State::Missing)]);
 }
 
 /// Would catch a box, a name among others or a line that looks available and is not.
@@ -367,4 +370,44 @@ fn cycles_and_pieces_are_drawn() {
     assert!(drawing.svg().ends_with("</svg>\n"));
     assert!(Drawing::default().svg().ends_with("</svg>\n"));
     assert!(Drawing::default().dot().ends_with("}\n"));
+}
+
+/// Would catch a failure that the picture hides, blames on what other paths pass over, or
+/// shows where nothing ran, and a path of another graph that spoils the picture.
+#[test]
+fn a_run_colours_what_it_went_over() {
+    let drawing = Model::new(&declarations()).drawing(&[], all).after([
+        ("/x/pc/host/bus/dev/face/face-tests/c", State::Failed),
+        ("/x/pc/host/bus/dev:modern/face/face-tests/c", State::Passed),
+        ("/y/pc/soc/face/face-tests/a/b", State::Plain),
+        ("/y/pc/soc/face/face-tests/a", State::Failed),
+        ("/no/such/path", State::Failed),
+        ("nonsense", State::Failed),
+    ]);
+    let state = |name: &str| {
+        let node = drawing.nodes.iter().position(|node| node.name == name).unwrap();
+        drawing.node_state(node)
+    };
+    assert_eq!([state("x/pc"), state("dev"), state("face")], [State::Mixed; 3]);
+    assert_eq!([state("y/pc"), state("soc"), state("face-tests/a/b")], [State::Plain; 3]);
+    assert_eq!([state("y/twin"), state("dev-tests/one")], [State::Missing; 2]);
+    assert_eq!(state("face-tests/c"), State::Mixed);
+    let edges: Vec<State> = (0..drawing.edges.len())
+        .filter(|&edge| drawing.nodes[drawing.edges[edge].to].name == "dev")
+        .map(|edge| drawing.edge_state(edge))
+        .collect();
+    assert_eq!(edges, [State::Failed, State::Passed]);
+
+    let svg = drawing.svg();
+    assert!(svg.contains("<g class=\"machine mixed\">") && svg.contains("<g class=\"machine\">"));
+    assert!(svg.contains("<tspan class=\"passed\">:modern</tspan>"), "{svg}");
+    assert!(svg.contains(">did not run<") && !svg.contains("no emulator"), "{svg}");
+    let ran = drawing.without_missing();
+    let names: Vec<&str> = ran.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["bus", "dev", "face", "face-tests/a/b", "face-tests/c", "host", "soc", "x/pc", "y/pc"]
+    );
+    assert_eq!(ran.edges.len(), 9);
+    assert!(!ran.svg().contains("did not run"), "{}", ran.svg());
 }
