@@ -1,11 +1,13 @@
 //! `qgraph merge`: one report of several journals.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::run::Format;
+use super::report::ReportArguments;
 use super::{Stop, warn};
+use crate::graph::Model;
 use crate::harness::journal::read::Reader;
 use crate::harness::{Merge, Outcome};
 
@@ -30,9 +32,8 @@ pub(super) struct Arguments {
     /// Write the joined journal to this file.
     #[arg(short = 'o', long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// How outcomes are written to standard output.
-    #[arg(long, value_enum, default_value = "pretty")]
-    format: Format,
+    #[command(flatten)]
+    report: ReportArguments,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
@@ -61,10 +62,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     if outcomes.is_empty() {
         return Err(Stop::Usage("no outcome is in these journals".to_owned()));
     }
-    let mut report = arguments.format.report(outcomes.len());
+    let machines: BTreeSet<String> = outcomes.iter().filter_map(machine).collect();
+    let mut report = arguments.report.report(outcomes.len(), || {
+        Model::registered().drawing(&[], |machine| machines.contains(machine))
+    });
     outcomes.iter().for_each(|outcome| report.add(outcome));
-    let all_passed = report.finish(true);
+    let all_passed = report.finish();
     Ok(if all_passed && !is_damaged { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The machine, `ARCH/MACHINE`, of an outcome's path.
+fn machine(outcome: &Outcome) -> Option<String> {
+    let mut words = outcome.name.strip_prefix('/')?.split('/');
+    Some(format!("{}/{}", words.next()?, words.next()?))
 }
 
 /// The outcomes as a journal.

@@ -7,6 +7,7 @@ mod list;
 mod man;
 mod merge;
 mod probe;
+mod report;
 mod run;
 mod shard;
 mod signals;

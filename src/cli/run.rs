@@ -9,34 +9,17 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::report::ReportArguments;
 use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
 use super::{EmulatorArguments, FilterArguments, Stop, note, warn};
+use crate::graph::Model;
 use crate::harness::journal::{self, Done};
 use crate::harness::{
-    Expectations, Fleet, Journal, Order, Outcome, Plan, Report, Settings, run_all,
+    Expectations, Fleet, Journal, Order, Outcome, Plan, Settings, run_all,
 };
 use crate::qemu::{Limits, Prober};
-
-/// How outcomes are written.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Pretty,
-    /// One JSON object a line.
-    Json,
-}
-
-impl Format {
-    /// A report of `total` outcomes.
-    pub(super) fn report(self, total: usize) -> Report {
-        match self {
-            Self::Pretty => Report::pretty(total),
-            Self::Json => Report::json(total),
-        }
-    }
-}
 
 const ABOUT: &str = "\
 Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
@@ -86,9 +69,6 @@ pub(super) struct Arguments {
     /// The file of known failures [default: expectations.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
-    /// How outcomes are written to standard output.
-    #[arg(long, value_enum, default_value = "pretty")]
-    format: Format,
     /// Say at the end where the time went.
     #[arg(long)]
     timings: bool,
@@ -100,6 +80,8 @@ pub(super) struct Arguments {
     resume: bool,
     #[command(flatten)]
     shard: ShardArguments,
+    #[command(flatten)]
+    report: ReportArguments,
     #[command(flatten)]
     emulators: EmulatorArguments,
 }
@@ -235,8 +217,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let mut done = Done::new(&earlier);
     let trials = order.trials(plan.clone()).filter(move |trial| !done.take(trial));
 
-    let total = plan.trials().count().saturating_mul(order.times);
-    let mut report = arguments.format.report(total);
+    let total = (!arguments.until_fail).then(|| plan.trials().count() * order.times);
+    let filter = arguments.filter.filter()?;
+    let mut report = arguments.report.report(total, || {
+        Model::registered().drawing(&[], |machine| filter.wants_machine(machine))
+    });
     if arguments.resume {
         note(format!("{} outcomes are in the journal of the earlier run", earlier.len()));
     }
@@ -255,7 +240,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
             ControlFlow::Continue(())
         }
     });
-    let all_passed = report.finish(!arguments.until_fail);
+    let all_passed = report.finish();
     if totals.is_overtime {
         let limit = arguments.run_timeout.unwrap_or_default();
         warn(format!("the run was stopped after {limit:?}, as --run-timeout says"));

@@ -14,7 +14,7 @@ mod order;
 mod outcome;
 mod plan;
 mod pool;
-mod report;
+pub mod report;
 mod run;
 mod shard;
 mod worker;

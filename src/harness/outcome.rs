@@ -177,6 +177,8 @@ mod seconds {
 
 /// How many lines of one kind are shown; more than there are of requests and answers.
 const MOST_LINES: usize = 100;
+/// How many characters of a line are shown.
+const MOST_CHARACTERS: usize = 1000;
 
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -187,24 +189,30 @@ impl std::fmt::Display for Evidence {
         for (title, text) in
             [("the last requests and answers", &self.transcript), ("QEMU wrote", &self.output)]
         {
-            if !text.trim().is_empty() {
+            let lines = abridged(text);
+            if !lines.is_empty() {
                 writeln!(f, "{title}:")?;
-                let lines: Vec<&str> = text.trim_end().lines().collect();
-                let left_out = lines.len().saturating_sub(MOST_LINES);
-                let (first, rest) = lines.split_at(lines.len().min(MOST_LINES / 2));
-                for line in first {
-                    writeln!(f, "    {}", shown(line))?;
-                }
-                if left_out > 0 {
-                    writeln!(f, "    [{left_out} lines left out]")?;
-                }
-                for line in &rest[left_out..] {
-                    writeln!(f, "    {}", shown(line))?;
-                }
+            }
+            for line in lines {
+                writeln!(f, "    {line}")?;
             }
         }
         Ok(())
     }
+}
+
+/// The lines that are shown of a text that somebody else wrote: where there are too many,
+/// the first and the last ones. They are fit for a terminal.
+pub(super) fn abridged(text: &str) -> Vec<String> {
+    if text.trim().is_empty() {
+        return Vec::new();
+    }
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let left_out = lines.len().saturating_sub(MOST_LINES);
+    let (first, rest) = lines.split_at(lines.len().min(MOST_LINES / 2));
+    let left_out_line = (left_out > 0).then(|| format!("[{left_out} lines left out]"));
+    let first = first.iter().map(|line| shown(line));
+    first.chain(left_out_line).chain(rest[left_out..].iter().map(|line| shown(line))).collect()
 }
 
 /// A source file, without the folder in which this library was built.
@@ -213,8 +221,20 @@ pub(super) fn here(file: &str) -> &str {
 }
 
 /// A line that somebody else wrote, fit for a terminal.
-fn shown(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+pub(super) fn shown(line: &str) -> String {
+    let fit = |c: char| match c {
+        '\t' => c,
+        // Line ends, what turns the direction of writing, and what XML forbids.
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    let mut characters = line.chars();
+    let mut shown: String = characters.by_ref().take(MOST_CHARACTERS).map(fit).collect();
+    if characters.next().is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]

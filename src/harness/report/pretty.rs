@@ -1,28 +1,26 @@
 //! Lines for people.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Format;
-use crate::harness::outcome::{Outcome, Verdict};
+use super::text::{first_line, told};
+use super::{Output, Summary};
+use crate::harness::outcome::{Outcome, Verdict, shown};
 
 /// Writes to standard output; the progress bar, on a terminal only, to standard error.
-pub(super) struct Pretty {
+pub struct Pretty {
     bar: ProgressBar,
     failures: Vec<String>,
+    notable: Vec<String>,
 }
 
 impl Pretty {
-    pub fn new(total: usize) -> Self {
-        // It hides itself where there is no terminal.
-        let bar = ProgressBar::new(total as u64);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} eta {eta}") {
-            bar.set_style(style);
-        }
-        Self { bar, failures: Vec::new() }
+    /// Nothing is written yet.
+    pub fn new() -> Self {
+        let (failures, notable) = (Vec::new(), Vec::new());
+        Self { bar: ProgressBar::hidden(), failures, notable }
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
@@ -34,59 +32,109 @@ impl Pretty {
     }
 }
 
-fn style(verdict: &Verdict) -> Style {
-    match verdict {
-        Verdict::Passed => AnsiColor::Green.on_default(),
-        Verdict::Skipped(_)
-        | Verdict::Stopped
-        | Verdict::Dependent(_)
-        | Verdict::Flaky(_)
-        | Verdict::ExpectedFailure(_)
-        | Verdict::UnexpectedPass(_) => AnsiColor::Yellow.on_default(),
-        Verdict::Failed(_) | Verdict::Crashed(_) | Verdict::Hung(_) => {
-            AnsiColor::Red.on_default().bold()
-        }
+impl Default for Pretty {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-impl Format for Pretty {
-    fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
-        let (verdict, style) = (&outcome.verdict, style(&outcome.verdict));
-        let (word, millis) = (verdict.word(), outcome.took.as_millis());
-        let line = format!("{style}{word:8}{style:#}{millis:6} ms  {}", outcome.name);
-        let mut text = format!("{line}\n");
-        for line in verdict.message().lines() {
-            text.push_str(&format!("    {line}\n"));
+fn style(verdict: &Verdict) -> Style {
+    match verdict {
+        Verdict::Passed => AnsiColor::Green.on_default(),
+        verdict if verdict.is_failure() => AnsiColor::Red.on_default().bold(),
+        _ => AnsiColor::Yellow.on_default(),
+    }
+}
+
+/// The line of one outcome. The longest word and the longest usual duration fill the first
+/// two columns.
+fn line(outcome: &Outcome, label: &str) -> String {
+    let (word, style) = (outcome.verdict.word(), style(&outcome.verdict));
+    let (millis, label) = (outcome.took.as_millis(), shown(label));
+    format!("{style}{word:16}{style:#}{millis:6} ms  {label}\n")
+}
+
+impl Output for Pretty {
+    fn is_whole(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, total: Option<usize>) -> io::Result<()> {
+        // It hides itself where there is no terminal.
+        self.bar = total.map_or_else(ProgressBar::no_length, |total| ProgressBar::new(total as u64));
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} eta {eta}") {
+            self.bar.set_style(style);
         }
-        if let Some(evidence) = &outcome.evidence {
-            for line in evidence.to_string().lines() {
-                text.push_str(&format!("    {line}\n"));
-            }
+        Ok(())
+    }
+
+    fn outcome(&mut self, outcome: &Outcome, label: &str) -> io::Result<()> {
+        let line = line(outcome, label);
+        let told = told(outcome).into_iter().map(|line| format!("    {line}\n"));
+        self.write(&(line.clone() + &told.collect::<String>()))?;
+        let verdict = &outcome.verdict;
+        if verdict.is_failure() || verdict.is_notable() {
+            let listed = format!("{line}    {}\n", first_line(verdict));
+            let list = if verdict.is_failure() { &mut self.failures } else { &mut self.notable };
+            list.push(listed);
         }
-        self.write(&text)?;
-        if verdict.is_failure() {
-            let said = verdict.message().lines().next().unwrap_or_default();
-            self.failures.push(format!("{line}\n    {said}\n"));
+        if !self.failures.is_empty() {
             self.bar.set_message(format!("{} not passed", self.failures.len()));
         }
         self.bar.inc(1);
         Ok(())
     }
 
-    fn end(&mut self, counts: &BTreeMap<&'static str, usize>, left: usize) -> io::Result<()> {
+    fn end(&mut self, summary: &Summary) -> io::Result<()> {
         self.bar.finish_and_clear();
         let mut text = String::new();
-        if !self.failures.is_empty() {
-            text.push_str("\nNot passed:\n");
-            text.extend(self.failures.drain(..));
+        for (title, list) in
+            [("Worth a look, although passed", &self.notable), ("Not passed", &self.failures)]
+        {
+            if !list.is_empty() {
+                text.push_str(&format!("\n{title}:\n{}", list.concat()));
+            }
         }
-        let counted = |(&word, &count): (&&str, &usize)| format!("{count} {word}");
-        let mut parts: Vec<String> =
-            counts.iter().filter(|(word, _)| **word != "stopped").map(counted).collect();
-        if left > 0 {
-            parts.push(format!("{left} not run, the run was stopped"));
-        }
-        text.push_str(&format!("\n{}\n", parts.join(", ")));
+        text.push_str(&format!("\n{summary}\n"));
         self.write(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    /// Would catch columns that are not aligned, and text of a test or of QEMU that drives
+    /// the terminal.
+    #[test]
+    fn lines_are_aligned_and_tame() {
+        for outcome in samples::all() {
+            let line = anstream::adapter::strip_str(&line(&outcome, &outcome.name)).to_string();
+            assert_eq!(line.find(" ms  /arm/"), Some(22), "{line}");
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            for line in told(&outcome) {
+                assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+            }
+        }
+    }
+
+    /// Would catch an attempt or a file to replay that nobody hears of, and evidence that is
+    /// told where there is nothing to look at.
+    #[test]
+    fn what_is_told() {
+        let all = samples::all();
+        let of = |word: &str| {
+            let outcome = all.iter().find(|outcome| outcome.verdict.word() == word).unwrap();
+            told(outcome).join("\n")
+        };
+        let hung = of("hung");
+        let first = "attempt 1: failed in 500 ms after /arm/virt/bus/dev/dev-tests/one, /arm/";
+        assert!(hung.contains(first), "{hung}");
+        assert!(hung.contains("\n    the first time\n    QEMU: qemu-system-arm"), "{hung}");
+        assert!(hung.contains("\nQEMU: qemu-system-arm"), "{hung}");
+        assert!(of("crashed").ends_with("\nto replay it: /tmp/replay it.sh"));
+        assert!(!of("expected-failure").contains("QEMU: "));
+        assert_eq!(of("passed"), "");
     }
 }

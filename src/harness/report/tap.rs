@@ -1,0 +1,203 @@
+//! The Test Anything Protocol, version 13 (<https://testanything.org>), as Meson, prove and
+//! others read it: the plan first, a line for each path, and below it, as YAML, what led to
+//! an outcome that somebody should look at.
+//!
+//! A failure that was expected is a `TODO`. One that was expected and did not come is a plain
+//! pass, because it fails no run of ours, and Meson would let it.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Output, Summary};
+use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here, shown};
+
+/// Writes the protocol.
+pub struct Tap<W> {
+    out: W,
+    /// The number of the last test.
+    number: usize,
+    plan_is_last: bool,
+}
+
+impl<W: Write> Tap<W> {
+    /// To be written to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, number: 0, plan_is_last: false }
+    }
+}
+
+impl<W: Write> Output for Tap<W> {
+    fn begin(&mut self, total: Option<usize>) -> io::Result<()> {
+        self.plan_is_last = total.is_none();
+        match total {
+            Some(total) => writeln!(self.out, "TAP version 13\n1..{total}")?,
+            None => writeln!(self.out, "TAP version 13")?,
+        }
+        self.out.flush()
+    }
+
+    fn outcome(&mut self, outcome: &Outcome, label: &str) -> io::Result<()> {
+        let verdict = &outcome.verdict;
+        let (ok, directive) = match verdict {
+            // The plan misses it, and the end says why.
+            Verdict::Stopped => return Ok(()),
+            Verdict::Skipped(why) => ("ok", format!(" # SKIP {}", one_line(why))),
+            Verdict::ExpectedFailure(why) => ("not ok", format!(" # TODO {}", one_line(why))),
+            verdict if verdict.is_failure() => ("not ok", String::new()),
+            _ => ("ok", String::new()),
+        };
+        self.number += 1;
+        // A # begins a directive, and readers do not agree on how to escape it.
+        let name = one_line(label).replace('#', "\u{ff03}");
+        let mut text = format!("{ok} {} - {name}", self.number);
+        text.truncate(text.trim_end().len());
+        text.push_str(directive.trim_end());
+        text.push('\n');
+        if verdict.is_failure() || verdict.is_notable() {
+            text.push_str(&yaml(&diagnostics(outcome)));
+        }
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    fn end(&mut self, summary: &Summary) -> io::Result<()> {
+        if summary.left > 0 {
+            writeln!(self.out, "Bail out! {} not run, the run was stopped", summary.left)?;
+        }
+        if self.plan_is_last {
+            writeln!(self.out, "1..{}", self.number)?;
+        }
+        self.out.flush()
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// Keys and values, in the order in which they are written.
+type Fields = Vec<(&'static str, Value)>;
+
+fn diagnostics(outcome: &Outcome) -> Fields {
+    let mut fields = judged(&outcome.verdict, outcome.took, outcome.evidence.as_ref());
+    fields.push(("emulator", json!(shown(&outcome.emulator))));
+    if let Some(file) = &outcome.reproducer {
+        fields.push(("replay", json!(shown(&file.display().to_string()))));
+    }
+    let attempt = |attempt: &Attempt| {
+        let mut fields = judged(&attempt.verdict, attempt.took, attempt.evidence.as_ref());
+        fields.push(("after", attempt.after.iter().map(|name| shown(name)).collect()));
+        fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    };
+    if !outcome.attempts.is_empty() {
+        let attempts = outcome.attempts.iter().map(attempt).collect();
+        fields.push(("attempts", Value::Array(attempts)));
+    }
+    fields
+}
+
+fn judged(verdict: &Verdict, took: std::time::Duration, evidence: Option<&Evidence>) -> Fields {
+    let mut fields = Vec::new();
+    let mut put = |key, value| fields.push((key, value));
+    put("outcome", json!(verdict.word()));
+    put("message", json!(abridged(verdict.message()).join("\n")));
+    put("duration_ms", json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
+    if let Some(evidence) = evidence {
+        put("command", json!(shown(&evidence.command_line)));
+        if let Some(file) = &evidence.file {
+            put("file", json!(shown(here(file))));
+        }
+        put("transcript", json!(abridged(&evidence.transcript)));
+        put("output", json!(abridged(&evidence.output)));
+    }
+    fields
+}
+
+/// A block of YAML. Every scalar is written as in JSON, which YAML understands, on a line of
+/// its own, so that nothing in it can look like the end of the block.
+fn yaml(fields: &Fields) -> String {
+    let mut text = String::from("  ---\n");
+    for (key, value) in fields {
+        match value {
+            Value::Array(items) if !items.is_empty() => {
+                text.push_str(&format!("  {key}:\n"));
+                items.iter().for_each(|item| text.push_str(&format!("    - {item}\n")));
+            }
+            value => text.push_str(&format!("  {key}: {value}\n")),
+        }
+    }
+    text + "  ...\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Report, samples};
+    use super::*;
+
+    fn written(total: usize, outcomes: &[Outcome]) -> String {
+        let out = samples::Shared::default();
+        let mut report = Report::new(total);
+        report.add_output(Tap::new(out.clone()));
+        outcomes.iter().for_each(|outcome| report.add(outcome));
+        report.finish();
+        out.text()
+    }
+
+    /// Would catch a line that a reader takes for another one, a directive made by a name, a
+    /// number that is missing, and a block that does not end where it should.
+    #[test]
+    fn every_line_is_what_it_should_be() {
+        let text = written(11, &samples::all());
+        let mut lines = text.lines();
+        assert_eq!((lines.next(), lines.next()), (Some("TAP version 13"), Some("1..11")));
+        let (mut results, mut blocks, mut inside) = (Vec::new(), Vec::new(), false);
+        for line in lines {
+            assert!(!line.contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
+            match line {
+                "  ---" => {
+                    assert!(!inside);
+                    blocks.push(String::new());
+                    inside = true;
+                }
+                "  ..." => inside = false,
+                line if inside => {
+                    assert!(line.starts_with("  "), "{line}");
+                    assert!(!line.trim().starts_with(['.', '[']), "{line}");
+                    blocks.last_mut().unwrap().push_str(&format!("{line}\n"));
+                }
+                line => results.push(line),
+            }
+        }
+        assert!(!inside);
+        assert_eq!(results.len(), 11, "{results:#?}");
+        assert_eq!(results.pop(), Some("Bail out! 1 not run, the run was stopped"));
+        let path = "/arm/virt/bus/dev/dev-tests/";
+        assert_eq!(results[0], format!("ok 1 - {path}passed"));
+        assert_eq!(results[1], format!("not ok 2 - {path}failed"));
+        assert!(results[2].starts_with("not ok 3 - /arm/a \u{ff03} TODO <b>"), "{}", results[2]);
+        assert!(!results[2].contains('#'));
+        assert_eq!(results[4], format!("not ok 5 - {path}hung"));
+        assert!(results[5].starts_with(&format!("ok 6 - {path}skipped # SKIP a # TODO <b>")));
+        assert_eq!(
+            results[6..8],
+            [format!("ok 7 - {path}dependent"), format!("ok 8 - {path}flaky")]
+        );
+        assert!(results[8].starts_with(&format!("not ok 9 - {path}known # TODO a # TODO")));
+        assert_eq!(results[9], format!("ok 10 - {path}surprise"));
+        assert_eq!(blocks.len(), 7);
+        assert!(blocks[0].contains("  message: \"left: 1, right: 2 (src/tests/sdhci.rs:42)\"\n"));
+        assert!(blocks[0].contains("  command: \"qemu-system-arm -M virt -name 'a b'\"\n"));
+        assert!(blocks[0].contains("\n  output:\n    - \"a # TODO"), "{}", blocks[0]);
+        assert!(blocks[2].contains("  replay: \"/tmp/replay it.sh\"\n"), "{}", blocks[2]);
+        assert!(blocks[3].contains("  attempts:\n    - {\"after\":[\"/arm/virt"), "{}", blocks[3]);
+    }
+
+    /// Would catch a whole run that looks stopped, or one that lost its end and looks whole.
+    #[test]
+    fn only_a_run_that_was_stopped_bails_out() {
+        let passed = [samples::outcome("/a/b/c", Verdict::Passed)];
+        assert_eq!(written(1, &passed), "TAP version 13\n1..1\nok 1 - /a/b/c\n");
+        assert!(written(3, &passed).ends_with("\nBail out! 2 not run, the run was stopped\n"));
+    }
+}
