@@ -87,6 +87,14 @@ impl Drawing {
         self
     }
 
+    /// Whether everything has been run over.
+    pub fn is_all_run(&self) -> bool {
+        let ran = |states: &States| {
+            states.nodes.iter().chain(&states.edges).all(|&state| state != State::Missing)
+        };
+        self.after.as_ref().is_some_and(ran)
+    }
+
     /// Only what has been run over.
     #[must_use]
     pub fn without_missing(&self) -> Self {

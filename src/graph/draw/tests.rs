@@ -403,6 +403,7 @@ fn a_run_colours_what_it_went_over() {
     assert!(svg.contains("<tspan class=\"passed\">:modern</tspan>"), "{svg}");
     assert!(svg.contains(">did not run<") && !svg.contains("no emulator"), "{svg}");
     let ran = drawing.without_missing();
+    assert!(ran.is_all_run() && !drawing.is_all_run());
     let names: Vec<&str> = ran.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(
         names,

@@ -73,6 +73,7 @@ impl Html {
             true => String::new(),
             false => drawing.svg(),
         };
+        let whole = if whole.is_all_run() { Drawing::default() } else { whole };
         fill(&[
             ("summary", &text(&summary.to_string())),
             ("style", STYLE),

@@ -7,7 +7,7 @@ const CHUNK = 200;
 const OPEN_AT_ONCE = 60;
 const FAILURES = new Set(["failed", "crashed", "hung"]);
 const QUIET = new Set(["passed", "skipped", "stopped"]);
-const VIEWS = { machines: "Machines", suites: "Suites", slowest: "Slowest", graph: "Graph" };
+const VIEWS = { problems: "Problems", machines: "Machines", suites: "Suites", slowest: "Slowest", graph: "Graph" };
 
 const rows = data.rows.map(([name, word, millis, emulator, phases, detail]) => ({
   name, word: data.words[word], millis, emulator: data.emulators[emulator], phases, detail,
@@ -17,7 +17,11 @@ const seen = new Set();
 const twice = new Set();
 for (const { name } of rows) (seen.has(name) ? twice : seen).add(name);
 const present = data.words.filter((word) => rows.some((row) => row.word === word));
+const order = new Intl.Collator("en", { numeric: true });
 const at = (id) => document.getElementById(id);
+const isLoud = (row) => !QUIET.has(row.word);
+const first = rows.some(isLoud) ? "problems" : "machines";
+if (first !== "problems") delete VIEWS.problems;
 const many = (n, one) => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
 
 /** An element with a class, and text or other elements in it. */
@@ -35,11 +39,11 @@ function time(millis) {
 }
 
 // What is chosen, kept behind the # of the address, so that it can be passed on.
-const chosen = { view: "machines", query: "", hidden: new Set() };
+const chosen = { view: first, query: "", hidden: new Set() };
 
 function remember() {
   const hash = new URLSearchParams();
-  if (chosen.view !== "machines") hash.set("view", chosen.view);
+  if (chosen.view !== first) hash.set("view", chosen.view);
   if (chosen.query) hash.set("q", chosen.query);
   if (chosen.hidden.size) hash.set("hide", [...chosen.hidden].join(" "));
   const text = hash.toString();
@@ -50,15 +54,15 @@ function remember() {
 function recall() {
   const hash = new URLSearchParams(location.hash.slice(1));
   const view = hash.get("view");
-  chosen.view = view !== null && Object.hasOwn(VIEWS, view) ? view : "machines";
+  chosen.view = view !== null && Object.hasOwn(VIEWS, view) ? view : first;
   chosen.query = hash.get("q") ?? "";
   chosen.hidden = new Set((hash.get("hide") ?? "").split(" ").filter((it) => present.includes(it)));
 }
 
 /** The paths that are to be shown. */
-function wanted() {
+function wanted(all) {
   const words = chosen.query.toLowerCase().split(/\s+/).filter(Boolean);
-  return rows.filter((row) => {
+  return all.filter((row) => {
     if (chosen.hidden.has(row.word)) return false;
     if (!words.length) return true;
     row.text ??= `${row.name}\n${row.emulator}\n${row.detail?.message ?? ""}`.toLowerCase();
@@ -147,7 +151,7 @@ function details(name, line, fill, open) {
 
 function group({ label, node }, openings) {
   const bad = node.rows.filter((row) => FAILURES.has(row.word)).length;
-  const tally = make("span", "tally", bad ? make("b", "", `${bad} of `) : null, `${node.rows.length}`);
+  const tally = make("span", "tally", bad && bad < node.rows.length ? make("b", "", `${bad} of `) : null, make(bad === node.rows.length ? "b" : "span", "", `${node.rows.length}`));
   tally.title = bad ? `${bad} of ${many(node.rows.length, "path")} did not pass` : many(node.rows.length, "path");
   const millis = node.rows.reduce((sum, row) => sum + row.millis, 0);
   const line = make("summary", "line", make("span", "name", label), share(node.rows, "mini"), tally,
@@ -160,8 +164,32 @@ function group({ label, node }, openings) {
   return details("group", line, fill, openings(node));
 }
 
+/** Paths by what went wrong on them: numbers aside, the same message is the same problem. */
+function problems(into, list) {
+  const causes = new Map();
+  for (const row of list) {
+    const message = said(row) || row.word;
+    const cause = `${row.word} ${message.replace(/0x[0-9a-f]+|\d+/gi, "0")}`;
+    if (!causes.has(cause)) causes.set(cause, { label: message, rows: [], below: new Map(), own: [] });
+    causes.get(cause).rows.push(row);
+  }
+  const worst = [...causes.values()].sort((a, b) => rank(a) - rank(b) || b.rows.length - a.rows.length);
+  const few = list.length <= OPEN_AT_ONCE;
+  fill(into, worst, (node) => {
+    node.own = node.rows.map((row) => ({ label: row.name, row }));
+    const element = group({ label: node.label, node }, () => few);
+    element.classList.add("problem", node.rows[0].word);
+    return element;
+  });
+}
+
+const rank = (node) => data.words.indexOf(node.rows[0].word);
+const said = (row) => row.detail?.message?.split("\n")[0];
+
 function branches(into, node, openings) {
   const items = [...node.own.map((own) => ({ leaf: true, ...own })), ...[...node.below.values()].map(shorten)];
+  // Outcomes come in no order.
+  items.sort((a, b) => order.compare(a.label, b.label));
   fill(into, items, (item) => (item.leaf ? path(item.row, item.label) : group(item, openings)));
 }
 
@@ -186,8 +214,7 @@ function path(row, label) {
   const name = make("span", "name", label);
   if (twice.has(row.name)) name.append(make("small", "", `  ${row.emulator}`));
   const line = make("summary", "line", name, make("span", "word", row.word), make("span", "took", time(row.millis)));
-  const said = row.detail?.message?.split("\n")[0];
-  if (said) line.append(make("span", "said", said));
+  if (said(row)) line.append(make("span", "said", said(row)));
   return details(`path ${row.word}`, line, () => body(row), false);
 }
 
@@ -271,25 +298,29 @@ function show() {
   at("graph").hidden = !inGraph;
   at("list").hidden = at("shown").hidden = inGraph;
   if (inGraph) return draw();
-  const list = wanted();
-  const narrowed = list.length < rows.length;
+  const all = chosen.view === "problems" ? rows.filter(isLoud) : rows;
+  const list = wanted(all);
+  const narrowed = list.length < all.length;
   const status = at("shown");
-  status.replaceChildren(narrowed ? `${list.length.toLocaleString("en")} of ${many(rows.length, "path")} ` : many(rows.length, "path"));
+  const what = `${many(all.length, "path")}${all === rows ? "" : " to look at"}`;
+  status.replaceChildren(narrowed ? `${list.length.toLocaleString("en")} of ${what} ` : what);
   if (narrowed) {
-    const all = make("button", "", "show all");
-    all.type = "button";
-    all.addEventListener("click", () => { chosen.query = at("query").value = ""; chosen.hidden.clear(); show(); });
-    status.append(all);
+    const every = make("button", "", "show all");
+    every.type = "button";
+    every.addEventListener("click", () => { chosen.query = at("query").value = ""; chosen.hidden.clear(); show(); });
+    status.append(every);
   }
   const element = make("div", "");
   if (!list.length) {
     element.append(make("p", "none", rows.length ? "No path matches." : "Nothing ran."));
+  } else if (chosen.view === "problems") {
+    problems(element, list);
   } else if (chosen.view === "slowest") {
-    const order = [...list].sort((a, b) => b.millis - a.millis);
-    fill(element, order, (row) => path(row, row.name));
+    const slowest = [...list].sort((a, b) => b.millis - a.millis);
+    fill(element, slowest, (row) => path(row, row.name));
   } else {
     // Few paths are shown at once, and of many those that did not pass, if they are few.
-    const loud = new Set(list.filter((row) => !QUIET.has(row.word)));
+    const loud = new Set(list.filter(isLoud));
     const openings = list.length <= OPEN_AT_ONCE ? () => true
       : loud.size <= OPEN_AT_ONCE ? (node) => node.rows.some((row) => loud.has(row)) : () => false;
     branches(element, grow(list, KEYS[chosen.view]), openings);
