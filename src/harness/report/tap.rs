@@ -7,10 +7,11 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::text::attempts;
 use super::{Output, Summary};
-use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here, shown};
+use crate::harness::outcome::{Outcome, Verdict, abridged, here, shown};
 
 /// Writes the protocol.
 pub struct Tap<W> {
@@ -55,7 +56,7 @@ impl<W: Write> Output for Tap<W> {
         text.push_str(directive.trim_end());
         text.push('\n');
         if verdict.is_failure() || verdict.is_notable() {
-            text.push_str(&yaml(&diagnostics(outcome)));
+            text.push_str(&diagnostics(outcome));
         }
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
@@ -76,56 +77,38 @@ fn one_line(text: &str) -> String {
     text.lines().map(shown).collect::<Vec<_>>().join(" ")
 }
 
-/// Keys and values, in the order in which they are written.
-type Fields = Vec<(&'static str, Value)>;
-
-fn diagnostics(outcome: &Outcome) -> Fields {
-    let mut fields = judged(&outcome.verdict, outcome.took, outcome.evidence.as_ref());
-    fields.push(("emulator", json!(shown(&outcome.emulator))));
-    if let Some(file) = &outcome.reproducer {
-        fields.push(("replay", json!(shown(&file.display().to_string()))));
-    }
-    let attempt = |attempt: &Attempt| {
-        let mut fields = judged(&attempt.verdict, attempt.took, attempt.evidence.as_ref());
-        fields.push(("after", attempt.after.iter().map(|name| shown(name)).collect()));
-        fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-    };
-    if !outcome.attempts.is_empty() {
-        let attempts = outcome.attempts.iter().map(attempt).collect();
-        fields.push(("attempts", Value::Array(attempts)));
-    }
-    fields
-}
-
-fn judged(verdict: &Verdict, took: std::time::Duration, evidence: Option<&Evidence>) -> Fields {
-    let mut fields = Vec::new();
-    let mut put = |key, value| fields.push((key, value));
-    put("outcome", json!(verdict.word()));
-    put("message", json!(abridged(verdict.message()).join("\n")));
-    put("duration_ms", json!(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
-    if let Some(evidence) = evidence {
-        put("command", json!(shown(&evidence.command_line)));
-        if let Some(file) = &evidence.file {
-            put("file", json!(shown(here(file))));
-        }
-        put("transcript", json!(abridged(&evidence.transcript)));
-        put("output", json!(abridged(&evidence.output)));
-    }
-    fields
-}
-
-/// A block of YAML. Every scalar is written as in JSON, which YAML understands, on a line of
-/// its own, so that nothing in it can look like the end of the block.
-fn yaml(fields: &Fields) -> String {
+/// What led to an outcome, as a block of YAML that the simplest readers understand: strings
+/// as JSON has them, and texts whose lines begin with a bar, so that none of them is empty or
+/// looks like the end of the block.
+fn diagnostics(outcome: &Outcome) -> String {
     let mut text = String::from("  ---\n");
-    for (key, value) in fields {
-        match value {
-            Value::Array(items) if !items.is_empty() => {
-                text.push_str(&format!("  {key}:\n"));
-                items.iter().for_each(|item| text.push_str(&format!("    - {item}\n")));
-            }
-            value => text.push_str(&format!("  {key}: {value}\n")),
+    let verdict = &outcome.verdict;
+    let mut say = |key: &str, value: &str| {
+        text.push_str(&format!("  {key}: {}\n", Value::from(value)));
+    };
+    say("outcome", verdict.word());
+    say("message", &abridged(verdict.message()).join("\n"));
+    say("emulator", &shown(&outcome.emulator));
+    if let Some(evidence) = &outcome.evidence {
+        say("command", &shown(&evidence.command_line));
+        if let Some(file) = &evidence.file {
+            say("file", &shown(here(file)));
         }
+    }
+    if let Some(file) = &outcome.reproducer {
+        say("replay", &shown(&file.display().to_string()));
+    }
+    text.push_str(&format!("  duration_ms: {}\n", outcome.took.as_millis()));
+    let evidence = outcome.evidence.clone().unwrap_or_default();
+    for (key, lines) in [
+        ("attempts", attempts(outcome)),
+        ("transcript", abridged(&evidence.transcript)),
+        ("output", abridged(&evidence.output)),
+    ] {
+        if !lines.is_empty() {
+            text.push_str(&format!("  {key}: |\n"));
+        }
+        lines.iter().for_each(|line| text.push_str(&format!("    | {line}\n")));
     }
     text + "  ...\n"
 }
@@ -163,7 +146,7 @@ mod tests {
                 "  ..." => inside = false,
                 line if inside => {
                     assert!(line.starts_with("  "), "{line}");
-                    assert!(!line.trim().starts_with(['.', '[']), "{line}");
+                    assert!(!line.trim().is_empty() && !line.trim().starts_with('.'), "{line}");
                     blocks.last_mut().unwrap().push_str(&format!("{line}\n"));
                 }
                 line => results.push(line),
@@ -188,9 +171,10 @@ mod tests {
         assert_eq!(blocks.len(), 7);
         assert!(blocks[0].contains("  message: \"left: 1, right: 2 (src/tests/sdhci.rs:42)\"\n"));
         assert!(blocks[0].contains("  command: \"qemu-system-arm -M virt -name 'a b'\"\n"));
-        assert!(blocks[0].contains("\n  output:\n    - \"a # TODO"), "{}", blocks[0]);
+        assert!(blocks[0].contains("\n  output: |\n    | a # TODO <b>"), "{}", blocks[0]);
+        assert!(blocks[0].contains("\n    | ok 7 - no\n    | ...\n"), "{}", blocks[0]);
         assert!(blocks[2].contains("  replay: \"/tmp/replay it.sh\"\n"), "{}", blocks[2]);
-        assert!(blocks[3].contains("  attempts:\n    - {\"after\":[\"/arm/virt"), "{}", blocks[3]);
+        assert!(blocks[3].contains("  attempts: |\n    | attempt 1: failed in"), "{}", blocks[3]);
     }
 
     /// Would catch a whole run that looks stopped, or one that lost its end and looks whole.

@@ -17,6 +17,19 @@ pub(super) fn told(outcome: &Outcome) -> Vec<String> {
     if !outcome.verdict.is_failure() && !outcome.verdict.is_notable() {
         return lines;
     }
+    lines.extend(attempts(outcome));
+    if let Some(evidence) = &outcome.evidence {
+        lines.extend(evidence.to_string().lines().map(str::to_owned));
+    }
+    if let Some(file) = &outcome.reproducer {
+        lines.push(format!("to replay it: {}", shown(&file.display().to_string())));
+    }
+    lines
+}
+
+/// What there is to tell of the attempts before the last one.
+pub(super) fn attempts(outcome: &Outcome) -> Vec<String> {
+    let mut lines = Vec::new();
     for (number, attempt) in outcome.attempts.iter().enumerate() {
         lines.push(heading(number, attempt));
         let mut of_it = abridged(attempt.verdict.message());
@@ -24,12 +37,6 @@ pub(super) fn told(outcome: &Outcome) -> Vec<String> {
             of_it.extend(evidence.to_string().lines().map(str::to_owned));
         }
         lines.extend(of_it.into_iter().map(|line| format!("    {line}")));
-    }
-    if let Some(evidence) = &outcome.evidence {
-        lines.extend(evidence.to_string().lines().map(str::to_owned));
-    }
-    if let Some(file) = &outcome.reproducer {
-        lines.push(format!("to replay it: {}", shown(&file.display().to_string())));
     }
     lines
 }
