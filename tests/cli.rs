@@ -26,6 +26,8 @@ fn main() -> ExitCode {
     fake::main(trials![
         everything_passes,
         something_fails,
+        reports,
+        a_report_that_cannot_be_written,
         nothing_matches,
         wrong_usage,
         help_goes_to_standard_output,
@@ -100,6 +102,56 @@ fn something_fails() {
     assert!(end.contains("\n1 failed, "), "{finished}");
 }
 
+/// Would catch a format that is not written, or lacks what failed, and a file that is not
+/// there at the end or has something beside it.
+fn reports() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-fail");
+    let summary = sandbox.at("summary.md");
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.qgraph(["run", PATHS, "--qemu"]);
+        command.arg(&fake).args(arguments).env("GITHUB_STEP_SUMMARY", &summary);
+        sandbox.run(&mut command).expect(1)
+    };
+    let tap = run(&["--format", "tap", "--junit", "out/junit.xml", "--html", "out/page.html"]);
+    let count = list(&sandbox, &[PATHS, "--qemu", &fake.to_string_lossy()]).len();
+    assert!(tap.stdout.starts_with(&format!("TAP version 13\n1..{count}\n")), "{tap}");
+    let failed = tap.stdout.lines().find(|line| line.starts_with("not ok ")).expect("a failure");
+    assert!(failed.ends_with(REGISTERS), "{tap}");
+    let mut files: Vec<_> = fs::read_dir(sandbox.at("out"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["junit.xml", "page.html"]);
+    let junit = fs::read_to_string(sandbox.at("out/junit.xml")).expect("a report");
+    assert!(
+        junit.contains(&format!("tests=\"{count}\"")) && junit.contains("out of luck"),
+        "{junit}"
+    );
+    let page = fs::read_to_string(sandbox.at("out/page.html")).expect("a page");
+    for part in [REGISTERS, "out of luck", "<g class=\"machine mixed\">", "</html>"] {
+        assert!(page.contains(part), "{part:?} is not in the page");
+    }
+    let github = run(&["--format", "github"]);
+    assert!(github.stdout.contains("\n::error "), "{github}");
+    let summary = fs::read_to_string(&summary).expect("a summary");
+    assert!(summary.contains("### qgraph: ") && summary.contains("| failed | "), "{summary}");
+}
+
+/// Would catch a report that nobody can write and that changes the result, or is lost
+/// without a word.
+fn a_report_that_cannot_be_written() {
+    let sandbox = with_emulator();
+    let early = ["run", REGISTERS, "--junit", "/proc/no/junit.xml", "--html", "."];
+    let finished = qgraph(&sandbox, &early).expect(0);
+    finished.says(&["warning: there will be no report", "/proc/no/junit.xml", " to .: "]);
+    let finished = qgraph(&sandbox, &["run", REGISTERS, "--junit", "/dev/full"]).expect(0);
+    let finished =
+        finished.says(&["warning: the JUnit report /dev/full could not be written: No space left"]);
+    assert!(finished.stdout.ends_with("\n1 passed\n"), "{finished}");
+}
+
 /// Would catch a run of nothing that counts as a pass, and a message that does not say why.
 fn nothing_matches() {
     let sandbox = with_emulator();
@@ -131,7 +183,7 @@ fn wrong_usage() {
         (&["run", "--timeout", "1e19"], &["at most 1000000000"]),
         (&["run", "--timeout", "NaN"], &["must be more than 0 seconds"]),
         (&["run", "--timeout", "soon"], &["not a number of seconds"]),
-        (&["run", "--format", "xml"], &["possible values: pretty, json"]),
+        (&["run", "--format", "xml"], &["possible values: pretty, tap, json, github"]),
         (&["run", "[z-a]"], &["the pattern \"[z-a]\" is no glob"]),
         (&["graph", "-o", "/nowhere/graph.pdf"], &["graph.pdf: no format", ".svg", "--format"]),
         (&["run", "--shard", "0/3"], &["--shard <K/N>", "not a shard K/N"]),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use quick_junit::{
     NonSuccessKind, Property, Report as Xml, TestCase, TestCaseStatus, TestRerun, TestSuite,
+    XmlString,
 };
 
 use super::place::Place;
@@ -49,8 +50,8 @@ impl Output for Junit {
         let mut case = TestCase::new(shown(&outcome.name), status(outcome));
         case.set_classname(shown(suite)).set_time(outcome.took);
         if let Some(evidence) = &outcome.evidence {
-            case.set_system_out(abridged(&evidence.transcript).join("\n"));
-            case.set_system_err(abridged(&evidence.output).join("\n"));
+            case.system_out = written(&evidence.transcript);
+            case.system_err = written(&evidence.output);
         }
         if outcome.verdict.is_notable() {
             let word = outcome.verdict.word();
@@ -119,11 +120,15 @@ fn rerun(attempt: &Attempt) -> TestRerun {
         rerun.set_description(format!("after {}", after.join(", ")));
     }
     if let Some(evidence) = &attempt.evidence {
-        rerun
-            .set_system_out(abridged(&evidence.transcript).join("\n"))
-            .set_system_err(abridged(&evidence.output).join("\n"));
+        rerun.system_out = written(&evidence.transcript);
+        rerun.system_err = written(&evidence.output);
     }
     rerun
+}
+
+/// A text as an element, if there is any.
+fn written(text: &str) -> Option<XmlString> {
+    Some(abridged(text).join("\n")).filter(|text| !text.is_empty()).map(XmlString::new)
 }
 
 /// What many viewers show instead of the message.
@@ -197,6 +202,8 @@ mod tests {
         assert_eq!(text.matches("<flakyFailure").count(), 2);
         let TestCaseStatus::Skipped { ty, .. } = &case("known").status else { panic!("{text}") };
         assert_eq!(ty.as_ref().unwrap().as_str(), "expected-failure");
+        let nothing = xml.test_suites[2].test_cases[0].system_err.as_ref();
+        assert_eq!(nothing, None);
         assert!(case("crashed").system_out.as_ref().unwrap().as_str().contains("ok 7 - no"));
     }
 }
