@@ -59,7 +59,7 @@ impl Html {
         emulators.sort_by_key(|(_, place)| **place);
         let data = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "written": now.map_or(0, |now| millis(now)),
+            "written": now.map_or(0, millis),
             "total": summary.total,
             "left": summary.left,
             "words": WORDS.iter().copied().chain([Verdict::Stopped.word()]).collect::<Vec<_>>(),

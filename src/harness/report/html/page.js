@@ -124,8 +124,10 @@ function shorten(node) {
 
 function share(list, name) {
   const bar = make("span", name);
+  const counts = new Map();
+  for (const { word } of list) counts.set(word, (counts.get(word) ?? 0) + 1);
   for (const word of data.words) {
-    const count = list.filter((row) => row.word === word).length;
+    const count = counts.get(word);
     if (!count) continue;
     const part = make("i", word);
     part.style.flex = `${count} 1 0`;
@@ -289,6 +291,16 @@ function tried(attempt, number) {
   return element;
 }
 
+/** A way to the paths that match and are no problem, where only problems are looked through. */
+function elsewhere(all) {
+  const others = all === rows ? 0 : wanted(rows).length;
+  if (!others) return null;
+  const button = make("button", "more", `${many(others, "path")} without a problem`);
+  button.type = "button";
+  button.addEventListener("click", () => { chosen.view = "machines"; show(); });
+  return button;
+}
+
 /** Shows the list anew. */
 function show() {
   remember();
@@ -312,7 +324,7 @@ function show() {
   }
   const element = make("div", "");
   if (!list.length) {
-    element.append(make("p", "none", rows.length ? "No path matches." : "Nothing ran."));
+    element.append(make("p", "none", rows.length ? "No path matches." : "Nothing ran.", elsewhere(all)));
   } else if (chosen.view === "problems") {
     problems(element, list);
   } else if (chosen.view === "slowest") {
