@@ -1,7 +1,7 @@
 //! Outcomes as they come, for people or programs, in several ways at once. A report that
 //! cannot be written changes no outcome.
 //!
-//! One file a format. [`text`] has the words for people that several of them use, [`place`]
+//! One file a format. `text` has the words for people that several of them use, `place`
 //! writes a file whole or not at all.
 
 mod github;
