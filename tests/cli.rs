@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         wrong_usage,
         help_goes_to_standard_output,
         the_manual,
+        what_is_written_about_options,
         filters,
         shards,
         shards_by_the_environment,
@@ -262,6 +263,50 @@ fn the_manual() {
     qgraph(&sandbox, &["man", "no-such"]).expect(2).silent().says(&["no command no-such", "run"]);
     let words = ["cannot write /proc/no/such/qgraph-"];
     qgraph(&sandbox, &["man", "-o", "/proc/no/such"]).expect(2).silent().says(&words);
+}
+
+/// Would catch a page or a ready file that names an option which is not there.
+fn what_is_written_about_options() {
+    let sandbox = Sandbox::new();
+    let mut wrong = Vec::new();
+    let mut check = |file: &str, command: &str, text: &str| {
+        let help = qgraph(&sandbox, &[command, "--help"]).expect(0).stdout;
+        let there: Vec<&str> = options(&help).collect();
+        let absent = options(text).filter(|option| !there.contains(option));
+        wrong.extend(absent.map(|option| format!("{file}: qgraph {command} {option}")));
+    };
+    let read = |file: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file)
+    };
+    for file in [
+        "README.md",
+        "contrib/qemu/README.md",
+        "contrib/ci/README.md",
+        "contrib/ci/github.yml",
+        "contrib/ci/gitlab.yml",
+        "contrib/ci/kubernetes.yaml",
+    ] {
+        // A command goes on where a line begins with an option.
+        let text = read(file).replace("\\\n", "\n");
+        let lines = text.lines().map(|line| match line.trim_start() {
+            line if line.starts_with('-') && !line.starts_with("- ") => format!(" {line}"),
+            line => format!("\n{line}"),
+        });
+        for line in lines.collect::<String>().lines() {
+            for part in line.split("qgraph ").skip(1) {
+                let part = part.split(['`', '|']).next().unwrap_or_default();
+                if let Some(command @ ("run" | "list" | "merge" | "graph" | "man")) =
+                    part.split_whitespace().next()
+                {
+                    check(file, command, part);
+                }
+            }
+        }
+    }
+    let meson = read("contrib/qemu/meson.build").replace('\'', " ");
+    let (_, test) = meson.split_once("args: [ run ,").expect("arguments");
+    check("contrib/qemu/meson.build", "run", test.split(']').next().unwrap_or_default());
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Would catch a filter that lets through what it should not, or the reverse.
