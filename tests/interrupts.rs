@@ -114,6 +114,7 @@ fn a_second_signal() {
     // Its failure is more than a pipe holds.
     let fake = sandbox.fake("request-floodfail");
     let (mut reader, writer) = io::pipe().expect("a pipe");
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
     let mut command = sandbox.qgraph(["run", "sdhci-tests/registers", "--qemu"]);
     let running = sandbox.start_with(command.arg(fake), Some(writer.into()), None);
     // The report has begun, and will not end.

@@ -16,9 +16,7 @@ use super::timings::Timings;
 use super::{EmulatorArguments, FilterArguments, Stop, note, warn};
 use crate::graph::Model;
 use crate::harness::journal::{self, Done};
-use crate::harness::{
-    Expectations, Fleet, Journal, Order, Outcome, Plan, Settings, run_all,
-};
+use crate::harness::{Expectations, Fleet, Journal, Order, Outcome, Plan, Settings, run_all};
 use crate::qemu::{Limits, Prober};
 
 const ABOUT: &str = "\

@@ -177,8 +177,8 @@ mod seconds {
 
 /// How many lines of one kind are shown; more than there are of requests and answers.
 const MOST_LINES: usize = 100;
-/// How many characters of a line are shown.
-const MOST_CHARACTERS: usize = 1000;
+/// How many characters of one of these lines are shown.
+const MOST_CHARACTERS: usize = 4000;
 
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -211,8 +211,16 @@ pub(super) fn abridged(text: &str) -> Vec<String> {
     let left_out = lines.len().saturating_sub(MOST_LINES);
     let (first, rest) = lines.split_at(lines.len().min(MOST_LINES / 2));
     let left_out_line = (left_out > 0).then(|| format!("[{left_out} lines left out]"));
-    let first = first.iter().map(|line| shown(line));
-    first.chain(left_out_line).chain(rest[left_out..].iter().map(|line| shown(line))).collect()
+    let first = first.iter().map(|line| cut(line));
+    first.chain(left_out_line).chain(rest[left_out..].iter().map(|line| cut(line))).collect()
+}
+
+/// The beginning of a line, fit for a terminal.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", shown(&line[..end])),
+        None => shown(line),
+    }
 }
 
 /// A source file, without the folder in which this library was built.
@@ -229,12 +237,7 @@ pub(super) fn shown(line: &str) -> String {
         c if c.is_control() => '\u{fffd}',
         c => c,
     };
-    let mut characters = line.chars();
-    let mut shown: String = characters.by_ref().take(MOST_CHARACTERS).map(fit).collect();
-    if characters.next().is_some() {
-        shown.push('…');
-    }
-    shown
+    line.chars().map(fit).collect()
 }
 
 #[cfg(test)]
@@ -252,6 +255,21 @@ mod tests {
             reproducer: None,
             evidence: None,
         }
+    }
+
+    /// Would catch a failure whose text fills a screen a thousand times, and a line that is
+    /// cut although somebody is to paste it.
+    #[test]
+    fn only_long_texts_are_cut() {
+        let long = "é\u{7}".repeat(MOST_CHARACTERS);
+        let lines = abridged(&format!("{}{long}\nlast\n\n", "line\n".repeat(200)));
+        assert_eq!(lines.len(), MOST_LINES + 1);
+        assert_eq!((&*lines[49], &*lines[50]), ("line", "[102 lines left out]"));
+        assert_eq!(lines[99].chars().count(), MOST_CHARACTERS + 1);
+        assert!(lines[99].starts_with("é\u{fffd}é") && lines[99].ends_with("\u{fffd}…"));
+        assert_eq!(lines[100], "last");
+        assert_eq!(abridged(" \n\n"), [""; 0]);
+        assert_eq!(shown(&long).chars().count(), 2 * MOST_CHARACTERS);
     }
 
     /// Would catch a line of the journal that another program, or we ourselves, cannot read

@@ -105,15 +105,19 @@ impl Plan {
         self.wanted(None).filter(move |path| !available.iter().any(|it| path.is_in(it)))
     }
 
-    /// The paths that are wanted of those that `available` has; of all without.
+    /// The paths that are wanted of those that `available` has; of all without, which are in
+    /// no share.
     fn wanted(&self, available: Option<Arc<Availability>>) -> impl Iterator<Item = Path> + use<> {
+        let is_available = available.is_some();
         let mut walk = self.model.walk(available, |machine| self.filter.wants_machine(machine));
         if self.filter.is_bound() {
             let filter = self.filter.clone();
             walk = walk.within(move |start| filter.may_want(start));
         }
         let plan = self.clone();
-        let wants_all = self.filter.wants_all() && self.share.is_none();
+        let share = self.share.clone().filter(|_| is_available);
+        let plan = Self { share, ..plan };
+        let wants_all = plan.filter.wants_all() && plan.share.is_none();
         walk.filter(move |path| wants_all || plan.wants(&path.name()))
     }
 

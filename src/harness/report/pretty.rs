@@ -61,7 +61,8 @@ impl Output for Pretty {
 
     fn begin(&mut self, total: Option<usize>) -> io::Result<()> {
         // It hides itself where there is no terminal.
-        self.bar = total.map_or_else(ProgressBar::no_length, |total| ProgressBar::new(total as u64));
+        self.bar =
+            total.map_or_else(ProgressBar::no_length, |total| ProgressBar::new(total as u64));
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} eta {eta}") {
             self.bar.set_style(style);
         }

@@ -74,7 +74,7 @@ impl<W: Write> Output for Tap<W> {
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(shown).collect::<Vec<_>>().join(" ")
+    abridged(text).join(" ")
 }
 
 /// What led to an outcome, as a block of YAML that the simplest readers understand: strings

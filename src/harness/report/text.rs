@@ -7,7 +7,7 @@ const MOST_BEFORE: usize = 3;
 
 /// The first line of what there is to say of it.
 pub(super) fn first_line(verdict: &Verdict) -> String {
-    shown(verdict.message().lines().next().unwrap_or_default())
+    abridged(verdict.message()).into_iter().next().unwrap_or_default()
 }
 
 /// All there is to tell of it, below the line with its name: what went wrong, and, unless
