@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fake::{Finished, Sandbox};
@@ -20,7 +21,7 @@ use qgraph::harness::{Filter, Fleet, Plan, Settings, Verdict, run_all};
 use qgraph::qemu::{Limits, Prober, Vm};
 use qgraph::qos::sdhci::Sdhci;
 use qgraph::{Result, tests};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         a_journal_of_something_else,
         a_journal_that_cannot_be_written,
         a_test_that_never_returns,
+        a_matrix_of_faults,
     ])
 }
 
@@ -343,4 +345,102 @@ fn a_test_that_never_returns() {
     let Some(Verdict::Hung(why)) = verdicts.remove("spins") else { panic!("{verdicts:?}") };
     assert!(why.starts_with("the test did not end within 1s"), "{why}");
     assert!(verdicts.values().all(|verdict| *verdict == Verdict::Passed), "{verdicts:?}");
+}
+
+/// What goes wrong in the runs of the matrix, beside QEMUs that are killed by hand.
+const FAULTS: &[&str] = &[
+    "healthy",
+    "start-exit",
+    "start-segv",
+    "start-hang",
+    "start-garbage",
+    "half-segv",
+    "half-exit",
+    "once-abort",
+    "request-segv",
+    "request-abort",
+    "request-hang",
+    "request-garbage",
+    "request-close",
+    "request-orphan",
+    "reset-segv",
+    "reset-hang",
+    "quit-segv",
+    "quit-exit",
+    "quit-hang",
+    "x-sticky",
+    "x-deaf",
+];
+
+/// How many runs, for whoever has time for more.
+const RUNS: &str = "QGRAPH_FAULT_MATRIX";
+
+/// Would catch a path that is lost, or accounted for twice, and anything left behind,
+/// whatever goes wrong in several emulators of one run.
+fn a_matrix_of_faults() {
+    let runs = std::env::var(RUNS).ok().and_then(|runs| runs.parse().ok()).unwrap_or(8);
+    let (next, accounted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    if number >= runs {
+                        break;
+                    }
+                    accounted.fetch_add(a_run_of_the_matrix(number as u64), Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    let accounted = accounted.into_inner();
+    println!("{runs} runs with faults, {accounted} paths, each accounted for once");
+}
+
+/// One run, on three emulators with faults chosen by this seed. Returns the number of paths.
+fn a_run_of_the_matrix(seed: u64) -> usize {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let sandbox = Sandbox::new();
+    let fakes = rng.choose_multiple(FAULTS.iter(), 3);
+    let fakes: Vec<_> = fakes.into_iter().map(|role| sandbox.fake(role)).collect();
+    let jobs = rng.usize(1..5).to_string();
+    let mut command = sandbox.qgraph(["run", SUITE, "--format", "json", "--timeout", "1"]);
+    command.args(["--jobs", &jobs, "--journal", "journal.jsonl"]);
+    command.args(if rng.bool() { &["--fresh"][..] } else { &[] });
+    command.args(if rng.bool() { &["--retries", "1"][..] } else { &[] });
+    command.args(fakes.iter().flat_map(|fake| [Path::new("--qemu"), fake]));
+    let running = sandbox.start(&mut command);
+    let kills = rng.usize(0..3);
+    for _ in 0..kills {
+        // Whenever there is one, somebody kills it.
+        while !running.is_over_within(Duration::from_millis(rng.u64(1..50))) {
+            let qemus =
+                sandbox.processes().into_iter().filter(|(_, line)| line.contains("-machine"));
+            if let Some((pid, _)) = qemus.last() {
+                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+                break;
+            }
+        }
+    }
+    let finished = running.finish();
+    let (mut expected, mut got) = (Vec::new(), Vec::new());
+    for fake in &fakes {
+        let list = sandbox.run(sandbox.qgraph(["list", SUITE, "--qemu"]).arg(fake));
+        let emulator = fake.to_string_lossy().into_owned();
+        expected.extend(list.stdout.lines().map(|name| (name.to_owned(), emulator.clone())));
+    }
+    for line in lines(&finished) {
+        let text = |key: &str| line[key].as_str().expect("a text").to_owned();
+        got.push((text("name"), text("emulator")));
+    }
+    expected.sort();
+    got.sort();
+    // An emulator that somebody killed while it was probed is not used, which was said.
+    let is_used = |(_, emulator): &(String, String)| !finished.stderr.contains(&**emulator);
+    let used: Vec<_> =
+        expected.iter().filter(|path| kills == 0 || is_used(path)).cloned().collect();
+    assert!(got == expected || got == used, "seed {seed}: {finished}");
+    let journal = fs::read_to_string(sandbox.at("journal.jsonl")).expect("a journal");
+    assert_eq!(journal, finished.stdout, "seed {seed}");
+    got.len()
 }
