@@ -60,7 +60,49 @@ const FAULTS: &[Fault] = &[
         SENT,
     ),
     fault("request-segv", "crashed", &["killed by signal 11 (SIGSEGV", REQUEST], NOTHING, SENT),
-    fault("request-hang", "hung", &[REQUEST, " got no answer within "], NOTHING, SENT),
+    fault(
+        "request-hang",
+        "hung",
+        &[
+            REQUEST,
+            " got no answer within ",
+            "; QEMU's main thread sleeps",
+            "; its monitor answers, the machine is running",
+        ],
+        NOTHING,
+        SENT,
+    ),
+    fault(
+        "request-spin",
+        "hung",
+        &["; QEMU's main thread sleeps", ", another thread spins (", " s); its monitor answers"],
+        NOTHING,
+        SENT,
+    ),
+    fault(
+        "request-stop",
+        "hung",
+        &[REQUEST, "; QEMU is stopped, by a signal or a debugger", "; its monitor does not answer"],
+        NOTHING,
+        SENT,
+    ),
+    fault(
+        "request-asan",
+        "crashed",
+        &[
+            "QEMU exited with status 1: ",
+            ": AddressSanitizer: heap-buffer-overflow in foo_write hw/foo/foo.c:123",
+        ],
+        &["SUMMARY: AddressSanitizer"],
+        SENT,
+    ),
+    fault(
+        "request-ubsan",
+        "failed",
+        &["the test passed, but QEMU reported: hw/foo/foo.c:5:17: runtime error: shift exponent"],
+        &["runtime error"],
+        SENT,
+    ),
     fault(
         "request-half",
         "hung",
@@ -148,7 +190,10 @@ const FAULTS: &[Fault] = &[
     fault(
         "start-hang",
         "hung",
-        &["QEMU did not get ready: `connecting to QMP` got no answer within "],
+        &[
+            "QEMU did not get ready: `connecting to QMP` got no answer within ",
+            "; QEMU's main thread sleeps",
+        ],
         NOTHING,
         "",
     ),
@@ -247,8 +292,14 @@ fn main() -> ExitCode {
             Ok(())
         })
     });
+    let reproducers = REPRODUCERS.iter().map(|&(role, script, same)| {
+        Trial::test(format!("replay {role}"), move || {
+            a_failure_can_be_replayed(role, script, same);
+            Ok(())
+        })
+    });
     let others = trials![files_that_are_no_emulators, an_old_emulator, a_failure_is_remembered];
-    fake::main(faults.chain(probe_faults).chain(others).collect())
+    fake::main(faults.chain(probe_faults).chain(reproducers).chain(others).collect())
 }
 
 /// Two paths on `pc`, where fakes misbehave, and the same on `q35`.
@@ -305,6 +356,55 @@ fn a_fault_concerns_its_paths_alone(fault: &Fault) {
             has("transcript", &[fault.transcript]);
         }
     }
+}
+
+/// Faults, the exit status of the script that replays them, and what `qgraph replay` says.
+const REPRODUCERS: &[(&str, i32, &str)] = &[
+    ("request-abort", 1, "QEMU was killed by signal 6 (SIGABRT"),
+    ("request-segv", 1, "QEMU was killed by signal 11 (SIGSEGV"),
+    ("request-asan", 1, "QEMU says of itself what it said then: AddressSanitizer: heap"),
+    ("request-ubsan", 0, "QEMU says of itself what it said then: hw/foo/foo.c:5:17: runtime"),
+    ("request-hang", 2, "QEMU gave no answer at `writeq 0xe0000040 0xffffffffffffffff`"),
+    ("request-stop", 2, "QEMU gave no answer at `writeq 0xe0000040 0xffffffffffffffff`"),
+    ("request-fail", 0, "the last one, to `writeq 0xe0000040 0xffffffffffffffff`, is `FAIL out"),
+    ("request-latin1", 0, r"is `OK caf\xe9`"),
+    ("start-exit", 1, "QEMU exited with status 1"),
+    ("start-hang", 2, "QEMU gave no answer"),
+    ("quit-segv", 1, "QEMU was killed by signal 11"),
+    ("quit-exit", 1, "QEMU exited with status 1"),
+    ("quit-hang", 2, "QEMU gave no answer at `{\"execute\":\"quit\""),
+];
+
+/// Would catch a reproducer that does not show the failure, in a shell or in `qgraph
+/// replay`, that a healthy emulator fails too, or that leaves something behind.
+fn a_failure_can_be_replayed(role: &str, script_status: i32, same: &str) {
+    let sandbox = Sandbox::new();
+    let (fake, healthy) = (sandbox.fake(role), sandbox.fake("healthy"));
+    let (finished, outcomes) = run(&sandbox, &[&fake], 1);
+    let key =
+        |(_, machine, test): &&(String, String, String)| machine == "pc" && test == "registers";
+    let outcome = &outcomes[outcomes.keys().find(key).expect("an outcome")];
+    let file = outcome["reproducer"].as_str().expect("a reproducer");
+    assert!(file.starts_with(&*sandbox.at("cache/reproducers").to_string_lossy()), "{finished}");
+
+    let shell = |emulator: Option<&Path>| {
+        let mut command = sandbox.command("/bin/sh");
+        command.args([file, "2"]).env("PATH", "/usr/bin:/bin");
+        command.envs(emulator.map(|emulator| ("QEMU", emulator)));
+        sandbox.run(&mut command)
+    };
+    shell(None).expect(script_status);
+    shell(Some(&healthy)).expect(0).says(&["QEMU answered all requests"]);
+
+    let replay = |arguments: &[&str], status: i32| {
+        let mut command = sandbox.qgraph(["replay", "--timeout", TIMEOUT, file]);
+        sandbox.run(command.args(arguments)).expect(status)
+    };
+    let finished = replay(&[], 1);
+    assert!(finished.stdout.contains("\nstill fails: "), "{finished}");
+    assert!(finished.stdout.contains(same), "{finished}");
+    let finished = replay(&["--qemu", &healthy.to_string_lossy()], 0);
+    assert!(finished.stdout.contains("\nno longer fails: "), "{finished}");
 }
 
 /// Would catch a probe that hangs, a fault that is not explained, and an emulator that

@@ -7,6 +7,7 @@ mod list;
 mod man;
 mod merge;
 mod probe;
+mod replay;
 mod report;
 mod run;
 mod shard;
@@ -18,6 +19,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -41,6 +43,8 @@ enum Command {
     Run(run::Arguments),
     /// Join the journals of several runs into one report. Needs no QEMU.
     Merge(merge::Arguments),
+    /// Run the file of a failure again, and say whether it still fails.
+    Replay(replay::Arguments),
     /// Say why a path, node or test is available, or why not.
     Why(why::Arguments),
     /// Show the emulators and how each gets its qtest accelerator.
@@ -97,6 +101,17 @@ enum Stop {
 impl From<BadPattern> for Stop {
     fn from(e: BadPattern) -> Self {
         Self::Usage(e.to_string())
+    }
+}
+
+/// More is no limit at all, and more than the clock can count.
+const MOST_SECONDS: f64 = 1e9;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() && seconds <= MOST_SECONDS => Ok(duration),
+        _ => Err(format!("must be more than 0 seconds and at most {MOST_SECONDS}")),
     }
 }
 
@@ -191,6 +206,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),

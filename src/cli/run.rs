@@ -13,10 +13,12 @@ use super::report::ReportArguments;
 use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
-use super::{EmulatorArguments, FilterArguments, Stop, note, warn};
+use super::{EmulatorArguments, FilterArguments, Stop, note, seconds, warn};
 use crate::graph::Model;
 use crate::harness::journal::{self, Done};
-use crate::harness::{Expectations, Fleet, Journal, Order, Outcome, Plan, Settings, run_all};
+use crate::harness::{
+    Expectations, Fleet, Journal, Order, Outcome, Plan, Reproducers, Settings, run_all,
+};
 use crate::qemu::{Limits, Prober};
 
 const ABOUT: &str = "\
@@ -76,6 +78,9 @@ pub(super) struct Arguments {
     /// Run only what the journal does not have: that of --journal, or of the last run.
     #[arg(long)]
     resume: bool,
+    /// The folder for files that replay failures [default: reproducers in the cache].
+    #[arg(long, value_name = "DIR")]
+    reproducers: Option<PathBuf>,
     #[command(flatten)]
     shard: ShardArguments,
     #[command(flatten)]
@@ -92,21 +97,12 @@ struct Remembered {
     arguments: Arguments,
 }
 
-/// More is no limit at all, and more than the clock can count.
-const MOST_SECONDS: f64 = 1e9;
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() && seconds <= MOST_SECONDS => Ok(duration),
-        _ => Err(format!("must be more than 0 seconds and at most {MOST_SECONDS}")),
-    }
-}
-
 impl Arguments {
     fn settings(&self) -> Result<Settings, Stop> {
         let expectations = Expectations::read(self.expectations.as_deref());
         let default = Settings::default();
+        let reproducers =
+            self.reproducers.clone().map_or_else(Reproducers::default, Reproducers::new);
         Ok(Settings {
             jobs: self.jobs.unwrap_or(default.jobs),
             limits: Limits {
@@ -117,6 +113,7 @@ impl Arguments {
             fresh: self.fresh,
             retries: self.retries,
             expectations: expectations.map_err(|e| Stop::Usage(e.to_string()))?.into(),
+            reproducers: reproducers.into(),
         })
     }
 
@@ -245,6 +242,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     }
     if arguments.timings {
         Timings::new(&totals, begun.elapsed(), settings.jobs).print()?;
+    }
+    if let Some(trouble) = settings.reproducers.trouble() {
+        warn(trouble);
     }
     Ok(match watch.exit_status() {
         Some(status) => ExitCode::from(status),

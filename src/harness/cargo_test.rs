@@ -10,9 +10,10 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use super::expectations::Expectations;
 use super::filter::Filter;
 use super::fleet::Fleet;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Verdict, reproduce};
 use super::plan::Plan;
 use super::pool::Settings;
+use super::reproducer::Reproducers;
 use super::shard::{self, Shard};
 use super::worker::run_alone;
 use crate::graph::Model;
@@ -52,7 +53,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(101);
         }
     };
-    let trials = trials(&fleet, shard, arguments.list);
+    let reproducers = Arc::<Reproducers>::default();
+    let trials = trials(&fleet, shard, arguments.list, &reproducers);
     if let Some(name) = arguments.filter.as_ref().filter(|_| arguments.exact)
         && !trials.iter().any(|trial| trial.name() == name)
     {
@@ -62,10 +64,14 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::from(101);
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if let Some(trouble) = reproducers.trouble() {
+        let _ = writeln!(io::stderr(), "warning: {trouble}");
+    }
+    conclusion.exit_code()
 }
 
-fn trials(fleet: &Fleet, shard: Shard, list: bool) -> Vec<Trial> {
+fn trials(fleet: &Fleet, shard: Shard, list: bool, reproducers: &Arc<Reproducers>) -> Vec<Trial> {
     let mut trials = Vec::new();
     if let Some(why) = fleet.nothing_usable() {
         trials.push(Trial::test(USABLE, move || Err(Failed::from(why))));
@@ -82,7 +88,11 @@ fn trials(fleet: &Fleet, shard: Shard, list: bool) -> Vec<Trial> {
         trials.push(Trial::test(READABLE, move || Err(Failed::from(e.to_string()))));
         Expectations::default()
     });
-    let settings = Settings { expectations: expectations.into(), ..Settings::default() };
+    let settings = Settings {
+        expectations: expectations.into(),
+        reproducers: reproducers.clone(),
+        ..Settings::default()
+    };
     for trial in plan.trials() {
         let name = trial.unique_name();
         let settings = settings.clone();
@@ -124,7 +134,8 @@ fn conclude(outcome: Outcome) -> Result<Completion, Failed> {
         verdict => {
             let evidence = outcome.evidence.unwrap_or_default();
             let (word, message) = (verdict.word(), verdict.message());
-            Err(Failed::from(format!("{word}: {message}\n{evidence}")))
+            let replay = outcome.reproducer.as_deref().map(reproduce).unwrap_or_default();
+            Err(Failed::from(format!("{word}: {message}\n{replay}{evidence}")))
         }
     }
 }

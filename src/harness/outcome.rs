@@ -1,9 +1,11 @@
 //! What came of one path, and what led to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::qemu::command_line::quote;
 
 /// How a path went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,9 @@ impl Verdict {
 pub struct Evidence {
     /// A line for a shell that starts the same QEMU.
     pub command_line: String,
+    /// What QEMU said of its own faults: a sanitizer's report, a failed assertion.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub diagnosis: String,
     /// The last requests and answers.
     #[serde(default)]
     pub transcript: String,
@@ -182,23 +187,23 @@ const MOST_CHARACTERS: usize = 4000;
 
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        show(f, "QEMU says of itself", &self.diagnosis)?;
         writeln!(f, "QEMU: {}", self.command_line)?;
         if let Some(file) = &self.file {
             writeln!(f, "test: {}", here(file))?;
         }
-        for (title, text) in
-            [("the last requests and answers", &self.transcript), ("QEMU wrote", &self.output)]
-        {
-            let lines = abridged(text);
-            if !lines.is_empty() {
-                writeln!(f, "{title}:")?;
-            }
-            for line in lines {
-                writeln!(f, "    {line}")?;
-            }
-        }
-        Ok(())
+        show(f, "the last requests and answers", &self.transcript)?;
+        show(f, "QEMU wrote", &self.output)
     }
+}
+
+/// Writes `text` below its title, if there is any.
+fn show(f: &mut std::fmt::Formatter, title: &str, text: &str) -> std::fmt::Result {
+    let lines = abridged(text);
+    if !lines.is_empty() {
+        writeln!(f, "{title}:")?;
+    }
+    lines.iter().try_for_each(|line| writeln!(f, "    {line}"))
 }
 
 /// The lines that are shown of a text that somebody else wrote: where there are too many,
@@ -221,6 +226,11 @@ fn cut(line: &str) -> String {
         Some((end, _)) => format!("{}…", shown(&line[..end])),
         None => shown(line),
     }
+}
+
+/// A line that says how a failure can be seen again.
+pub(super) fn reproduce(file: &Path) -> String {
+    format!("reproduce with: sh {}", quote(&file.to_string_lossy()))
 }
 
 /// A source file, without the folder in which this library was built.

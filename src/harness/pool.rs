@@ -12,6 +12,7 @@ use super::desk::{Desk, Queue};
 use super::expectations::Expectations;
 use super::outcome::{Outcome, Phases, Verdict};
 use super::plan::Trial;
+use super::reproducer::Reproducers;
 use super::run::Tried;
 use super::worker::{self, Message};
 use crate::qemu::{Limits, is_stopping, stop_all};
@@ -31,6 +32,8 @@ pub struct Settings {
     pub retries: usize,
     /// What is known to fail.
     pub expectations: Arc<Expectations>,
+    /// Where each failure leaves a file that replays it.
+    pub reproducers: Arc<Reproducers>,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             fresh: false,
             retries: 0,
             expectations: Arc::default(),
+            reproducers: Arc::default(),
         }
     }
 }

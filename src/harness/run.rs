@@ -7,8 +7,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use super::diagnose;
 use super::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
 use super::plan::Trial;
+use super::recorder::Recorder;
 use crate::graph::Path;
 use crate::protocol;
 use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
@@ -70,6 +72,8 @@ pub(super) struct Tried {
     pub took: Duration,
     pub phases: Phases,
     pub evidence: Evidence,
+    /// What listened to the test, if it came to that.
+    pub recorder: Option<Rc<Recorder>>,
 }
 
 impl Tried {
@@ -78,7 +82,8 @@ impl Tried {
         let command_line = path.config().pasteable(&emulator.path, emulator.module_dir());
         let file = path.file().map(str::to_owned);
         let evidence = Evidence { command_line, file, ..Evidence::default() };
-        Self { verdict, took: Duration::ZERO, phases: Phases::default(), evidence }
+        let (took, phases) = (Duration::ZERO, Phases::default());
+        Self { verdict, took, phases, evidence, recorder: None }
     }
 
     /// The same as one of several, on a QEMU on which the paths called `after` had run.
@@ -112,10 +117,13 @@ impl Tried {
         vm.kill();
         self.evidence.transcript = vm.transcript().to_string();
         self.evidence.output = vm.output();
-        self.stopped_if_stopping()
+        self.judged()
     }
 
-    fn stopped_if_stopping(mut self) -> Self {
+    /// Looks what QEMU said of its own faults, and whether all this is owed to the run being
+    /// stopped.
+    fn judged(mut self) -> Self {
+        (self.verdict, self.evidence) = diagnose::judge(self.verdict, self.evidence);
         if is_stopping() && self.verdict.is_failure() {
             self.verdict = Verdict::Stopped;
         }
@@ -141,7 +149,7 @@ pub(super) fn launched(
     let mut tried = Tried::new(path, emulator, Verdict::Failed(message.clone()));
     tried.took = begun.elapsed();
     tried.phases.launch = tried.took.as_secs_f64();
-    if let LaunchError::NoGreeting { ending, protocol, transcript, output } = e {
+    if let LaunchError::NoGreeting { ending, protocol, transcript, output, .. } = e {
         tried.verdict = match (ending, *protocol) {
             (Some(_), _) | (None, protocol::Error::Closed { .. }) => Verdict::Crashed(message),
             (None, protocol::Error::Deadline { .. }) => Verdict::Hung(message),
@@ -149,13 +157,14 @@ pub(super) fn launched(
         };
         (tried.evidence.transcript, tried.evidence.output) = (transcript, output);
     }
-    Err(Box::new(tried.stopped_if_stopping()))
+    Err(Box::new(tried.judged()))
 }
 
 /// Runs `path` on `vm`, which became ready in `launch`. Unless the path passed or was
 /// skipped, that QEMU is dead then.
 pub(super) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
     let begun = Instant::now();
+    let recorder = Recorder::attach(vm);
     let end = run_test(path, vm);
     let ended = Instant::now();
     let attached = vm.attached().unwrap_or(ended);
@@ -167,6 +176,10 @@ pub(super) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
         test: (ended - attached).as_secs_f64(),
         leave: 0.0,
     };
+    tried.recorder = Some(recorder);
+    if let Verdict::Hung(why) = &mut tried.verdict {
+        why.push_str(&format!("; {}", vm.doing()));
+    }
     let findings = vm.ram().findings();
     if tried.verdict == Verdict::Passed && !findings.is_empty() {
         tried.verdict = Verdict::Failed(findings.join("; "));
@@ -183,10 +196,21 @@ pub(super) fn leave(vm: &Vm) -> Option<Verdict> {
     }
 }
 
-/// What became of `path`, which had passed on `vm` as the last one there, because of what
-/// QEMU did afterwards.
-pub(super) fn spoiled(path: &Path, vm: &Vm, verdict: Verdict) -> Tried {
-    Tried::new(path, vm.emulator(), verdict).with_last_words(vm)
+/// What became of a path that had passed on `vm` as the last one there, because of what
+/// QEMU did afterwards. QEMU is dead then.
+pub(super) fn spoiled(
+    path: &Path,
+    vm: &Vm,
+    recorder: Option<Rc<Recorder>>,
+    verdict: Verdict,
+) -> Tried {
+    Tried { recorder, ..Tried::new(path, vm.emulator(), verdict) }.with_last_words(vm)
+}
+
+/// Whether QEMU wrote of a fault of its own, although the last path on `vm` passed.
+pub(super) fn is_suspicious(vm: &Vm) -> bool {
+    let evidence = Evidence { output: vm.output(), ..Evidence::default() };
+    diagnose::judge(Verdict::Passed, evidence).0.is_failure()
 }
 
 /// Runs `path` on a QEMU of its own, from its start to its end.
@@ -200,9 +224,10 @@ pub(super) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -
     match tried.verdict {
         Verdict::Passed => {
             let begun = Instant::now();
-            if let Some(verdict) = leave(&vm) {
-                let took = tried.took;
-                tried = Tried { took, ..spoiled(path, &vm, verdict) };
+            let ill = leave(&vm).or_else(|| is_suspicious(&vm).then_some(Verdict::Passed));
+            if let Some(verdict) = ill {
+                let Tried { took, phases, recorder, .. } = tried;
+                tried = Tried { took, phases, ..spoiled(path, &vm, recorder, verdict) };
             }
             tried.took += begun.elapsed();
             tried.phases.leave = begun.elapsed().as_secs_f64();

@@ -15,7 +15,8 @@ use super::desk::{Desk, Queue};
 use super::outcome::{Attempt, Outcome, Verdict};
 use super::plan::Trial;
 use super::pool::Settings;
-use super::run::{Tried, launched, leave, run_fresh, run_on, spoiled};
+use super::recorder::Recorder;
+use super::run::{Tried, is_suspicious, launched, leave, run_fresh, run_on, spoiled};
 use crate::protocol;
 use crate::qemu::{ResetError, Starting, Vm, is_stopping};
 
@@ -67,6 +68,8 @@ pub(super) fn work(
 struct Session {
     vm: Rc<Vm>,
     ran: Vec<Trial>,
+    /// What listened to the last of them.
+    recorder: Option<Rc<Recorder>>,
 }
 
 struct Worker<'a> {
@@ -122,6 +125,7 @@ impl Worker<'_> {
             };
             let tried = run_on(&trial.path, &at.vm, launch);
             if tried.is_good() {
+                at.recorder = tried.recorder.clone();
                 self.desk.put_down(Some(self.outcome(&trial, tried, Vec::new())));
                 at.ran.push(trial);
                 session = Some(at);
@@ -151,7 +155,7 @@ impl Worker<'_> {
             None => Vm::launch(&trial.emulator, trial.path.config(), limits),
         })?;
         let _ = self.messages.send(Message::Launched);
-        Ok((Session { vm, ran: Vec::new() }, took))
+        Ok((Session { vm, ran: Vec::new(), recorder: None }, took))
     }
 
     /// The same QEMU for another trial, and how long that took; `None` if it cannot be used
@@ -161,6 +165,10 @@ impl Worker<'_> {
         let is_kept = Rc::strong_count(vm) > 1;
         if is_kept || vm.lasting_change().is_some() || self.queue.is_deaf(vm.emulator()) {
             self.end(Some(session));
+            return None;
+        }
+        if is_suspicious(vm) {
+            self.spoil_last(&session, Verdict::Passed);
             return None;
         }
         let begun = Instant::now();
@@ -187,9 +195,17 @@ impl Worker<'_> {
             (None, protocol::Error::Deadline { .. }) => Verdict::Hung(format!("{what}: {why}")),
             (None, _) => Verdict::Failed(format!("{what}: {why}")),
         };
+        self.spoil_last(&session, verdict);
+        None
+    }
+
+    /// The last path on this QEMU, which had passed, went as `verdict` and what QEMU wrote
+    /// say.
+    fn spoil_last(&self, session: &Session, verdict: Verdict) {
         let mut finished = self.desk.take_finished();
         if let (Some(mut last), Some(trial)) = (finished.pop(), session.ran.last()) {
-            let spoiled = spoiled(&trial.path, &session.vm, verdict);
+            let recorder = session.recorder.clone();
+            let spoiled = spoiled(&trial.path, &session.vm, recorder, verdict);
             if spoiled.verdict.is_failure() {
                 let Outcome { took, phases, .. } = last;
                 last = self.outcome(trial, Tried { took, phases, ..spoiled }, Vec::new());
@@ -197,7 +213,6 @@ impl Worker<'_> {
             finished.push(last);
         }
         finished.into_iter().for_each(|outcome| self.send(outcome));
-        None
     }
 
     /// Ends a QEMU on which everything passed. If it does not end well, all that ran on it
@@ -210,6 +225,7 @@ impl Worker<'_> {
         let tested = self.desk.has_passed();
         let ill = if tested { leave(&session.vm) } else { None };
         session.vm.kill();
+        let ill = ill.or_else(|| is_suspicious(&session.vm).then_some(Verdict::Passed));
         let mut finished = self.desk.take_finished();
         if let Some(last) = finished.last_mut() {
             last.took += begun.elapsed();
@@ -219,7 +235,7 @@ impl Worker<'_> {
             finished.into_iter().for_each(|outcome| self.send(outcome));
             return self.desk.unless_given_up(|| {});
         };
-        let tried = spoiled(&trial.path, &session.vm, verdict);
+        let tried = spoiled(&trial.path, &session.vm, session.recorder.clone(), verdict);
         let (last, others) = session.ran.split_last().unwrap_or((trial, &[]));
         self.desk.take_up(last);
         match self.guilty(last, others, &tried) {
@@ -302,10 +318,13 @@ impl Worker<'_> {
 
     /// The outcome of a trial after these attempts, in the light of what was expected.
     fn outcome(&self, trial: &Trial, tried: Tried, attempts: Vec<Attempt>) -> Outcome {
+        let recorder = tried.recorder.clone();
         let mut outcome = tried.outcome(trial, attempts);
         let version = trial.emulator.capabilities.version;
         let expectations = &self.settings.expectations;
         outcome.verdict = expectations.judge(&outcome.name, version, outcome.verdict);
+        let (emulator, config) = (&trial.emulator, trial.path.config());
+        self.settings.reproducers.keep(&mut outcome, emulator, &config, recorder.as_deref());
         outcome
     }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -103,26 +104,34 @@ pub fn load<T: DeserializeOwned>(cache: &Path, stamp: &Stamp) -> Option<(T, u64)
 /// # Errors
 /// The cache cannot be written.
 pub fn store<T: Serialize>(cache: &Path, stamp: &Stamp, known: &T) -> io::Result<()> {
-    let file = stamp.file(cache);
     let entry = Entry { writer: WRITER.to_owned(), stamp: stamp.clone(), written: now(), known };
-    let folder = file.parent().unwrap_or(cache);
+    write_whole(&stamp.file(cache), &serde_json::to_vec(&entry)?, Mode::RUSR | Mode::WUSR)
+}
+
+/// Writes a file that appears whole or not at all, in place of one that is there, and makes
+/// its folder if need be.
+///
+/// # Errors
+/// Those of the kernel.
+pub(crate) fn write_whole(file: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let bytes = serde_json::to_vec(&entry)?;
-    if link_whole(folder, &file, &bytes).is_ok() {
+    if link_whole(folder, file, bytes, mode).is_ok() {
         return Ok(());
     }
     // A file system, or a kernel, that knows no files without a name.
     let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
-    fresh.write_all(&bytes)?;
+    fresh.write_all(bytes)?;
+    fresh.as_file().set_permissions(fs::Permissions::from_mode(mode.as_raw_mode()))?;
     fresh.persist(file)?;
     Ok(())
 }
 
 /// Writes a file that has no name until it is whole: should we be killed before, nothing
 /// of it stays.
-fn link_whole(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
+fn link_whole(folder: &Path, file: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut fresh = fs::File::from(open(folder, flags, Mode::RUSR | Mode::WUSR)?);
+    let mut fresh = fs::File::from(open(folder, flags, mode)?);
     fresh.write_all(bytes)?;
     let from = format!("/proc/self/fd/{}", fresh.as_raw_fd());
     // A link does not replace; and somebody else may be doing the same.

@@ -3,8 +3,10 @@
 use std::os::fd::RawFd;
 use std::path::Path;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 /// Where a machine has its RAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RamSpec {
     /// The guest-physical address of its first byte.
     pub base: u64,
@@ -27,7 +29,7 @@ impl RamSpec {
 }
 
 /// A disk or card image. It lives in memory as long as the QEMU that uses it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Image {
     /// Its name: options say `{NAME}` where its file belongs.
     pub name: &'static str,
@@ -36,7 +38,7 @@ pub struct Image {
 }
 
 /// A socket that QEMU inherits: a stream, whose other end is the harness's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Socket {
     /// Its name: options say `{NAME}` where the number of QEMU's end belongs.
     pub name: &'static str,
@@ -51,9 +53,35 @@ impl Socket {
     }
 }
 
+impl<'de> Deserialize<'de> for Image {
+    /// The name stays in memory: a program that reads any reads a few in its life.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            name: String,
+            size: u64,
+        }
+        let Written { name, size } = Written::deserialize(from)?;
+        Ok(Self { name: name.leak(), size })
+    }
+}
+
+impl<'de> Deserialize<'de> for Socket {
+    /// The words stay in memory, as those of an [`Image`].
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            name: String,
+            by_hand: String,
+        }
+        let Written { name, by_hand } = Written::deserialize(from)?;
+        Ok(Self { name: name.leak(), by_hand: by_hand.leak() })
+    }
+}
+
 /// What a path asks QEMU to be: everything but the sockets and files that connect it.
 /// Two equal configurations can be served by the same process.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Config {
     /// The machine type.
     pub machine: String,
@@ -187,14 +215,20 @@ impl Config {
             line.push_str(&format!("QEMU_MODULE_DIR={} ", quote(&folder.to_string_lossy())));
         }
         line.push_str(&quote(&emulator.to_string_lossy()));
-        let qtest = ["-qtest", "stdio"].map(str::to_owned);
-        let file = |_, image: &Image| format!("{}.img", image.name);
-        let options = self.placed(file, |_, socket, _| socket.by_hand.to_owned());
-        for word in self.common(None).into_iter().chain(qtest).chain(options) {
+        for word in self.words_on_stdio() {
             line.push(' ');
             line.push_str(&quote(&word));
         }
         line
+    }
+
+    /// The words after the program's name, for a QEMU whose qtest socket is its standard
+    /// input and output. The image `NAME` is the file `NAME.img` of the current folder.
+    pub fn words_on_stdio(&self) -> Vec<String> {
+        let qtest = ["-qtest", "stdio"].map(str::to_owned);
+        let file = |_, image: &Image| format!("{}.img", image.name);
+        let options = self.placed(file, |_, socket, _| socket.by_hand.to_owned());
+        self.common(None).into_iter().chain(qtest).chain(options).collect()
     }
 }
 
@@ -238,7 +272,7 @@ impl Wiring {
 }
 
 /// The word as a POSIX shell wants it.
-fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -19,5 +19,6 @@ pub use emulator::Emulator;
 pub use heap::Heap;
 pub use probe::{Probed, Prober, Unusable};
 pub use process::{Ending, is_stopping, stop_all};
+pub(crate) use ram::GUARD_PATTERN;
 pub use ram::{Buffer, Ram};
 pub use vm::{LaunchError, Limits, ResetError, Starting, Vm};

@@ -47,7 +47,14 @@ impl Ending {
     pub fn is_success(self) -> bool {
         self.0.success()
     }
+
+    /// In words, without whether a core was dumped, which may differ from time to time.
+    pub(crate) fn without_core(self) -> String {
+        self.to_string().trim_end_matches(CORE).to_owned()
+    }
 }
+
+const CORE: &str = "; a core was dumped";
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -64,7 +71,7 @@ impl fmt::Display for Ending {
             "SIGKILL" => ", by somebody else or for want of memory",
             _ => "",
         };
-        let core = if self.0.core_dumped() { "; a core was dumped" } else { "" };
+        let core = if self.0.core_dumped() { CORE } else { "" };
         write!(f, "was killed by signal {signal} ({name}{words}){core}")
     }
 }
@@ -265,6 +272,12 @@ impl Process {
             self.reap();
         }
         self.ending.unwrap_or(Ending(ExitStatus::default()))
+    }
+
+    /// Forgets what it has written so far.
+    pub fn forget_output(&self) {
+        let output = &mut *lock(&self.output.0);
+        *output = Output { finished: output.finished, ..Output::default() };
     }
 
     /// Everything it has written to its standard error and output; all of it once it has

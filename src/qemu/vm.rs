@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod fake;
+mod hang;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
@@ -60,13 +61,15 @@ pub enum LaunchError {
     /// It did not greet us, or not answer the first questions.
     #[error("QEMU {}", match ending {
         Some(ending) => format!("{ending} before it was ready"),
-        None => format!("did not get ready: {protocol}"),
+        None => format!("did not get ready: {protocol}{doing}"),
     })]
     NoGreeting {
         /// How it ended, if it did.
         ending: Option<Ending>,
         /// What happened on the sockets.
         protocol: Box<protocol::Error>,
+        /// What it was doing instead, after `; `, if it gave no answer.
+        doing: String,
         /// The last lines on the sockets.
         transcript: String,
         /// What it wrote to standard error and output.
@@ -86,9 +89,13 @@ impl LaunchError {
         let closed = matches!(protocol, protocol::Error::Closed { .. });
         let patience = if closed { Duration::from_secs(1) } else { Duration::ZERO };
         let ending = process.wait_until(Instant::now() + patience);
+        let mut doing = String::new();
+        if ending.is_none() && matches!(protocol, protocol::Error::Deadline { .. }) {
+            doing = format!("; {}", hang::watch(process.id(), || {}));
+        }
         process.kill();
         let (transcript, output) = (transcript.to_string(), process.output());
-        Self::NoGreeting { ending, protocol: Box::new(protocol), transcript, output }
+        Self::NoGreeting { ending, protocol: Box::new(protocol), doing, transcript, output }
     }
 }
 
@@ -207,6 +214,7 @@ impl Vm {
     pub fn reset(&self, limits: Limits) -> Result<(), ResetError> {
         self.set_limits(limits);
         self.transcript.clear();
+        self.process.borrow().forget_output();
         // Before the reset, which puts firmware and device trees back.
         self.ram.renew().map_err(ResetError::Io)?;
         self.qmp.events();
@@ -356,8 +364,9 @@ impl Vm {
                 Err(protocol::Error::Closed { .. }) => ", although it closed QMP".to_owned(),
                 Err(e) => format!("; {e}"),
             };
+            let doing = self.doing();
             self.kill();
-            format!("did not quit within {patience:?}{why}")
+            format!("did not quit within {patience:?}{why}; {doing}")
         })
     }
 

@@ -10,15 +10,13 @@
 //! QEMU before 7.0.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write, stderr};
-use std::net::Shutdown;
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead, BufReader, Write, stderr, stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::{Value, json};
@@ -34,15 +32,22 @@ const LONG: Duration = Duration::from_secs(120);
 /// What endless lines and floods are made of.
 static CHUNK: [u8; 1_000_000] = [b'x'; 1_000_000];
 
+/// A connection: a socket, or two pipes.
+struct Port {
+    input: File,
+    output: File,
+}
+
 struct Emulator {
     arch: String,
-    qtest: UnixStream,
-    qmp: UnixStream,
+    qtest: Port,
+    qmp: Port,
     /// When it misbehaves on this machine.
     when: String,
     what: String,
     is_old: bool,
     folder: PathBuf,
+    has_qmp: bool,
     pc: Mutex<Pc>,
 }
 
@@ -61,10 +66,38 @@ fn value<'a>(words: &'a [String], option: &str, prefix: &str) -> Option<&'a str>
     pairs.find_map(|pair| pair[1].strip_prefix(prefix))
 }
 
-fn stream(number: &str) -> UnixStream {
-    let number = number.parse().expect("the number of a file");
-    // SAFETY: whoever started us says that this inherited file is ours; we take it once.
-    UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) })
+impl Port {
+    fn socket(number: &str) -> Self {
+        let number = number.parse().expect("the number of a file");
+        // SAFETY: whoever started us says that this inherited file is ours; we take it once.
+        let input = unsafe { File::from_raw_fd(number) };
+        Self { output: input.try_clone().expect("a copy"), input }
+    }
+
+    fn stdio() -> Self {
+        let file = |fd: BorrowedFd| File::from(fd.try_clone_to_owned().expect("a copy"));
+        Self { input: file(stdin().as_fd()), output: file(stdout().as_fd()) }
+    }
+
+    fn pipes(path: &str) -> Self {
+        let open = |end: &str| {
+            let file = OpenOptions::new().read(true).write(true).open(format!("{path}.{end}"));
+            file.expect("a pipe")
+        };
+        Self { input: open("in"), output: open("out") }
+    }
+
+    /// Nobody is connected.
+    fn nobody() -> Self {
+        let file =
+            || File::options().read(true).write(true).open("/dev/null").expect("it is there");
+        Self { input: file(), output: file() }
+    }
+
+    /// Hangs up, where it is a socket.
+    fn shutdown(&self) {
+        let _ = rustix::net::shutdown(&self.output, rustix::net::Shutdown::Both);
+    }
 }
 
 /// Plays the emulator.
@@ -82,10 +115,12 @@ pub fn main() -> ! {
     // Where the version is not known yet, the new way is tried.
     assert!(role != "old" || is_object == (machine == "none"), "this QEMU is old: {words:?}");
     let qtest = match value(&words, "-chardev", "socket,id=qtest,fd=") {
-        Some(number) => number,
-        None => value(&words, "-qtest", "stdio").map(|_| "0").expect("a qtest socket"),
+        Some(number) => Port::socket(number),
+        None => value(&words, "-qtest", "stdio").map(|_| Port::stdio()).expect("a qtest socket"),
     };
-    let qmp = value(&words, "-chardev", "socket,id=qmp,fd=").expect("a QMP socket");
+    let number = value(&words, "-chardev", "socket,id=qmp,fd=").map(Port::socket);
+    let qmp = number.or_else(|| value(&words, "-qmp", "pipe:").map(Port::pipes));
+    let has_qmp = qmp.is_some();
     let (when, what) = role.split_once('-').unwrap_or((role, ""));
     let concerned = match when {
         "probe" | "ask" => machine == "none",
@@ -94,8 +129,9 @@ pub fn main() -> ! {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
     let emulator = Emulator {
         arch: name.strip_prefix("qemu-system-").unwrap_or("").to_owned(),
-        qtest: stream(qtest),
-        qmp: stream(qmp),
+        qtest,
+        qmp: qmp.unwrap_or_else(Port::nobody),
+        has_qmp,
         when: if concerned { when } else { "" }.to_owned(),
         what: what.to_owned(),
         is_old: role == "old",
@@ -126,20 +162,22 @@ impl Emulator {
         }
         std::thread::scope(|scope| {
             scope.spawn(|| self.serve_qtest());
-            self.serve_qmp();
+            if self.has_qmp {
+                self.serve_qmp();
+            }
             // The monitor is gone; as QEMU, we stay.
             hang()
         })
     }
 
-    fn send(&self, to: &UnixStream, line: &[u8]) {
-        let mut to = to;
+    fn send(&self, to: &Port, line: &[u8]) {
+        let mut to = &to.output;
         // Whoever asked may be gone.
         let _ = to.write_all(&[line, b"\n"].concat());
     }
 
-    fn misbehave(&self, to: &UnixStream) -> Answer {
-        let mut raw = to;
+    fn misbehave(&self, to: &Port) -> Answer {
+        let mut raw = &to.output;
         match &*self.what {
             "exit" => {
                 eprintln!("fake: cannot set up guest memory");
@@ -155,20 +193,42 @@ impl Emulator {
                 let _ = kill_process(getpid(), Signal::SEGV);
             },
             "hang" => hang(),
+            "spin" => {
+                let begun = Instant::now();
+                while begun.elapsed() < LONG {}
+                exit(99)
+            }
+            "stop" => {
+                let _ = kill_process(getpid(), Signal::STOP);
+            }
+            "asan" => {
+                eprintln!(
+                    "==9==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x602000000011\n\
+                     WRITE of size 4 at 0x602000000011 thread T0\n    \
+                     #0 0x5581 in foo_write ../hw/foo/foo.c:123:5\n\
+                     SUMMARY: AddressSanitizer: heap-buffer-overflow ../hw/foo/foo.c:123:5"
+                );
+                exit(1)
+            }
+            "ubsan" => {
+                eprintln!("../hw/foo/foo.c:5:17: runtime error: shift exponent 32 is too large");
+                return Answer::Follows;
+            }
             "half" => {
                 let _ = raw.write_all(b"OK 0x05");
                 hang()
             }
             "close" => {
-                let _ = (self.qtest.shutdown(Shutdown::Both), self.qmp.shutdown(Shutdown::Both));
+                self.qtest.shutdown();
+                self.qmp.shutdown();
                 hang()
             }
             "closeqtest" => {
-                let _ = self.qtest.shutdown(Shutdown::Both);
+                self.qtest.shutdown();
                 return if self.when == "request" { Answer::Replaced } else { Answer::Follows };
             }
             "closeqmp" => {
-                let _ = self.qmp.shutdown(Shutdown::Both);
+                self.qmp.shutdown();
                 return Answer::Follows;
             }
             "garbage" => self.send(to, b"\x1b[2J\x00\xff\xfe{\"garbage"),
@@ -215,7 +275,7 @@ impl Emulator {
     }
 
     fn serve_qtest(&self) {
-        for line in BufReader::new(&self.qtest).lines().map_while(Result::ok) {
+        for line in BufReader::new(&self.qtest.input).lines().map_while(Result::ok) {
             let answer = self.pc.lock().expect("no panic").answer(&line);
             if self.what == "events" {
                 self.send(&self.qtest, b"IRQ raise 1\nIRQ lower 1");
@@ -238,7 +298,7 @@ impl Emulator {
         let greeting = json!({"QMP": {"capabilities": [], "version": {
             "qemu": {"major": major, "minor": minor, "micro": 0}, "package": "fake"}}});
         self.send(&self.qmp, greeting.to_string().as_bytes());
-        for line in BufReader::new(&self.qmp).lines().map_while(Result::ok) {
+        for line in BufReader::new(&self.qmp.input).lines().map_while(Result::ok) {
             let request: Value = serde_json::from_str(&line).expect("JSON");
             let command = request["execute"].as_str().expect("a command");
             if self.what == "events" {
@@ -284,6 +344,7 @@ impl Emulator {
                 }
                 json!({})
             }
+            "query-status" => json!({"running": true, "status": "running"}),
             "query-target" => json!({"arch": self.arch}),
             "query-machines" => machines,
             "qom-list-types" => json!([{"name": "sdhci-pci", "parent": "pci-device"}]),

@@ -1,6 +1,6 @@
 //! What there is to tell of an outcome, as lines for people.
 
-use crate::harness::outcome::{Attempt, Outcome, Verdict, abridged, shown};
+use crate::harness::outcome::{Attempt, Outcome, Verdict, abridged, reproduce, shown};
 
 /// How many of the paths before are named.
 const MOST_BEFORE: usize = 3;
@@ -18,11 +18,11 @@ pub(super) fn told(outcome: &Outcome) -> Vec<String> {
         return lines;
     }
     lines.extend(attempts(outcome));
+    if let Some(file) = &outcome.reproducer {
+        lines.push(shown(&reproduce(file)));
+    }
     if let Some(evidence) = &outcome.evidence {
         lines.extend(evidence.to_string().lines().map(str::to_owned));
-    }
-    if let Some(file) = &outcome.reproducer {
-        lines.push(format!("to replay it: {}", shown(&file.display().to_string())));
     }
     lines
 }

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Bytes before and after a buffer that nobody may write.
 const GUARD: u64 = 16;
 /// What stands there.
-const PATTERN: [u8; GUARD as usize] = *b"qgraph-guard\xa5\x5a\xc3\x3c";
+pub(crate) const PATTERN: [u8; GUARD as usize] = *b"qgraph-guard\xa5\x5a\xc3\x3c";
 
 /// Guest memory between guards, freed when dropped. Guards that were written by then are
 /// a finding against the test, see [`Ram::findings`].

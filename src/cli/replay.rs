@@ -1,0 +1,137 @@
+//! `qgraph replay`: says whether a recorded failure is still there, and makes it smaller.
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use super::signals::Watch;
+use super::{Stop, seconds};
+use crate::harness::{Judgement, Minimizer, Replay, Reproducer, replay};
+use crate::qemu::{Emulator, Prober, binary};
+
+#[derive(clap::Args)]
+#[command(after_help = "Exit status: 0 it no longer fails; 1 it still fails; 2 that cannot be \
+                        told, or wrong usage.")]
+pub(super) struct Arguments {
+    /// The file, which `qgraph run` named as it reported the failure.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Another emulator than the one on which it failed.
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+    /// How many seconds an answer may take before QEMU is taken for hung.
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
+    timeout: Duration,
+    /// Leave out what is not needed for the failure, and write the rest to a file of its own.
+    #[arg(long)]
+    minimize: bool,
+    /// The file for the rest [default: FILE with .min.sh at its end].
+    #[arg(short, long, value_name = "FILE", requires = "minimize")]
+    output: Option<PathBuf>,
+    /// How many QEMUs run at once while it is made smaller [default: the number of cores].
+    #[arg(short, long, value_name = "N", requires = "minimize")]
+    jobs: Option<NonZeroUsize>,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    let watch = Watch::begin()?;
+    let result = replay_it(arguments);
+    // What came of it says nothing when QEMU was killed in the middle.
+    match watch.exit_status() {
+        Some(status) => Ok(ExitCode::from(status)),
+        None => result,
+    }
+}
+
+fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
+    let usage = |e: &dyn std::fmt::Display| Stop::Usage(e.to_string());
+    let reproducer = Reproducer::read(&arguments.file).map_err(|e| usage(&e))?;
+    let emulator = Arc::new(emulator(arguments, &reproducer)?);
+    let mut out = io::stdout().lock();
+    writeln!(out, "replaying {} on {}", reproducer.about.path, emulator.path.display())?;
+    let replayed = replay(&reproducer, &emulator, arguments.timeout).map_err(|e| usage(&e))?;
+    let (status, what) = match replayed.judge(&reproducer) {
+        Judgement::StillFails(why) => (1, format!("still fails: {why}")),
+        Judgement::Passes(why) => (0, format!("no longer fails: {why}")),
+        Judgement::Unknown(why) => (2, format!("cannot tell: {why}")),
+    };
+    writeln!(out, "{what}")?;
+    if status != 0 && !replayed.output.trim().is_empty() {
+        writeln!(out, "QEMU wrote:\n{}", replayed.output.trim_end())?;
+    }
+    if arguments.minimize {
+        if status != 1 {
+            return Err(Stop::Usage("there is nothing to minimize".to_owned()));
+        }
+        minimize(arguments, &reproducer, &emulator, &replayed)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::from(status))
+}
+
+/// The emulator to use, probed.
+fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, Stop> {
+    let about = &reproducer.about;
+    let path = match &arguments.qemu {
+        Some(path) => {
+            let found = binary::find(std::slice::from_ref(path)).binaries;
+            // In a folder, the one of the same name.
+            let same = found.iter().find(|found| found.file_name() == about.emulator.file_name());
+            same.or(found.first()).cloned().unwrap_or_else(|| path.clone())
+        }
+        None => about.emulator.clone(),
+    };
+    let emulator = Prober::new().probe(&path, super::warn).map_err(|unusable| {
+        let hint = if arguments.qemu.is_some() { "" } else { " (--qemu names another emulator)" };
+        Stop::Usage(format!("{unusable}{hint}"))
+    })?;
+    let machine = &about.config.machine;
+    if !emulator.capabilities.machines.contains_key(machine) {
+        return Err(Stop::Usage(format!("{} has no machine {machine}", path.display())));
+    }
+    Ok(emulator)
+}
+
+fn minimize(
+    arguments: &Arguments,
+    reproducer: &Reproducer,
+    emulator: &Arc<Emulator>,
+    before: &Replay,
+) -> Result<(), Stop> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let jobs = arguments.jobs.unwrap_or(cores);
+    let patience = arguments.timeout;
+    let minimizer = Minimizer { emulator, patience, jobs, before, trials: AtomicUsize::new(0) };
+    if !minimizer.still_fails(reproducer) {
+        return Err(Stop::Usage(
+            "it does not fail in the same way every time, so nothing can be left out".to_owned(),
+        ));
+    }
+    let bar = indicatif::ProgressBar::new_spinner();
+    let smaller = minimizer.minimize(reproducer, |left| {
+        bar.set_message(format!("{left} requests left"));
+        bar.tick();
+    });
+    bar.finish_and_clear();
+    let file = arguments.output.clone().unwrap_or_else(|| beside(&arguments.file));
+    let written = smaller.write(&file);
+    written.map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?;
+    writeln!(
+        io::stdout(),
+        "{} of {} requests are needed, as {} trials showed: {}",
+        smaller.request_count(),
+        reproducer.request_count(),
+        minimizer.trials.into_inner(),
+        file.display()
+    )?;
+    Ok(())
+}
+
+/// `FILE.min.sh` for `FILE.sh`.
+fn beside(file: &Path) -> PathBuf {
+    file.with_extension("min.sh")
+}
