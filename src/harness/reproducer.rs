@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, Verdict};
 use super::recorder::Recorder;
+use crate::protocol::MOST_POSTED;
 use crate::qemu::{Config, Emulator, cache};
 
 /// How the line begins that says what the file is, and which kind of such files.
@@ -118,6 +119,23 @@ pub(super) struct Record {
     pub steps: Vec<Step>,
     /// Whether there was room for all of it.
     pub is_whole: bool,
+}
+
+impl Record {
+    /// Leaves out what was sent together with the request that failed, but behind it: one
+    /// without an answer, or a write that was not simply done.
+    fn end_at_failure(&mut self) {
+        let failed = |step: &Step| {
+            let writes = ["out", "write"].iter().any(|verb| step.text.starts_with(verb));
+            let answer = step.answer.as_deref();
+            step.is_answered() && (answer.is_none() || writes && answer != Some("OK"))
+        };
+        // Earlier ones did not end the test.
+        let at = self.steps.len().saturating_sub(2 * MOST_POSTED);
+        if let Some(end) = self.steps[at..].iter().position(failed) {
+            self.steps.truncate(at + end + 1);
+        }
+    }
 }
 
 /// What a reproducer says of the failure, beside the requests.
@@ -280,10 +298,11 @@ impl Reproducers {
         if !outcome.verdict.is_failure() {
             return;
         }
-        let record = recorder.map_or_else(
+        let mut record = recorder.map_or_else(
             || Record { steps: Vec::new(), is_whole: true },
             |recorder| recorder.record(),
         );
+        record.end_at_failure();
         let capabilities = &emulator.capabilities;
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned());
         let text = |path: &Path| PathBuf::from(absolute(path).to_string_lossy().into_owned());

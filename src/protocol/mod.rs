@@ -38,6 +38,7 @@ pub use deadline::Deadline;
 pub use error::{Error, Result};
 pub use message::{Event, Greeting};
 pub use qmp::Qmp;
+pub(crate) use qtest::MOST_POSTED;
 pub use qtest::Qtest;
 pub use tap::{Passage, Tap, Wire};
 pub use transcript::Transcript;

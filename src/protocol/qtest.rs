@@ -35,7 +35,7 @@ macro_rules! for_each_access {
 pub(super) use for_each_access;
 
 /// How many writes wait at most.
-const MOST_POSTED: usize = 64;
+pub(crate) const MOST_POSTED: usize = 64;
 
 /// A client of the qtest protocol.
 ///

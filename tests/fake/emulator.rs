@@ -200,6 +200,8 @@ impl Emulator {
             }
             "stop" => {
                 let _ = kill_process(getpid(), Signal::STOP);
+                // Another thread may be the one that is stopped first.
+                hang()
             }
             "asan" => {
                 eprintln!(
