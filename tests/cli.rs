@@ -53,6 +53,8 @@ fn main() -> ExitCode {
         where_reproducers_go,
         replay_of_something_else,
         a_reproducer_gets_smaller,
+        how_strong_tests_are,
+        strength_as_json,
         the_runner_lists,
         the_runner_runs,
         the_runner_without_emulator,
@@ -173,6 +175,52 @@ fn nothing_matches() {
     }
 }
 
+/// Would catch a weakness that is not told, or that is told of another line, and a wanted
+/// strength that is missed without anybody knowing.
+fn how_strong_tests_are() {
+    let sandbox = with_emulator();
+    let finished = qgraph(&sandbox, &["mutate", "pc/*/sdhci-tests/reset-values"]).expect(2);
+    finished.says(&["error: no path matches"]);
+    let reset_values = ["mutate", "--machine", "pc", "sdhci-tests/reset-values"];
+    let finished = qgraph(&sandbox, &reset_values).expect(0);
+    assert_eq!(finished.stderr, "", "{finished}");
+    // Present State has bits that this test leaves alone.
+    for words in
+        ["19 answers, ", "Ignored:\nsdhci-tests/reset-values\n    src/tests/sdhci.rs:", "seed 0:\n"]
+    {
+        assert!(finished.stdout.contains(words), "no {words}: {finished}");
+    }
+    let at_least = |percent| [&reset_values[..], &["--at-least", percent]].concat();
+    qgraph(&sandbox, &at_least("80")).expect(0);
+    qgraph(&sandbox, &at_least("100%")).expect(1);
+    let fake = sandbox.fake("request-fail");
+    let mut failing = sandbox.qgraph(["mutate", "sdhci-tests/registers", "--qemu"]);
+    let finished = sandbox.run(failing.arg(&fake)).expect(1);
+    assert!(finished.stdout.contains(&format!("  failed  {REGISTERS}")), "{finished}");
+}
+
+/// Would catch output that another run cannot be compared with.
+fn strength_as_json() {
+    let sandbox = with_emulator();
+    let arguments = ["mutate", "--machine", "pc", "sdhci-tests/registers", "--seed", "7"];
+    let as_json = || {
+        let mut command = sandbox.qgraph(arguments);
+        sandbox.run(command.args(["--format", "json"])).expect(0).stdout
+    };
+    let first = as_json();
+    assert_eq!(as_json(), first);
+    let lines: Vec<Value> = first.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [path, suite] = lines.as_slice() else { panic!("two lines: {first}") };
+    assert_eq!((&path["kind"], &path["name"]), (&"path".into(), &REGISTERS.into()));
+    assert_eq!((&suite["kind"], &suite["suite"]), (&"suite".into(), &"sdhci-tests".into()));
+    assert_eq!(path["noticed"], suite["noticed"]);
+    fs::write(sandbox.at("old.json"), &first).unwrap();
+    let mut command = sandbox.qgraph(arguments);
+    let finished = sandbox.run(command.args(["--compare", "old.json"])).expect(0);
+    let percent = suite["percent"].as_f64().unwrap();
+    assert!(finished.stdout.contains(&format!("  was {percent:.1} %\n")), "{finished}");
+}
+
 /// Would catch wrong usage that is taken for something else.
 fn wrong_usage() {
     let sandbox = with_emulator();
@@ -188,6 +236,10 @@ fn wrong_usage() {
         (&["run", "--timeout", "NaN"], &["must be more than 0 seconds"]),
         (&["run", "--timeout", "soon"], &["not a number of seconds"]),
         (&["run", "--format", "xml"], &["possible values: pretty, tap, json, github"]),
+        (&["mutate", "--sample", "0"], &["--sample", "'0'"]),
+        (&["mutate", "--at-least", "101"], &["not a number from 0 to 100"]),
+        (&["mutate", "--thorough", "--sample", "5"], &["cannot be used with"]),
+        (&["mutate", "--compare", "/nowhere"], &["cannot read /nowhere", "--format json"]),
         (&["run", "[z-a]"], &["the pattern \"[z-a]\" is no glob"]),
         (&["graph", "-o", "/nowhere/graph.pdf"], &["graph.pdf: no format", ".svg", "--format"]),
         (&["run", "--shard", "0/3"], &["--shard <K/N>", "not a shard K/N"]),

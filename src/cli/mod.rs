@@ -6,6 +6,7 @@ mod help;
 mod list;
 mod man;
 mod merge;
+mod mutate;
 mod probe;
 mod replay;
 mod report;
@@ -45,6 +46,8 @@ enum Command {
     Merge(merge::Arguments),
     /// Run the file of a failure again, and say whether it still fails.
     Replay(replay::Arguments),
+    /// Measure how strong tests are: change what they are answered, and see whether they notice.
+    Mutate(mutate::Arguments),
     /// Say why a path, node or test is available, or why not.
     Why(why::Arguments),
     /// Show the emulators and how each gets its qtest accelerator.
@@ -207,6 +210,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Mutate(arguments) => mutate::main(&arguments),
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),

@@ -50,12 +50,13 @@ fn catch_panics() {
 }
 
 /// How a test's function ended.
-enum End {
+pub(super) enum End {
     Returned(Result<()>),
     Panicked(String),
 }
 
-fn run_test(path: &Path, vm: &Rc<Vm>) -> End {
+/// Runs the test of `path` on `vm`, come what may.
+pub(super) fn run_test(path: &Path, vm: &Rc<Vm>) -> End {
     catch_panics();
     PANIC.set(Some(String::new()));
     let result = catch_unwind(AssertUnwindSafe(|| path.run(vm)));
@@ -239,7 +240,8 @@ pub(super) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -
     tried
 }
 
-fn judge(end: End, vm: &Vm) -> Verdict {
+/// What is to be said of a test that ended so.
+pub(super) fn judge(end: End, vm: &Vm) -> Verdict {
     // A closed socket is the first sign of an end; other errors may hide one.
     let patience = match &end {
         End::Returned(Err(e)) if is_closed(e) => LAST_MOMENTS,

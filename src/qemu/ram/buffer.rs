@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Bytes before and after a buffer that nobody may write.
 const GUARD: u64 = 16;
 /// What stands there.
-pub(crate) const PATTERN: [u8; GUARD as usize] = *b"qgraph-guard\xa5\x5a\xc3\x3c";
+pub(crate) const GUARD_PATTERN: [u8; GUARD as usize] = *b"qgraph-guard\xa5\x5a\xc3\x3c";
 
 /// Guest memory between guards, freed when dropped. Guards that were written by then are
 /// a finding against the test, see [`Ram::findings`].
@@ -64,9 +64,9 @@ impl Buffer {
             ))
         })?;
         let buffer = Self { ram, address: taken + GUARD, length };
-        buffer.ram.write(GuestAddress(taken), &PATTERN)?;
+        buffer.ram.write(GuestAddress(taken), &GUARD_PATTERN)?;
         buffer.ram.write(buffer.address(), &vec![0; length])?;
-        buffer.ram.write(GuestAddress(buffer.address + length as u64), &PATTERN)?;
+        buffer.ram.write(GuestAddress(buffer.address + length as u64), &GUARD_PATTERN)?;
         Ok(buffer)
     }
 
@@ -135,9 +135,9 @@ impl Buffer {
     fn check_guards(&self) -> Result<()> {
         let end = self.address + self.length as u64;
         for (side, address) in [("before", self.address - GUARD), ("after", end)] {
-            let mut guard = PATTERN;
+            let mut guard = GUARD_PATTERN;
             self.ram.read(GuestAddress(address), &mut guard)?;
-            if guard != PATTERN {
+            if guard != GUARD_PATTERN {
                 return Err(Error::failed(format!(
                     "the buffer of {} bytes at {:#x}: the {GUARD} bytes {side} it were written: \
                      {guard:02x?}",

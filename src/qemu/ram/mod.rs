@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::heap::Heap;
 pub use buffer::Buffer;
-pub(crate) use buffer::PATTERN as GUARD_PATTERN;
+pub(crate) use buffer::GUARD_PATTERN;
 pub(super) use map::{Mapping, memory_file, zero};
 use vm_memory::GuestAddress;
 
