@@ -1,5 +1,6 @@
 //! The I2C controller of the i.MX family (i.MX25 reference manual, chapter "I2C").
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::driver;
@@ -29,6 +30,8 @@ const MTX: u16 = 1 << 4;
 /// I2CR: do not acknowledge the next byte that is received.
 const TXAK: u16 = 1 << 3;
 
+/// I2SR: no byte is on its way.
+const ICF: u16 = 1 << 7;
 /// I2SR: the bus is busy.
 const IBB: u16 = 1 << 5;
 /// I2SR: an interrupt is pending: a byte went over the bus.
@@ -39,12 +42,14 @@ const RXAK: u16 = 1 << 0;
 /// QEMU's `imx.i2c`.
 pub struct ImxI2c {
     registers: Mmio,
+    /// RXAK, as it was left by the last byte, or by the controller's reset.
+    rxak: Cell<u16>,
 }
 
 impl ImxI2c {
     /// The controller whose registers begin at `base`.
     pub fn new(vm: &Rc<Vm>, base: u64) -> Self {
-        Self { registers: Mmio::new(vm, base, Endian::Little) }
+        Self { registers: Mmio::new(vm, base, Endian::Little), rxak: Cell::new(RXAK) }
     }
 
     fn registers(&self) -> &dyn Registers {
@@ -60,7 +65,12 @@ impl ImxI2c {
             Ok(status & (IIF | RXAK) != 0)
         })?;
         self.registers().write16(I2SR, 0)?;
-        Ok(status & RXAK == 0)
+        self.rxak.set(status & RXAK);
+        let is_acknowledged = status & RXAK == 0;
+        if is_acknowledged && status != ICF | IBB | IIF {
+            return Err(Error::failed(format!("I2SR after a byte: {status:#06x}")));
+        }
+        Ok(is_acknowledged)
     }
 
     fn put(&self, byte: u8) -> Result<bool> {
@@ -77,8 +87,11 @@ impl ImxI2c {
     ) -> Result<()> {
         self.registers().write16(I2CR, IEN)?;
         self.registers().write16(I2CR, IEN | IIEN | MSTA | MTX)?;
-        if self.registers().read16(I2SR)? & IBB == 0 {
-            return Err(Error::failed("I2SR does not show the bus as busy after a start"));
+        let status = self.registers().read16(I2SR)?;
+        if status != ICF | IBB | self.rxak.get() {
+            return Err(Error::failed(format!(
+                "I2SR does not show the bus as busy and nothing else after a start: {status:#06x}"
+            )));
         }
         let result = match self.put(address << 1 | u8::from(is_read)) {
             Ok(true) => transfer(),
@@ -88,8 +101,10 @@ impl ImxI2c {
         self.registers().write16(I2CR, IEN)?;
         result?;
         let status = self.registers().read16(I2SR)?;
-        if status & IBB != 0 {
-            return Err(Error::failed("I2SR shows the bus as busy after a stop"));
+        if status != ICF {
+            return Err(Error::failed(format!(
+                "I2SR does not show the bus as free and nothing else after a stop: {status:#06x}"
+            )));
         }
         Ok(())
     }
@@ -116,13 +131,19 @@ impl I2cBus for ImxI2c {
             // and clocks the next in, so the stop must come before the last.
             self.registers().read16(I2DR)?;
             for (index, byte) in into.iter_mut().enumerate() {
-                self.byte_done()?;
+                // The last byte is not acknowledged, whether RXAK shows that or not.
+                if !self.byte_done()? && index != last {
+                    return Err(not_acknowledged(address, "a byte that it sent"));
+                }
                 if index == last {
                     self.registers().write16(I2CR, IEN)?;
                 } else if index + 1 == last {
                     self.registers().write16(I2CR, receive | TXAK)?;
                 }
-                *byte = self.registers().read16(I2DR)? as u8;
+                let data = self.registers().read16(I2DR)?;
+                *byte = u8::try_from(data).map_err(|_| {
+                    Error::failed(format!("I2DR is wider than a byte: {data:#06x}"))
+                })?;
             }
             Ok(())
         })

@@ -24,12 +24,16 @@ const I2C_CON: u64 = 0x24;
 /// Slave address.
 const I2C_SA: u64 = 0x2c;
 
+/// STAT: the last data are a single byte (SBD).
+const SINGLE_BYTE: u16 = 1 << 15;
 /// STAT: the bus is busy (BB).
 const BUS_BUSY: u16 = 1 << 12;
 /// STAT: there is room in I2C_DATA (XRDY).
 const TRANSMIT_READY: u16 = 1 << 4;
 /// STAT: there are data in I2C_DATA (RRDY).
 const RECEIVE_READY: u16 = 1 << 3;
+/// STAT: the registers may be accessed, the transfer is over (ARDY).
+const ACCESS_READY: u16 = 1 << 2;
 /// STAT: no acknowledge (NACK).
 const NO_ACKNOWLEDGE: u16 = 1 << 1;
 
@@ -82,25 +86,48 @@ impl OmapI2c {
         self.registers().write16(I2C_CON, I2C_EN | MST | STT | STP | direction)
     }
 
-    /// Waits for one of `bits`.
-    fn await_status(&self, address: u8, bits: u16, what: &str) -> Result<()> {
+    /// Waits until I2C_STAT is as `done` wants it, and sees that it is `expected` then but for
+    /// the bits of `either`.
+    fn await_status(
+        &self,
+        address: u8,
+        what: &str,
+        done: impl Fn(u16) -> bool,
+        expected: u16,
+        either: u16,
+    ) -> Result<()> {
+        let mut status = 0;
         wait_until(self.registers.vm(), what, || {
-            let status = self.registers().read16(I2C_STAT)?;
+            status = self.registers().read16(I2C_STAT)?;
             if status & NO_ACKNOWLEDGE != 0 {
                 return Err(not_acknowledged(address, what));
             }
-            Ok(status & bits != 0)
-        })
+            Ok(done(status))
+        })?;
+        if status & !either != expected {
+            return Err(Error::failed(format!(
+                "I2C_STAT is {status:#06x} instead of {expected:#06x}, waiting for {what}"
+            )));
+        }
+        Ok(())
     }
 
-    fn await_stop(&self, address: u8) -> Result<()> {
-        wait_until(self.registers.vm(), "a stop on the I2C bus", || {
-            let status = self.registers().read16(I2C_STAT)?;
-            if status & NO_ACKNOWLEDGE != 0 {
-                return Err(not_acknowledged(address, "a byte"));
-            }
-            Ok(status & BUS_BUSY == 0 && self.registers().read16(I2C_CON)? & STP == 0)
-        })
+    fn await_ready(&self, address: u8, bit: u16, what: &str) -> Result<()> {
+        // All that is received may be there before it is asked for, and the bus free again.
+        let either = SINGLE_BYTE | BUS_BUSY;
+        self.await_status(address, what, |status| status & bit != 0, bit, either)
+    }
+
+    fn await_stop(&self, address: u8, direction: u16) -> Result<()> {
+        let is_free = |status| status & BUS_BUSY == 0;
+        self.await_status(address, "a stop", is_free, ACCESS_READY, SINGLE_BYTE)?;
+        let (control, expected) = (self.registers().read16(I2C_CON)?, I2C_EN | direction);
+        if control != expected {
+            return Err(Error::failed(format!(
+                "I2C_CON after a stop is {control:#06x} instead of {expected:#06x}"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -108,21 +135,21 @@ impl I2cBus for OmapI2c {
     fn send(&self, address: u8, data: &[u8]) -> Result<()> {
         self.start(address, data.len(), TRX)?;
         for pair in data.chunks(2) {
-            self.await_status(address, TRANSMIT_READY, "its address or a byte")?;
+            self.await_ready(address, TRANSMIT_READY, "its address or a byte")?;
             let word = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
             self.registers().write16(I2C_DATA, word)?;
         }
-        self.await_stop(address)
+        self.await_stop(address, TRX)
     }
 
     fn recv(&self, address: u8, into: &mut [u8]) -> Result<()> {
         self.start(address, into.len(), 0)?;
         for pair in into.chunks_mut(2) {
-            self.await_status(address, RECEIVE_READY, "its address")?;
+            self.await_ready(address, RECEIVE_READY, "its address")?;
             let word = self.registers().read16(I2C_DATA)?.to_le_bytes();
             pair.copy_from_slice(&word[..pair.len()]);
         }
-        self.await_stop(address)
+        self.await_stop(address, 0)
     }
 }
 

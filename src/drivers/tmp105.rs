@@ -8,7 +8,7 @@ use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::qom::Peripheral;
 use crate::qos::registers::Registers;
-use crate::{Result, driver};
+use crate::{Error, Result, driver};
 
 /// Temperature, read-only, 16 bits: units of 1/256 °C, of which the lowest four bits, or
 /// more with less resolution, are zero.
@@ -93,9 +93,16 @@ impl Tmp105 {
     /// Whether the ALERT pin is high. Only if it is watched.
     ///
     /// # Errors
-    /// QEMU does not answer.
+    /// The pin went up or down more often than once since this was last asked.
     pub fn alert_is_high(&self) -> Result<bool> {
-        self.vm.qtest().poll_irqs()?;
-        Ok(self.vm.qtest().irq_level(0))
+        let qtest = self.vm.qtest();
+        qtest.poll_irqs()?;
+        let (raised, lowered) = (qtest.irq_raised(0), qtest.irq_lowered(0));
+        qtest.reset_irq_counts();
+        if raised + lowered > 1 {
+            let why = format!("ALERT went up {raised} times and down {lowered} times at once");
+            return Err(Error::failed(why));
+        }
+        Ok(qtest.irq_level(0))
     }
 }

@@ -117,6 +117,7 @@ fn set_up_alert(tmp105: &Tmp105, configuration: u8) -> Result<()> {
     tmp105.registers().write16(tmp105::T_LOW, 20 << 8)?;
     tmp105.registers().write16(tmp105::T_HIGH, 30 << 8)?;
     tmp105.set_temperature(25_000)?;
+    assert!(tmp105.alert_is_high()?, "ALERT, which is active low, between the limits");
     tmp105.registers().write8(tmp105::CONFIGURATION, configuration)
 }
 
