@@ -2,6 +2,7 @@
 //! to one (SD Physical Layer Simplified Specification 3.01, chapter 4; SD Host Controller
 //! Simplified Specification 3.00, chapter 3).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::sdhci::{self, Sdhci, USDHC_MIX_CTRL, Vendor};
@@ -44,6 +45,15 @@ pub enum Response {
 }
 
 impl Response {
+    /// How many response registers it fills.
+    fn words(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::R1 | Self::R1b | Self::R3 => 1,
+            Self::R2 => 4,
+        }
+    }
+
     /// The response's bits in the Command register (Host Controller 2.2.6, table 2-9).
     fn bits(self) -> u16 {
         match self {
@@ -61,6 +71,8 @@ impl Response {
 pub struct Identity {
     /// Operation Conditions Register.
     pub ocr: u32,
+    /// Card Identification, bits 127:8, as for `csd`.
+    pub cid: [u32; 4],
     /// Relative Card Address.
     pub rca: u16,
     /// Card Specific Data, bits 127:8, as the controller keeps them in its four response
@@ -76,6 +88,31 @@ const OCR_CCS: u32 = 1 << 30;
 const OCR_VOLTAGES: u32 = 0x00ff_8000;
 /// CMD8: 2.7 to 3.6 V, and a pattern for the card to echo.
 const IF_COND: u32 = 0x1aa;
+/// Card status: the card takes data (Physical Layer 4.10.1).
+const READY_FOR_DATA: u32 = 1 << 8;
+/// Card status: the next command is taken for an application's.
+const APP_CMD: u32 = 1 << 5;
+/// Card status: the bits of R6, which has the address in place of the others (4.9.5).
+const IN_R6: u32 = 0xffff;
+
+/// CURRENT_STATE in the card status: the state in which the card got a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle = 0,
+    Identification = 2,
+    StandBy = 3,
+    Transfer = 4,
+}
+
+impl State {
+    /// The card status of a card in this state that is content.
+    fn status(self) -> u32 {
+        (self as u32) << 9 | READY_FOR_DATA
+    }
+}
+
+/// Interrupt status: the buffer can be read, or written.
+const BUFFER_READY: u16 = sdhci::BUFFER_READ_READY | sdhci::BUFFER_WRITE_READY;
 /// How often ACMD41 is repeated before a card counts as dead.
 const POWER_UP_TRIES: usize = 100;
 
@@ -83,12 +120,23 @@ const POWER_UP_TRIES: usize = 100;
 pub struct Card<'a> {
     host: &'a dyn Sdhci,
     vm: &'a Vm,
+    /// Present State while nothing is going on, as it was before the first command.
+    at_rest: Cell<Option<u32>>,
+}
+
+/// Sees that command `index` was answered with this card status.
+fn expect_status(index: u8, status: u32, expected: u32) -> Result<()> {
+    if status == expected {
+        return Ok(());
+    }
+    let why = format!("CMD{index}: the card status is {status:#010x}, not {expected:#010x}");
+    Err(Error::failed(why))
 }
 
 impl<'a> Card<'a> {
     /// The card in the slot of `host`.
     pub fn new(host: &'a dyn Sdhci, vm: &'a Vm) -> Self {
-        Self { host, vm }
+        Self { host, vm, at_rest: Cell::new(None) }
     }
 
     /// Resets the controller, switches clock and power on (Host Controller 3.2, 3.3), and
@@ -102,13 +150,17 @@ impl<'a> Card<'a> {
         wait_until(self.vm, "the controller's reset", || {
             Ok(registers.read8(sdhci::SOFTWARE_RESET)? == 0)
         })?;
-        if registers.read32(sdhci::PRESENT_STATE)? & sdhci::CARD_INSERTED == 0 {
+        let state = registers.read32(sdhci::PRESENT_STATE)?;
+        if state & sdhci::CARD_INSERTED == 0 {
             return Err(Error::failed("Present State says that no card is inserted"));
         }
+        // The uSDHC's tells of its clocks as well, which do not run yet.
+        let is_standard = self.host.profile().vendor == Vendor::Standard;
+        self.at_rest.set(is_standard.then_some(state));
         registers.write16(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
         wait_until(self.vm, "a stable internal clock", || {
             let control = registers.read16(sdhci::CLOCK_CONTROL)?;
-            Ok(control & sdhci::INTERNAL_CLOCK_STABLE != 0)
+            Ok(control == sdhci::INTERNAL_CLOCK_ENABLE | sdhci::INTERNAL_CLOCK_STABLE)
         })?;
         let clock = sdhci::INTERNAL_CLOCK_ENABLE | sdhci::SD_CLOCK_ENABLE;
         registers.write16(sdhci::CLOCK_CONTROL, clock)?;
@@ -122,18 +174,22 @@ impl<'a> Card<'a> {
             return Err(Error::failed(format!("CMD8 sent {IF_COND:#x}, got {echo:#x} back")));
         }
         let ocr = self.power_up()?;
-        self.command(2, 0, Response::R2)?;
-        let [status, ..] = self.command(3, 0, Response::R1)?;
-        let rca = (status >> 16) as u16;
+        let cid = self.command(2, 0, Response::R2)?;
+        let [r6, ..] = self.command(3, 0, Response::R1)?;
+        expect_status(3, r6 & IN_R6, State::Identification.status())?;
+        let rca = (r6 >> 16) as u16;
         let csd = self.command(9, u32::from(rca) << 16, Response::R2)?;
-        self.command(7, u32::from(rca) << 16, Response::R1b)?;
-        self.command(16, BLOCK as u32, Response::R1)?;
-        Ok(Identity { ocr, rca, csd })
+        let [status, ..] = self.command(7, u32::from(rca) << 16, Response::R1b)?;
+        expect_status(7, status, State::StandBy.status())?;
+        let [status, ..] = self.command(16, BLOCK as u32, Response::R1)?;
+        expect_status(16, status, State::Transfer.status())?;
+        Ok(Identity { ocr, cid, rca, csd })
     }
 
     fn power_up(&self) -> Result<u32> {
         for _ in 0..POWER_UP_TRIES {
-            self.command(55, 0, Response::R1)?;
+            let [status, ..] = self.command(55, 0, Response::R1)?;
+            expect_status(55, status, State::Idle.status() | APP_CMD)?;
             let [ocr, ..] = self.command(41, OCR_CCS | OCR_VOLTAGES, Response::R3)?;
             if ocr & OCR_POWERED_UP != 0 {
                 return Ok(ocr);
@@ -142,7 +198,8 @@ impl<'a> Card<'a> {
         Err(Error::failed(format!("the card was not up after {POWER_UP_TRIES} ACMD41")))
     }
 
-    /// Sends a command without data; returns the four response registers.
+    /// Sends a command without data; returns the four response registers, 0 for those that
+    /// the response does not fill (Host Controller 2.2.7).
     ///
     /// # Errors
     /// The controller reports an error, or does not complete the command.
@@ -150,7 +207,7 @@ impl<'a> Card<'a> {
         self.issue(index, argument, response.bits())?;
         let registers = self.host.registers();
         let mut words = [0; 4];
-        for (number, word) in words.iter_mut().enumerate() {
+        for (number, word) in words.iter_mut().enumerate().take(response.words()) {
             *word = registers.read32(sdhci::RESPONSE + 4 * number as u64)?;
         }
         Ok(words)
@@ -159,16 +216,31 @@ impl<'a> Card<'a> {
     fn issue(&self, index: u8, argument: u32, flags: u16) -> Result<()> {
         let registers = self.host.registers();
         let inhibit = sdhci::COMMAND_INHIBIT_CMD | sdhci::COMMAND_INHIBIT_DAT;
-        wait_until(self.vm, "the controller to take a command", || {
-            Ok(registers.read32(sdhci::PRESENT_STATE)? & inhibit == 0)
+        wait_until(self.vm, "the controller to be at rest and take a command", || {
+            let state = registers.read32(sdhci::PRESENT_STATE)?;
+            let at_rest = self.at_rest.get().unwrap_or(state);
+            let is_at_rest = state & inhibit == 0 && state == at_rest;
+            if is_at_rest {
+                self.at_rest.set(Some(state));
+            }
+            Ok(is_at_rest)
         })?;
+        // What earlier commands left, such as the end of a busy card, is not this one's.
+        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
         registers.write32(sdhci::ARGUMENT, argument)?;
         registers.write16(sdhci::COMMAND, u16::from(index) << 8 | flags)?;
-        self.await_interrupt(sdhci::COMMAND_COMPLETE, &format!("CMD{index} to complete"))
+        let comes_later = match flags & (sdhci::DATA_PRESENT | sdhci::RESPONSE_48_BUSY) {
+            sdhci::RESPONSE_48_BUSY => sdhci::TRANSFER_COMPLETE,
+            flags if flags & sdhci::DATA_PRESENT != 0 => BUFFER_READY,
+            _ => 0,
+        };
+        let what = format!("CMD{index} to complete");
+        self.await_interrupt(sdhci::COMMAND_COMPLETE, comes_later, &what)
     }
 
-    /// Waits for a bit of the interrupt status and clears it.
-    fn await_interrupt(&self, bit: u16, what: &str) -> Result<()> {
+    /// Waits for a bit of the interrupt status and clears it. None but those of `either` may be
+    /// set beside it.
+    fn await_interrupt(&self, bit: u16, either: u16, what: &str) -> Result<()> {
         let registers = self.host.registers();
         wait_until(self.vm, what, || {
             let status = registers.read16(sdhci::NORMAL_INTERRUPT_STATUS)?;
@@ -178,6 +250,11 @@ impl<'a> Card<'a> {
                     "waiting for {what}: Error Interrupt Status {error:#06x}"
                 )));
             }
+            if status & !(bit | either) != 0 {
+                return Err(Error::failed(format!(
+                    "waiting for {what}: Normal Interrupt Status {status:#06x}"
+                )));
+            }
             Ok(status & bit != 0)
         })?;
         registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, bit)
@@ -185,8 +262,6 @@ impl<'a> Card<'a> {
 
     fn set_up_block(&self, mode: u16) -> Result<()> {
         let registers = self.host.registers();
-        // What earlier commands left, such as the end of a busy card, is not this one's.
-        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
         registers.write16(sdhci::BLOCK_SIZE, BLOCK as u16)?;
         registers.write16(sdhci::BLOCK_COUNT, 1)?;
         match self.host.profile().vendor {
@@ -221,7 +296,7 @@ impl<'a> Card<'a> {
         for word in data.chunks_exact_mut(4) {
             word.copy_from_slice(&registers.read32(sdhci::BUFFER_DATA_PORT)?.to_le_bytes());
         }
-        self.await_interrupt(sdhci::TRANSFER_COMPLETE, "the read to complete")?;
+        self.await_interrupt(sdhci::TRANSFER_COMPLETE, BUFFER_READY, "the read to complete")?;
         Ok(data)
     }
 
@@ -241,7 +316,7 @@ impl<'a> Card<'a> {
         for word in data.as_chunks::<4>().0 {
             registers.write32(sdhci::BUFFER_DATA_PORT, u32::from_le_bytes(*word))?;
         }
-        self.await_interrupt(sdhci::TRANSFER_COMPLETE, "the write to complete")
+        self.await_interrupt(sdhci::TRANSFER_COMPLETE, BUFFER_READY, "the write to complete")
     }
 }
 
@@ -253,7 +328,7 @@ mod tests {
     /// that wraps around to another block (Physical Layer 4.3.14).
     #[test]
     fn cards_count_bytes_or_blocks() {
-        let identity = |ocr| Identity { ocr, rca: 1, csd: [0; 4] };
+        let identity = |ocr| Identity { ocr, cid: [0; 4], rca: 1, csd: [0; 4] };
         let bytes = identity(OCR_POWERED_UP | OCR_VOLTAGES);
         assert_eq!(Card::block_address(&bytes, 0x7f_ffff).unwrap(), 0xffff_fe00);
         let beyond = Card::block_address(&bytes, 0x80_0000).unwrap_err().to_string();

@@ -95,6 +95,10 @@ pub const RESET_FOR_ALL: u8 = 1 << 0;
 pub const COMMAND_COMPLETE: u16 = 1 << 0;
 /// Interrupt status: the transfer is complete.
 pub const TRANSFER_COMPLETE: u16 = 1 << 1;
+/// Interrupt status: the buffer can be written.
+pub const BUFFER_WRITE_READY: u16 = 1 << 4;
+/// Interrupt status: the buffer can be read.
+pub const BUFFER_READ_READY: u16 = 1 << 5;
 /// Interrupt status: there is an error, see the error interrupt status.
 pub const ERROR_INTERRUPT: u16 = 1 << 15;
 

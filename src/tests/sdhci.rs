@@ -140,7 +140,8 @@ fn software_reset(sdhci: &dyn Sdhci, vm: &Rc<Vm>) -> Result<()> {
     registers.write16(sdhci::BLOCK_SIZE, 0x200)?;
     registers.write16(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
     wait_until(vm, "a stable internal clock", || {
-        Ok(registers.read16(sdhci::CLOCK_CONTROL)? & sdhci::INTERNAL_CLOCK_STABLE != 0)
+        let stable = sdhci::INTERNAL_CLOCK_ENABLE | sdhci::INTERNAL_CLOCK_STABLE;
+        Ok(registers.read16(sdhci::CLOCK_CONTROL)? == stable)
     })?;
     let size = registers.read16(sdhci::BLOCK_SIZE)? & 0xfff;
     assert_eq!(size, 0x200, "Transfer Block Size");
@@ -152,9 +153,7 @@ fn software_reset(sdhci: &dyn Sdhci, vm: &Rc<Vm>) -> Result<()> {
     let fixed = (registers.read16(version)?, registers.read64(can)?);
 
     registers.write8(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
-    wait_until(vm, "the controller's reset", || {
-        Ok(registers.read8(sdhci::SOFTWARE_RESET)? & sdhci::RESET_FOR_ALL == 0)
-    })?;
+    wait_until(vm, "the controller's reset", || Ok(registers.read8(sdhci::SOFTWARE_RESET)? == 0))?;
     assert_reset(sdhci)?;
     let after = (registers.read16(version)?, registers.read64(can)?);
     assert_eq!(after, fixed, "version and capabilities stay");
@@ -217,8 +216,15 @@ fn block_count(sdhci: &dyn Sdhci, _: &Rc<Vm>) -> Result<()> {
 fn card_init(card: &SdCard, _: &Rc<Vm>) -> Result<()> {
     let identity = card.card().initialise()?;
     assert_ne!(identity.rca, 0, "the card publishes an address");
+    assert_eq!(identity.ocr, 0x80ff_ff00, "OCR: up, a card of up to 2 GB, all voltages");
     // The response registers hold bits 127:8, so a field begins 8 bits further down.
-    let csd = identity.csd.iter().rev().fold(0u128, |csd, &word| csd << 32 | u128::from(word));
+    let register =
+        |words: [u32; 4]| words.iter().rev().fold(0u128, |all, &word| all << 32 | u128::from(word));
+    // Manufacturer, OEM, name, revision, serial number and date (Physical Layer 5.2) of
+    // QEMU's card.
+    let cid = register(identity.cid);
+    assert_eq!(cid, CID, "CID: {cid:#x}");
+    let csd = register(identity.csd);
     let field = |lowest: u32, bits: u32| (csd >> (lowest - 8)) as u64 & ((1 << bits) - 1);
     assert_eq!(field(126, 2), 0, "CSD structure version 1.0: {csd:#x}");
     let (size, multiplier, length) = (field(62, 12), field(47, 3), field(80, 4));
@@ -226,6 +232,10 @@ fn card_init(card: &SdCard, _: &Rc<Vm>) -> Result<()> {
     assert_eq!(capacity, IMAGE.size, "capacity in bytes: {csd:#x}");
     Ok(())
 }
+
+/// CID of QEMU's card, bits 127:8: manufacturer 0xaa, "XY", "QEMU!", revision 0.1, serial
+/// number 0xdeadbeef, February 2006.
+const CID: u128 = 0x00aa_5859_5145_4d55_2101_dead_beef_0062;
 
 /// Would catch data that is swapped, shifted or lost between the image and the Buffer Data
 /// Port, in either direction, and a block address that is off.
