@@ -1,16 +1,25 @@
 //! Resetting the whole machine, as its reset button does.
 
-use crate::Result;
+use serde_json::json;
+
 use crate::qemu::Vm;
+use crate::{Error, Result};
 
 /// Resets the machine and all its devices, and waits until that is done.
 ///
 /// # Errors
-/// QEMU does not answer, or does not tell of the reset.
+/// QEMU does not answer, or does not tell of the reset, once, as of ours.
 pub fn reset(vm: &Vm) -> Result<()> {
     // One told earlier is not the one that comes now.
     vm.qmp().events();
     vm.qmp().execute("system_reset", serde_json::Value::Null)?;
-    vm.qmp().wait_event("RESET")?;
+    let event = vm.qmp().wait_event("RESET")?;
+    let expected = json!({"guest": false, "reason": "host-qmp-system-reset"});
+    if event.data != expected {
+        return Err(Error::failed(format!("RESET tells {}, not {expected}", event.data)));
+    }
+    if vm.qmp().events().iter().any(|event| event.name == "RESET") {
+        return Err(Error::failed("QEMU was reset once, and told so twice"));
+    }
     Ok(())
 }

@@ -72,7 +72,15 @@ impl<'a> Slot<'a> {
     /// Writes it; returns what address then is in it.
     fn write(&self, value: u64) -> Result<u64> {
         self.device.config_write32(self.register, value as u32)?;
-        let low = u64::from(self.device.config_read32(self.register)? & !self.flags());
+        let now = self.device.config_read32(self.register)?;
+        let (before, flags) = (self.original & self.flags(), now & self.flags());
+        if flags != before {
+            return Err(self.error(&format!(
+                "its lowest bits are no address and cannot be written, but {before:#x} became \
+                 {flags:#x}"
+            )));
+        }
+        let low = u64::from(now & !self.flags());
         if self.upper.is_none() {
             return Ok(low);
         }
@@ -82,21 +90,18 @@ impl<'a> Slot<'a> {
     }
 
     fn restore(&self) -> Result<()> {
-        let upper = u64::from(self.upper.unwrap_or(0));
-        self.write(upper << 32 | u64::from(self.original)).map(drop)
+        let before =
+            u64::from(self.upper.unwrap_or(0)) << 32 | u64::from(self.original & !self.flags());
+        match self.write(before)? {
+            now if now == before => Ok(()),
+            now => Err(self.error(&format!("was {before:#x}, and is {now:#x} written again"))),
+        }
     }
 
     /// Finds its size; `None` if it is not implemented. All ones are in it then, and the
     /// function must not respond meanwhile.
     fn size(&self) -> Result<Option<u64>> {
         let low = self.write(!0)?;
-        let flags = self.device.config_read32(self.register)? & self.flags();
-        if flags != self.original & self.flags() {
-            return Err(self.error(&format!(
-                "its lowest bits are no address and cannot be written, but {:#x} became {flags:#x}",
-                self.original & self.flags()
-            )));
-        }
         let mask = match (self.upper, self.space()) {
             _ if low == 0 && self.upper.is_none() => 0,
             (Some(_), _) => low,

@@ -96,11 +96,14 @@ impl PciDevice {
         self.config_write16(regs::COMMAND, command | on)?;
         let now = self.config_read16(regs::COMMAND)?;
         // A function without I/O or memory BARs may hardwire those bits to zero.
-        if now & regs::COMMAND_MASTER == 0 {
+        let may_be_zero = regs::COMMAND_IO | regs::COMMAND_MEMORY;
+        if now | may_be_zero != command | on {
+            let is_master = now & regs::COMMAND_MASTER != 0;
             return Err(Error::failed(format!(
-                "{}: wrote {:#06x} to Command, read back {now:#06x}: no bus master",
+                "{}: wrote {:#06x} to Command, read back {now:#06x}{}",
                 self.at,
-                command | on
+                command | on,
+                if is_master { "" } else { ": no bus master" }
             )));
         }
         Ok(())
@@ -126,8 +129,17 @@ impl PciDevice {
     }
 
     /// Whether the function asserts its interrupt pin (PCI 3.0, 6.2.3).
+    ///
+    /// # Errors
+    /// Status tells of an error on the bus, or has reserved bits set.
     pub fn asserts_interrupt(&self) -> Result<bool> {
-        Ok(self.config_read16(regs::STATUS)? & regs::STATUS_INTERRUPT != 0)
+        let status = self.config_read16(regs::STATUS)?;
+        let wrong = status & (regs::STATUS_ERRORS | regs::STATUS_RESERVED);
+        if wrong != 0 {
+            let why = format!("{}: Status is {status:#06x}, with errors {wrong:#06x}", self.at);
+            return Err(Error::failed(why));
+        }
+        Ok(status & regs::STATUS_INTERRUPT != 0)
     }
 
     /// The capability list, in its order.

@@ -47,6 +47,8 @@ pub const COMMAND_MASTER: u16 = 1 << 2;
 /// Command: reserved bits, zero.
 pub const COMMAND_RESERVED: u16 = 0xf800;
 
+/// Status: reserved.
+pub const STATUS_RESERVED: u16 = 0x0007;
 /// Status: the function asserts its interrupt pin.
 pub const STATUS_INTERRUPT: u16 = 1 << 3;
 /// Status: there is a capability list.
