@@ -178,6 +178,11 @@ impl E1000 {
             value = self.registers().read32(EERD)?;
             Ok(value & EERD_DONE != 0)
         })?;
+        let done = u32::from(word) << 8 | EERD_DONE;
+        if value & 0xffff != done {
+            let why = format!("EERD for word {word:#x} is {value:#010x}, not …{done:04x}");
+            return Err(Error::failed(why));
+        }
         Ok((value >> 16) as u16)
     }
 }

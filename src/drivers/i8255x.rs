@@ -194,8 +194,14 @@ impl I8255x {
             let data = if word >> bit & 1 == 1 { EEDI } else { 0 };
             control(EECS | data)?;
             control(EECS | data | EESK)?;
-            let level = self.registers().read8(EEPROM_CONTROL)? & EEDO != 0;
-            out = out << 1 | u16::from(level);
+            let pins = self.registers().read8(EEPROM_CONTROL)?;
+            let driven = EECS | data | EESK;
+            if pins & !EEDO != driven {
+                return Err(Error::failed(format!(
+                    "EEPROM Control: {driven:#04x} was written, {pins:#04x} read"
+                )));
+            }
+            out = out << 1 | u16::from(pins & EEDO != 0);
             control(EECS | data)?;
         }
         Ok(out)
@@ -219,6 +225,11 @@ impl I8255x {
             value = self.registers().read32(MDI_CONTROL)?;
             Ok(value & MDI_READY != 0)
         })?;
+        let done = request | PHY << 21 | MDI_READY;
+        if value >> 16 != done >> 16 {
+            let why = format!("MDI Control: {request:#010x} was written, {value:#010x} read");
+            return Err(Error::failed(why));
+        }
         Ok(value as u16)
     }
 
