@@ -57,7 +57,9 @@ fn until(running: &Running, what: &str, done: impl Fn(&Running) -> bool) {
 /// A fake emulator that hangs at a request on `pc`, and the command that runs it.
 fn hanging(sandbox: &Sandbox) -> Command {
     let fake = sandbox.fake("request-hang");
-    let mut command = sandbox.qgraph(["run", "--jobs", "2", "sdhci-tests/", "--qemu"]);
+    // Each path is final when its QEMU has ended.
+    let arguments = ["run", "--jobs", "2", "--fresh", "sdhci-tests/", "--qemu"];
+    let mut command = sandbox.qgraph(arguments);
     command.arg(fake);
     command
 }

@@ -144,6 +144,7 @@ fn a_qemu_that_ends_badly_after_many() {
     let finished = run(&sandbox, "quit-segv", &[SUITE], 1);
     assert!(count(&finished, "crashed") > 0, "{finished}");
     let fresh = run(&sandbox, "quit-segv", &[SUITE, "--fresh"], 1);
+    assert_eq!(count(&fresh, "crashed"), count(&finished, "crashed"), "{fresh}");
     assert_eq!(lines(&fresh).len(), lines(&finished).len());
 }
 

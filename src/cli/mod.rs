@@ -46,7 +46,7 @@ enum Command {
     Merge(merge::Arguments),
     /// Run the file of a failure again, and say whether it still fails.
     Replay(replay::Arguments),
-    /// Measure how strong tests are: change what they are answered, and see whether they notice.
+    /// Measure how strong tests are, by changing what they are answered.
     Mutate(mutate::Arguments),
     /// Say why a path, node or test is available, or why not.
     Why(why::Arguments),

@@ -152,22 +152,30 @@ impl Desk {
         lock(&self.work).groups.iter_mut().for_each(|group| group.trials.clear());
     }
 
-    /// How many trials of the first group nobody has begun.
+    /// How many trials nobody has begun.
     fn idle(&self) -> usize {
-        lock(&self.work).groups.front().map_or(0, |group| group.trials.len())
+        lock(&self.work).groups.iter().map(|group| group.trials.len()).sum()
     }
 
-    /// Gives half of them away.
+    /// Gives the group away that comes next, or half of what is left of the one being run.
     fn share(&self) -> Option<Group> {
         let work = &mut *lock(&self.work);
+        if work.groups.len() > 1 {
+            return work.groups.pop_back().filter(|group| !group.trials.is_empty());
+        }
         let group = work.groups.front_mut()?;
         let keep = group.trials.len() / 2;
         let trials = group.trials.split_off(keep);
-        (!trials.is_empty()).then(|| Group {
-            emulator: group.emulator.clone(),
-            config: group.config.clone(),
-            trials,
-        })
+        let (emulator, config) = (group.emulator.clone(), group.config.clone());
+        (!trials.is_empty()).then_some(Group { emulator, config, trials })
+    }
+
+    /// Whether the first group is for a QEMU of this kind.
+    pub fn wants(&self, emulator: &Arc<Emulator>, config: &Config) -> bool {
+        let work = lock(&self.work);
+        let wants =
+            |group: &Group| Arc::ptr_eq(&group.emulator, emulator) && group.config == *config;
+        work.groups.front().is_some_and(wants)
     }
 }
 
@@ -243,7 +251,7 @@ impl Queue {
         Some(group)
     }
 
-    /// A part of the largest group that somebody else has begun.
+    /// A part of what the one who has most has not begun.
     pub fn help(&self) -> Option<Group> {
         let desks = lock(&self.desks);
         let desk = desks.iter().max_by_key(|desk| desk.idle())?;

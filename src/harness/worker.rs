@@ -4,8 +4,8 @@
 //! - A QEMU that saw a failure, a crash or a hang, or something that a reset does not undo,
 //!   is not used again.
 //! - What fails on a QEMU that was used before is tried again on a fresh one.
-//! - A pass is final when the QEMU was reset after it, or has ended well. If it does not
-//!   end well, each of those that ran on it is tried alone, until one is found guilty.
+//! - A pass is final when its QEMU has ended. If that does not end well, all that ran on it
+//!   are run again, each on a fresh one.
 
 use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
@@ -99,7 +99,9 @@ impl Worker<'_> {
 
     /// Runs the first group; whether anybody waits for more.
     fn run_group(&mut self) -> bool {
+        // Somebody else may have taken the group for which it was started.
         let mut ready = self.starting.take();
+        ready = ready.filter(|it| self.desk.wants(it.emulator(), it.config()));
         let mut session: Option<Session> = None;
         while let Some((trial, left)) = self.desk.next() {
             if is_stopping() {
@@ -136,7 +138,7 @@ impl Worker<'_> {
                 // How it would have ended, nobody will know.
                 let after = std::mem::take(&mut at.ran);
                 drop(at);
-                if !self.conclude(&trial, tried, &after) || !self.send_finished() {
+                if !self.send_finished() || !self.conclude(&trial, tried, &after) {
                     return false;
                 }
             }
@@ -174,7 +176,6 @@ impl Worker<'_> {
         let begun = Instant::now();
         let why = match session.vm.reset(self.settings.limits) {
             Ok(()) => {
-                self.send_finished();
                 let _ = self.messages.send(Message::Reset);
                 return Some((session, begun.elapsed()));
             }
@@ -237,31 +238,27 @@ impl Worker<'_> {
         };
         let tried = spoiled(&trial.path, &session.vm, session.recorder.clone(), verdict);
         let (last, others) = session.ran.split_last().unwrap_or((trial, &[]));
+        if others.is_empty() || !tried.verdict.is_failure() {
+            finished.pop();
+            finished.into_iter().for_each(|outcome| self.send(outcome));
+            return self.conclude(last, tried, &[]);
+        }
+        let mut is_found = false;
+        let alone = |trial: &Trial| {
+            self.desk.take_up(trial);
+            let alone = self.fresh(trial);
+            is_found |= alone.verdict.is_failure();
+            self.conclude(trial, alone, &[])
+        };
+        if !others.iter().all(alone) {
+            return false;
+        }
         self.desk.take_up(last);
-        match self.guilty(last, others, &tried) {
-            Some(tried) => self.conclude(last, tried, &[]),
-            None => self.conclude(last, tried, others),
+        // With a guilty one found, only what it does alone counts.
+        match is_found {
+            true => self.conclude(last, self.fresh(last), &[]),
+            false => self.conclude(last, tried, others),
         }
-    }
-
-    /// Which of `others` makes QEMU end badly even alone, when `last` does not: what is to be
-    /// said of the last one then, since the others are reported already.
-    fn guilty(&self, last: &Trial, others: &[Trial], tried: &Tried) -> Option<Tried> {
-        if others.is_empty() || !tried.verdict.is_failure() || !self.fresh(last).is_good() {
-            return None;
-        }
-        others.iter().rev().find_map(|other| {
-            let mut alone = self.fresh(other);
-            if !alone.verdict.is_failure() {
-                return None;
-            }
-            let name = other.path.name();
-            alone.verdict = Verdict::Crashed(format!(
-                "not this path, but {name}, which ran before it on the same QEMU: {}",
-                alone.verdict.message()
-            ));
-            Some(alone)
-        })
     }
 
     fn fresh(&self, trial: &Trial) -> Tried {

@@ -467,6 +467,16 @@ impl Spawned {
 }
 
 impl Starting {
+    /// What it is asked to be.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The emulator that starts.
+    pub fn emulator(&self) -> &Arc<Emulator> {
+        &self.emulator
+    }
+
     /// Waits until it answers. The limits begin now.
     ///
     /// # Errors
