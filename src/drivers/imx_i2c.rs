@@ -1,6 +1,5 @@
 //! The I2C controller of the i.MX family (i.MX25 reference manual, chapter "I2C").
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::driver;
@@ -42,14 +41,12 @@ const RXAK: u16 = 1 << 0;
 /// QEMU's `imx.i2c`.
 pub struct ImxI2c {
     registers: Mmio,
-    /// RXAK, as it was left by the last byte, or by the controller's reset.
-    rxak: Cell<u16>,
 }
 
 impl ImxI2c {
     /// The controller whose registers begin at `base`.
     pub fn new(vm: &Rc<Vm>, base: u64) -> Self {
-        Self { registers: Mmio::new(vm, base, Endian::Little), rxak: Cell::new(RXAK) }
+        Self { registers: Mmio::new(vm, base, Endian::Little) }
     }
 
     fn registers(&self) -> &dyn Registers {
@@ -65,7 +62,6 @@ impl ImxI2c {
             Ok(status & (IIF | RXAK) != 0)
         })?;
         self.registers().write16(I2SR, 0)?;
-        self.rxak.set(status & RXAK);
         let is_acknowledged = status & RXAK == 0;
         if is_acknowledged && status != ICF | IBB | IIF {
             return Err(Error::failed(format!("I2SR after a byte: {status:#06x}")));
@@ -88,7 +84,8 @@ impl ImxI2c {
         self.registers().write16(I2CR, IEN)?;
         self.registers().write16(I2CR, IEN | IIEN | MSTA | MTX)?;
         let status = self.registers().read16(I2SR)?;
-        if status != ICF | IBB | self.rxak.get() {
+        // RXAK tells of the last byte, or of a reset.
+        if status & !RXAK != ICF | IBB {
             return Err(Error::failed(format!(
                 "I2SR does not show the bus as busy and nothing else after a start: {status:#06x}"
             )));

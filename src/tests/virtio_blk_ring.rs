@@ -36,9 +36,12 @@ pub(super) fn assert_works(blk: &VirtioBlk, queue: &Queue, vm: &Vm, seed: u8) ->
 fn used_ring(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     let queue = blk.start(blk.0.required() | features::RING_PACKED)?;
     let mut waiting = Vec::new();
-    for number in 0..usize::from(queue.size().min(256)) / 3 {
+    let count = usize::from(queue.size().min(256)) / 3;
+    // Before any request: a device may look at the ring without being told to.
+    let sectors: Vec<u8> = (0..count).flat_map(|number| [number as u8; SECTOR]).collect();
+    vm.write_image(IMAGE.name, 0, &sectors)?;
+    for number in 0..count {
         let (sector, length) = (number as u64, SECTOR * (1 + number % 5));
-        vm.write_image(IMAGE.name, sector * SECTOR as u64, &[number as u8; SECTOR])?;
         let request = Request::new(&blk.0, blk::T_IN, sector)?.with_room(&blk.0, length)?;
         waiting.push((queue.add(&request.segments())?, length, sector, request));
     }

@@ -55,6 +55,7 @@ impl VirtioRng {
     /// # Errors
     /// The device does not agree.
     pub fn start(&self, wanted: u64) -> Result<Queue> {
+        self.0.vm().note_lasting("how far the source of entropy was read");
         let accepted = self.0.negotiate(wanted)?;
         let queue = self.0.queue(0, accepted)?;
         self.0.driver_ok()?;
