@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use super::desk::{Desk, Queue};
 use super::expectations::Expectations;
 use super::outcome::{Outcome, Phases, Verdict};
@@ -82,12 +84,33 @@ impl Pool {
         self.queue.add_desk(desk.clone());
         let (settings, queue) = (self.settings.clone(), self.queue.clone());
         let messages = self.messages.clone();
-        let work = move || worker::work(number, &desk, &queue, &settings, &messages);
+        let core = own_core(number, self.settings.jobs);
+        let work = move || {
+            if let Some(core) = core {
+                let _ = sched_setaffinity(None, &core);
+            }
+            worker::work(number, &desk, &queue, &settings, &messages);
+        };
         let thread = std::thread::Builder::new().name(format!("worker {number}")).spawn(work);
         if thread.is_err() {
             let _ = self.messages.send(Message::Finished(number));
         }
     }
+}
+
+/// The core for worker `number` and its QEMUs, when there is just one worker a core: a test
+/// and its QEMU never run at the same time, and a request that does not change cores costs a
+/// fraction. With fewer workers somebody else may be using the others, and with more the
+/// kernel knows better.
+fn own_core(number: usize, jobs: NonZeroUsize) -> Option<CpuSet> {
+    let allowed = sched_getaffinity(None).ok()?;
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+    if cores.len() != jobs.get() {
+        return None;
+    }
+    let mut own = CpuSet::new();
+    own.set(*cores.get(number % jobs)?);
+    Some(own)
 }
 
 /// Runs `trials` as `settings` say, and hands every outcome to `done` as it comes. Ends

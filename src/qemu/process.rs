@@ -22,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::set_parent_process_death_signal;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// What to start.
 pub struct Launch {
@@ -169,10 +170,12 @@ impl Process {
     /// # Errors
     /// Those of the kernel: no such file, not executable, no processes left.
     pub fn start(launch: Launch) -> io::Result<Self> {
-        on_spawner(move || Self::start_here(launch))?
+        // It runs where whoever asks for it may run.
+        let cores = sched_getaffinity(None).ok();
+        on_spawner(move || Self::start_here(launch, cores))?
     }
 
-    fn start_here(launch: Launch) -> io::Result<Self> {
+    fn start_here(launch: Launch, cores: Option<CpuSet>) -> io::Result<Self> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let mut command = Command::new(&launch.program);
         command
@@ -188,6 +191,9 @@ impl Process {
         let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
         let prepare = move || {
             set_parent_process_death_signal(Some(Signal::KILL))?;
+            if let Some(cores) = &cores {
+                let _ = sched_setaffinity(None, cores);
+            }
             // We may have died before the line above took effect.
             if getppid() != Some(parent) {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -199,7 +205,7 @@ impl Process {
             }
             Ok(())
         };
-        // SAFETY: between fork and exec `prepare` makes three kinds of system calls and
+        // SAFETY: between fork and exec `prepare` makes four kinds of system calls and
         // neither allocates nor takes a lock.
         unsafe { command.pre_exec(prepare) };
 
