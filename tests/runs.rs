@@ -415,9 +415,9 @@ fn a_run_of_the_matrix(seed: u64) -> usize {
     for _ in 0..kills {
         // Whenever there is one, somebody kills it.
         while !running.is_over_within(Duration::from_millis(rng.u64(1..50))) {
-            let qemus =
+            let mut qemus =
                 sandbox.processes().into_iter().filter(|(_, line)| line.contains("-machine"));
-            if let Some((pid, _)) = qemus.last() {
+            if let Some((pid, _)) = qemus.next_back() {
                 let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
                 break;
             }

@@ -38,17 +38,22 @@ pub(super) const ENVIRONMENT: [Row; 9] = [
 ];
 
 /// The files that are there because of qgraph.
-pub(super) const FILES: [Row; 1] = [(
-    "~/.cache/qgraph",
-    "The cache: what is known about emulators, and the accelerators that were compiled for them. \
-     It may be removed at any time. XDG_CACHE_HOME and QGRAPH_CACHE move it.",
-)];
+pub(super) const FILES: [Row; 2] = [
+    (
+        "~/.cache/qgraph",
+        "The cache: what is known about emulators, the accelerators that were compiled for them, the \
+     journals of the last runs, and files that replay failures. It may be removed at any time. \
+     XDG_CACHE_HOME and QGRAPH_CACHE move it.",
+    ),
+    ("expectations.toml", "In the current folder: failures that are known, see qgraph-run(1)."),
+];
 
 /// Commands, and what they do.
-pub(super) const EXAMPLES: [Row; 6] = [
+pub(super) const EXAMPLES: [Row; 7] = [
     ("qgraph list sdhci", "the paths whose name holds sdhci"),
     ("qgraph run --machine 'arm/*'", "all paths of the Arm machines"),
     ("qgraph run --qemu ~/qemu/build", "on the emulators of one build"),
+    ("qgraph run --resume", "what a run that was killed has not done"),
     ("qgraph run --shard 2/4", "the second quarter, for one of four machines"),
     ("qgraph why sdhci-pci", "where it is available, and why not elsewhere"),
     ("qgraph graph -o graph.svg", "a picture of the graph"),

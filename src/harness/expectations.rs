@@ -13,7 +13,7 @@ use super::outcome::Verdict;
 use crate::qemu::Version;
 
 /// The file that is read when nobody names one.
-pub const FILE: &str = "expectations.toml";
+const FILE: &str = "expectations.toml";
 
 /// What is known to fail. The default expects nothing to.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ pub struct BadExpectations {
 }
 
 impl Expectations {
-    /// Reads `file`, or without one [`FILE`] in the current folder if it is there.
+    /// Reads `file`, or without one `expectations.toml` in the current folder if it is there.
     ///
     /// # Errors
     /// It cannot be read, or says something else than expectations.
