@@ -5,14 +5,13 @@ use std::rc::Rc;
 use super::virtio_blk_pci::{BACKEND, IMAGE};
 use super::virtio_mmio::MODERN;
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
-use crate::qemu::Vm;
 use crate::qos::virtio::blk::{DEVICE_TYPE, VirtioBlk};
 use crate::qos::virtio::{Slot, Virtio, VirtioBus};
 use crate::{Result, driver};
 
 /// QEMU's `virtio-blk-device`.
 pub struct VirtioBlkDevice {
-    vm: Rc<Vm>,
+    virtio: Virtio,
     slot: Rc<Slot>,
 }
 
@@ -24,7 +23,7 @@ impl VirtioBlkDevice {
 
     /// The block device.
     pub fn blk(&self) -> VirtioBlk {
-        VirtioBlk(Virtio::new(&self.vm, self.slot.clone()))
+        VirtioBlk(self.virtio.clone())
     }
 }
 
@@ -48,7 +47,8 @@ impl Consumes<VirtioBus> for VirtioBlkDevice {
     ];
 
     fn attach(bus: Rc<VirtioBus>, place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone(), slot: bus.find(DEVICE_TYPE)? })
+        let slot = bus.find(DEVICE_TYPE)?;
+        Ok(Self { virtio: Virtio::new(place.vm, slot.clone())?, slot })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
-use crate::qemu::{Image, MIB, Vm};
+use crate::qemu::{Image, MIB};
 use crate::qos::pci::{PciAddress, PciBus};
 use crate::qos::virtio::blk::VirtioBlk;
 use crate::qos::virtio::{Virtio, VirtioPci};
@@ -21,7 +21,7 @@ pub const BACKEND: &str =
 pub struct VirtioBlkPci {
     pci: VirtioPci,
     bus: Rc<dyn PciBus>,
-    vm: Rc<Vm>,
+    virtio: Virtio,
 }
 
 /// With these properties besides those of every variant.
@@ -42,7 +42,7 @@ impl VirtioBlkPci {
 
     /// The block device.
     pub fn blk(&self) -> VirtioBlk {
-        VirtioBlk(Virtio::new(&self.vm, self.pci.transport().clone()))
+        VirtioBlk(self.virtio.clone())
     }
 }
 
@@ -67,7 +67,8 @@ impl Consumes<dyn PciBus> for VirtioBlkPci {
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let pci = VirtioPci::find(&bus, PciAddress::new(4, 0), place.vm)?;
-        Ok(Self { pci, bus, vm: place.vm.clone() })
+        let virtio = Virtio::new(place.vm, pci.transport().clone())?;
+        Ok(Self { pci, bus, virtio })
     }
 }
 

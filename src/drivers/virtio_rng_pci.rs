@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
-use crate::qemu::{Image, MIB, Vm};
+use crate::qemu::{Image, MIB};
 use crate::qos::pci::{PciAddress, PciBus, PciFunction};
 use crate::qos::virtio::rng::VirtioRng;
 use crate::qos::virtio::{Virtio, VirtioPci};
@@ -22,7 +22,7 @@ pub const PERIOD_MS: u64 = 1000;
 pub struct VirtioRngPci {
     pci: VirtioPci,
     bus: Rc<dyn PciBus>,
-    vm: Rc<Vm>,
+    virtio: Virtio,
 }
 
 const fn with(properties: &'static str) -> QemuArgs {
@@ -53,19 +53,20 @@ impl Consumes<dyn PciBus> for VirtioRngPci {
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let pci = VirtioPci::find(&bus, PciAddress::new(4, 0), place.vm)?;
-        Ok(Self { pci, bus, vm: place.vm.clone() })
+        let virtio = Virtio::new(place.vm, pci.transport().clone())?;
+        Ok(Self { pci, bus, virtio })
     }
 }
 
 impl Produces<VirtioRng> for VirtioRngPci {
     fn produced(self: Rc<Self>) -> Rc<VirtioRng> {
-        Rc::new(VirtioRng(Virtio::new(&self.vm, self.pci.transport().clone())))
+        Rc::new(VirtioRng(self.virtio.clone()))
     }
 }
 
 impl Produces<Virtio> for VirtioRngPci {
     fn produced(self: Rc<Self>) -> Rc<Virtio> {
-        Rc::new(Virtio::new(&self.vm, self.pci.transport().clone()))
+        Rc::new(self.virtio.clone())
     }
 }
 

@@ -74,7 +74,7 @@ fn basic(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
 fn config(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
     let _queue = blk.start_with_everything()?;
     let transport = blk.0.transport();
-    let (config, offered) = (transport.config(), transport.device_features()?);
+    let (config, offered) = (transport.config(), blk.0.offered()?);
     let generation = transport.config_generation()?;
     let sectors = IMAGE.size / SECTOR as u64;
     assert_eq!(blk.capacity()?, sectors, "capacity in sectors");
@@ -97,8 +97,8 @@ fn config(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
     if offered & blk::F_MQ != 0 {
         let queues = config.read16(blk::NUM_QUEUES)?;
         assert!(queues > 1, "{queues} queues, several of which are offered");
-        assert_ne!(transport.max_queue_size(queues - 1)?, 0, "the last of {queues} queues");
-        assert_eq!(transport.max_queue_size(queues)?, 0, "the queue after {queues}");
+        assert_ne!(blk.0.max_queue_size(queues - 1)?, 0, "the last of {queues} queues");
+        assert_eq!(blk.0.max_queue_size(queues)?, 0, "the queue after {queues}");
     }
     if offered & blk::F_CONFIG_WCE != 0 {
         for cache in [0, 1] {
@@ -224,7 +224,7 @@ fn get_id(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
     let queue = blk.start_with_everything()?;
     let request = Request::new(&blk.0, blk::T_GET_ID, 0)?.with_room(&blk.0, blk::ID_BYTES)?;
     let outcome = request.run(&queue)?;
-    assert_eq!(outcome.status, blk::S_OK);
+    assert_eq!(outcome, Outcome { status: blk::S_OK, written: blk::ID_BYTES as u32 + 1 });
     let mut expected = SERIAL.as_bytes().to_vec();
     expected.resize(blk::ID_BYTES, 0);
     assert_same(&request.data()?, &expected, "the ID");

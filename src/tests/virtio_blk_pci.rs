@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::drivers::virtio_blk_pci::{IMAGE, VirtioBlkPci};
 use crate::qemu::{Buffer, Vm};
-use crate::qos::pci::msix::{CAPABILITY, Msix};
+use crate::qos::pci::msix::Msix;
 use crate::qos::pci::{PciAddress, hotplug};
 use crate::qos::virtio::blk::{self, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features};
@@ -43,10 +43,11 @@ fn data_of(vector: u16) -> u32 {
 impl<'a> Messages<'a> {
     /// All vectors masked.
     fn set_up(device: &'a VirtioBlkPci, vm: &Vm) -> Result<Self> {
-        if device.pci().device().capability(CAPABILITY)?.is_none() {
-            return Err(Error::skipped("no MSI-X on this machine's interrupt controller"));
-        }
-        let msix = Msix::enable(device.pci().device())?;
+        let control = device
+            .pci()
+            .msix()
+            .ok_or_else(|| Error::skipped("no MSI-X on this machine's interrupt controller"))?;
+        let msix = Msix::enable(control)?;
         let memory = vm.ram().alloc(4 * usize::from(msix.size()), 8)?;
         for vector in 0..msix.size() {
             let address = memory.address().0 + 4 * u64::from(vector);
@@ -224,10 +225,10 @@ fn nxvirtq(device: &VirtioBlkPci, _: &Rc<Vm>) -> Result<()> {
     let at = memory.address().0;
     let page = RingAddresses { descriptors: at, driver: at + 2048, device: at + 3072 };
     for missing in [64, 1023, 1024, u16::MAX] {
-        assert_eq!(transport.max_queue_size(missing)?, 0, "the size of queue {missing}");
+        assert_eq!(blk.0.max_queue_size(missing)?, 0, "the size of queue {missing}");
         transport.enable_queue(missing, 16, page)?;
         transport.notify(missing)?;
-        assert_eq!(transport.max_queue_size(missing)?, 0, "the size of queue {missing}, made live");
+        assert_eq!(blk.0.max_queue_size(missing)?, 0, "the size of queue {missing}, made live");
     }
     blk.write(&queue, 0, &[0x77; SECTOR])?;
     assert_eq!(blk.read(&queue, 0, SECTOR)?, [0x77; SECTOR]);
@@ -251,7 +252,7 @@ fn hotplug(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
             break;
         }
         let new = VirtioPci::find(device.bus(), slot, vm)?;
-        let new = VirtioBlk(Virtio::new(vm, new.transport().clone()));
+        let new = VirtioBlk(Virtio::new(vm, new.transport().clone())?);
         let queue = new.start_with_everything()?;
         assert_eq!(new.capacity()?, sectors, "capacity in sectors");
         assert_eq!(new.read(&queue, 1, SECTOR)?, [0; SECTOR], "zeroes of the null device");

@@ -132,7 +132,7 @@ fn hotplug(device: &VirtioRngPci, vm: &Rc<Vm>) -> Result<()> {
             break;
         }
         let new = VirtioPci::find(device.bus(), slot, vm)?;
-        let new = VirtioRng(Virtio::new(vm, new.transport().clone()));
+        let new = VirtioRng(Virtio::new(vm, new.transport().clone())?);
         let queue = new.start(new.0.acceptable()?)?;
         let (one, other) = (new.entropy(&queue, &[32])?, new.entropy(&queue, &[32])?);
         assert!(one != other && one != [0; 32] && other != [0; 32], "{one:x?} and {other:x?}");

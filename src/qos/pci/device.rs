@@ -145,15 +145,17 @@ impl PciDevice {
     /// The capability list, in its order.
     ///
     /// # Errors
-    /// It leads into the header or does not end.
+    /// It leads into the header, has reserved bits set, or does not end.
     pub fn capabilities(&self) -> Result<Vec<Capability>> {
         let mut list = Vec::new();
         if self.config_read16(regs::STATUS)? & regs::STATUS_CAP_LIST == 0 {
             return Ok(list);
         }
-        let mut offset = u16::from(self.config_read8(regs::CAPABILITY_LIST)? & !3);
+        let mut offset = u16::from(self.config_read8(regs::CAPABILITY_LIST)?);
         while offset != 0 {
-            let wrong = if offset < 0x40 {
+            let wrong = if offset & 3 != 0 {
+                "the reserved bits of a pointer, which must be 0"
+            } else if offset < 0x40 {
                 "the header, where none can be"
             } else if list.iter().any(|before: &Capability| before.offset == offset) {
                 "an entry that came before, so that it has no end"
@@ -167,7 +169,7 @@ impl PciDevice {
                 )));
             }
             list.push(Capability { id: self.config_read8(offset)?, offset });
-            offset = u16::from(self.config_read8(offset + 1)? & !3);
+            offset = u16::from(self.config_read8(offset + 1)?);
         }
         Ok(list)
     }

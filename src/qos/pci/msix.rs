@@ -16,27 +16,69 @@ const TABLE: u16 = 4;
 const PENDING: u16 = 8;
 /// Message Control: MSI-X is enabled.
 const ENABLE: u16 = 1 << 15;
+/// Message Control: all vectors are masked.
+const FUNCTION_MASK: u16 = 1 << 14;
 /// Message Control: table size, less one.
 const TABLE_SIZE: u16 = 0x7ff;
 /// Vector Control: the vector is masked.
 const MASKED: u32 = 1;
 
-/// Whether the function has MSI-X, and it is enabled.
-///
-/// # Errors
-/// QEMU does not answer.
-pub fn is_enabled(device: &PciDevice) -> Result<bool> {
-    Ok(match device.capability(CAPABILITY)? {
-        Some(at) => device.config_read16(at.offset + MESSAGE_CONTROL)? & ENABLE != 0,
-        None => false,
-    })
+/// A function's Message Control, and the capability it is in.
+#[derive(Clone)]
+pub struct Control {
+    device: PciDevice,
+    /// Where the capability is.
+    capability: u16,
+    /// Message Control as it was at first.
+    first: u16,
+}
+
+impl Control {
+    /// That of `device`, if it has MSI-X.
+    ///
+    /// # Errors
+    /// Its capability list is wrong, or reserved bits are set.
+    pub fn find(device: &PciDevice) -> Result<Option<Self>> {
+        let Some(at) = device.capability(CAPABILITY)? else { return Ok(None) };
+        let first = device.config_read16(at.offset + MESSAGE_CONTROL)?;
+        if first & !(ENABLE | FUNCTION_MASK | TABLE_SIZE) != 0 {
+            let why = format!("{}: Message Control is {first:#06x}", device.address());
+            return Err(Error::failed(why));
+        }
+        Ok(Some(Self { device: device.clone(), capability: at.offset, first }))
+    }
+
+    /// Whether MSI-X is enabled.
+    ///
+    /// # Errors
+    /// Other bits than those that say so have changed.
+    pub fn is_enabled(&self) -> Result<bool> {
+        let now = self.device.config_read16(self.capability + MESSAGE_CONTROL)?;
+        if (now ^ self.first) & !ENABLE != 0 {
+            return Err(Error::failed(format!(
+                "{}: Message Control was {:#06x} and is {now:#06x}",
+                self.device.address(),
+                self.first
+            )));
+        }
+        Ok(now & ENABLE != 0)
+    }
+
+    /// Enables MSI-X or disables it.
+    fn enable(&self, on: bool) -> Result<()> {
+        let value = self.first & !ENABLE | if on { ENABLE } else { 0 };
+        self.device.config_write16(self.capability + MESSAGE_CONTROL, value)
+    }
+
+    /// The number of vectors.
+    fn size(&self) -> u16 {
+        (self.first & TABLE_SIZE) + 1
+    }
 }
 
 /// A function's MSI-X, enabled as long as this is there.
 pub struct Msix {
-    device: PciDevice,
-    control: u16,
-    size: u16,
+    control: Control,
     table: (Rc<Bar>, u64),
     pending: (Rc<Bar>, u64),
 }
@@ -45,29 +87,27 @@ impl Msix {
     /// Enables it, every vector masked.
     ///
     /// # Errors
-    /// The function has none.
-    pub fn enable(device: &PciDevice) -> Result<Self> {
-        let at = device
-            .capability(CAPABILITY)?
-            .ok_or_else(|| Error::failed(format!("{}: no MSI-X capability", device.address())))?;
+    /// Its table cannot be mapped, or it stays disabled.
+    pub fn enable(control: &Control) -> Result<Self> {
+        let (control, device) = (control.clone(), &control.device);
+        let at = control.capability;
         let (table, pending) =
-            (device.config_read32(at.offset + TABLE)?, device.config_read32(at.offset + PENDING)?);
+            (device.config_read32(at + TABLE)?, device.config_read32(at + PENDING)?);
         let bar = device.map_bar((table & 7) as u8)?;
         let pending_bar = match pending & 7 == table & 7 {
             true => bar.clone(),
             false => device.map_bar((pending & 7) as u8)?,
         };
-        let control = at.offset + MESSAGE_CONTROL;
-        let value = device.config_read16(control)?;
         let msix = Self {
-            device: device.clone(),
             control,
-            size: (value & TABLE_SIZE) + 1,
             table: (bar, u64::from(table & !7)),
             pending: (pending_bar, u64::from(pending & !7)),
         };
-        device.config_write16(control, value | ENABLE)?;
-        for vector in 0..msix.size {
+        msix.control.enable(true)?;
+        if !msix.control.is_enabled()? {
+            return Err(Error::failed(format!("{}: MSI-X stays disabled", device.address())));
+        }
+        for vector in 0..msix.size() {
             msix.mask(vector, true)?;
         }
         Ok(msix)
@@ -75,7 +115,7 @@ impl Msix {
 
     /// The number of vectors.
     pub fn size(&self) -> u16 {
-        self.size
+        self.control.size()
     }
 
     fn entry(&self, vector: u16) -> (&dyn Registers, u64) {
@@ -109,6 +149,13 @@ impl Msix {
     pub fn is_pending(&self, vector: u16) -> Result<bool> {
         let pending: &dyn Registers = &*self.pending.0;
         let word = pending.read32(self.pending.1 + 4 * u64::from(vector / 32))?;
+        let vectors = u32::from(self.size() - vector / 32 * 32);
+        if vectors < 32 && word >> vectors != 0 {
+            return Err(Error::failed(format!(
+                "{word:#x} are pending of {} MSI-X vectors",
+                self.size()
+            )));
+        }
         Ok(word >> (vector % 32) & 1 != 0)
     }
 }
@@ -116,7 +163,6 @@ impl Msix {
 impl Drop for Msix {
     fn drop(&mut self) {
         // A QEMU that no longer answers needs nothing disabled.
-        let value = self.device.config_read16(self.control);
-        let _ = value.and_then(|value| self.device.config_write16(self.control, value & !ENABLE));
+        let _ = self.control.enable(false);
     }
 }

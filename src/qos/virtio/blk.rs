@@ -173,10 +173,20 @@ impl Request {
     /// How it went, given the used buffer that came.
     ///
     /// # Errors
-    /// That is another one.
+    /// That is another one, or another length was written than there is room for.
     pub fn finish(&self, id: u16, used: Used) -> Result<Outcome> {
         if used.id != id {
             return Err(Error::failed(format!("waited for buffer {id}, got {}", used.id)));
+        }
+        // The status is the last of what is writable. QEMU counts all of it, also when it
+        // refuses the request.
+        let segments = self.segments();
+        let writable: u32 = segments.iter().filter(|s| s.writable).map(|s| s.length).sum();
+        if used.written != writable {
+            return Err(Error::failed(format!(
+                "the device wrote {} bytes of a request that has room for {writable}",
+                used.written
+            )));
         }
         Ok(Outcome { status: self.status()?, written: used.written })
     }

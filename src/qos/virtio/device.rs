@@ -7,23 +7,46 @@ use super::transport::Transport;
 use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
 use crate::qemu::Vm;
 use crate::qos::registers::Registers;
-use crate::qos::wait_until;
 use crate::{Error, Result};
 
 /// How often the configuration may change while it is read.
 const CONFIG_READS: usize = 10;
+
+/// The most descriptors that a queue can have (2.6).
+const MOST_DESCRIPTORS: u16 = 32_768;
+/// The most queues that are looked for; QEMU has no more.
+const MOST_QUEUES: u16 = 1024;
 
 /// A device, and the machine it is in.
 #[derive(Clone)]
 pub struct Virtio {
     vm: Rc<Vm>,
     transport: Rc<dyn Transport>,
+    /// What it offered at first, which must not change.
+    offered: u64,
+    /// How large each of its queues can be, likewise.
+    sizes: Rc<[u16]>,
 }
 
 impl Virtio {
     /// The device behind `transport`.
-    pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Self {
-        Self { vm: vm.clone(), transport }
+    ///
+    /// # Errors
+    /// The size of a queue is none that a queue can have, or QEMU does not answer.
+    pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Result<Self> {
+        let offered = transport.device_features()?;
+        let mut sizes = Vec::new();
+        for queue in 0..MOST_QUEUES {
+            let size = transport.max_queue_size(queue)?;
+            if size == 0 {
+                break;
+            }
+            if !size.is_power_of_two() || size > MOST_DESCRIPTORS {
+                return Err(Error::failed(format!("queue {queue} has {size} descriptors")));
+            }
+            sizes.push(size);
+        }
+        Ok(Self { vm: vm.clone(), transport, offered, sizes: sizes.into() })
     }
 
     /// The machine that it is in.
@@ -36,13 +59,52 @@ impl Virtio {
         &self.transport
     }
 
-    /// Resets the device and waits until that is done (2.4).
+    /// Resets the device (2.4), which QEMU does before it answers.
     ///
     /// # Errors
-    /// It is never done.
+    /// The status is not 0 afterwards.
     pub fn reset(&self) -> Result<()> {
-        self.transport.set_status(0)?;
-        wait_until(&self.vm, "the device's reset", || Ok(self.transport.status()? == 0))
+        self.set_status(0)
+    }
+
+    /// Writes the device status, which must then read as what was written.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn set_status(&self, status: u8) -> Result<()> {
+        self.transport.set_status(status)?;
+        match self.transport.status()? {
+            now if now == status => Ok(()),
+            now => Err(Error::failed(format!("status: wrote {status:#x}, read {now:#x}"))),
+        }
+    }
+
+    /// The features that the device offers.
+    ///
+    /// # Errors
+    /// They are not those that it offered at first (2.2.1).
+    pub fn offered(&self) -> Result<u64> {
+        match self.transport.device_features()? {
+            now if now == self.offered => Ok(now),
+            now => Err(Error::failed(format!(
+                "the device offered the features {:#x}, and now {now:#x}",
+                self.offered
+            ))),
+        }
+    }
+
+    /// The largest size that queue `index` can have, 0 where there is no such queue.
+    ///
+    /// # Errors
+    /// It is not what it was at first.
+    pub fn max_queue_size(&self, index: u16) -> Result<u16> {
+        let first = self.sizes.get(usize::from(index)).copied().unwrap_or_default();
+        match self.transport.max_queue_size(index)? {
+            now if now == first => Ok(now),
+            now => Err(Error::failed(format!(
+                "queue {index} could have {first} descriptors, and now {now}"
+            ))),
+        }
     }
 
     /// The features without which the device does not work with a driver.
@@ -55,7 +117,7 @@ impl Virtio {
     /// # Errors
     /// QEMU does not answer.
     pub fn acceptable(&self) -> Result<u64> {
-        Ok(self.transport.device_features()? & !features::UNUSED_30)
+        Ok(self.offered()? & !features::UNUSED_30)
     }
 
     /// Skips a test of `feature`, which is `what`, where the device does not offer it.
@@ -63,7 +125,7 @@ impl Virtio {
     /// # Errors
     /// [`Error::Skipped`]: it does not.
     pub fn needs(&self, feature: u64, what: &str) -> Result<()> {
-        match self.transport.device_features()? & feature {
+        match self.offered()? & feature {
             0 => Err(Error::skipped(format!("the device does not offer {what}"))),
             _ => Ok(()),
         }
@@ -101,19 +163,14 @@ impl Virtio {
         let transport = &self.transport;
         self.reset()?;
         transport.set_status(ACKNOWLEDGE)?;
-        transport.set_status(ACKNOWLEDGE | DRIVER)?;
-        let offered = transport.device_features()?;
+        self.set_status(ACKNOWLEDGE | DRIVER)?;
+        let offered = self.offered()?;
         let accepted = offered & wanted;
         transport.set_driver_features(accepted)?;
         if transport.is_modern() {
-            transport.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)?;
-            let status = transport.status()?;
-            if status & FEATURES_OK == 0 {
-                return Err(Error::failed(format!(
-                    "the device offers the features {offered:#x}, but refuses {accepted:#x}: \
-                     status {status:#x}"
-                )));
-            }
+            self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK).map_err(|e| {
+                e.context(format!("{accepted:#x} of the offered features {offered:#x} accepted"))
+            })?;
         }
         Ok(accepted)
     }
@@ -126,16 +183,17 @@ impl Virtio {
         Queue::new(self, index, accepted, u16::MAX)
     }
 
-    /// Tells the device that the driver is ready.
+    /// The status of a device that its driver has initialised (3.1.1).
+    pub fn ready_status(&self) -> u8 {
+        let negotiated = if self.transport.is_modern() { FEATURES_OK } else { 0 };
+        ACKNOWLEDGE | DRIVER | negotiated | DRIVER_OK
+    }
+
+    /// Tells the device that the driver is ready, after [`Virtio::negotiate`].
     ///
     /// # Errors
     /// The status does not stay.
     pub fn driver_ok(&self) -> Result<()> {
-        let status = self.transport.status()? | DRIVER_OK;
-        self.transport.set_status(status)?;
-        match self.transport.status()? {
-            now if now == status => Ok(()),
-            now => Err(Error::failed(format!("status: wrote {status:#x}, read {now:#x}"))),
-        }
+        self.set_status(self.ready_status())
     }
 }

@@ -1,8 +1,10 @@
 //! virtio over MMIO (4.2), version 2 and, with version 1 of the registers, legacy (4.2.4).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::transport::{RingAddresses, Transport};
+use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
@@ -120,6 +122,8 @@ pub struct Slot {
     config: Config,
     version: u32,
     order: Endian,
+    /// Where each queue was made live through the legacy registers.
+    pages: RefCell<BTreeMap<u16, u32>>,
 }
 
 impl Slot {
@@ -130,7 +134,8 @@ impl Slot {
             return Err(Error::failed(format!("virtio slot at {base:#x}: Version {version}")));
         }
         let config = Config(Mmio::new(vm, base + CONFIG, order));
-        Ok(Self { vm: vm.clone(), line, registers, config, version, order })
+        let pages = RefCell::default();
+        Ok(Self { vm: vm.clone(), line, registers, config, version, order, pages })
     }
 
     /// Watches its interrupt line at the interrupt controller.
@@ -147,7 +152,7 @@ impl Slot {
     /// # Errors
     /// QEMU does not answer.
     pub fn interrupt_status(&self) -> Result<u8> {
-        Ok(self.registers().read32(INTERRUPT_STATUS)? as u8)
+        interrupts(self.registers().read32(INTERRUPT_STATUS)?)
     }
 
     /// Writes InterruptACK.
@@ -166,6 +171,11 @@ impl Slot {
         self.registers().write32(QUEUE_SEL, queue.into())?;
         Ok(self.registers())
     }
+}
+
+/// The value of a register whose upper bits are never set.
+fn narrow<T: TryFrom<u32>>(what: &str, value: u32) -> Result<T> {
+    T::try_from(value).map_err(|_| Error::failed(format!("{what} reads {value:#x}")))
 }
 
 /// The device configuration. No access is wider than 32 bits.
@@ -216,7 +226,7 @@ impl Transport for Slot {
     }
 
     fn status(&self) -> Result<u8> {
-        Ok(self.registers().read32(STATUS)? as u8)
+        narrow("Status", self.registers().read32(STATUS)?)
     }
 
     fn set_status(&self, status: u8) -> Result<()> {
@@ -241,7 +251,7 @@ impl Transport for Slot {
     }
 
     fn max_queue_size(&self, queue: u16) -> Result<u16> {
-        Ok(self.select(queue)?.read32(QUEUE_NUM_MAX)? as u16)
+        narrow("QueueNumMax", self.select(queue)?.read32(QUEUE_NUM_MAX)?)
     }
 
     fn can_size_queues(&self) -> bool {
@@ -257,6 +267,7 @@ impl Transport for Slot {
             registers.write32(GUEST_PAGE_SIZE, PAGE as u32)?;
             registers.write32(QUEUE_NUM, size.into())?;
             registers.write32(QUEUE_ALIGN, PAGE as u32)?;
+            self.pages.borrow_mut().insert(queue, page);
             return registers.write32(QUEUE_PFN, page);
         }
         registers.write32(QUEUE_NUM, size.into())?;
@@ -272,8 +283,12 @@ impl Transport for Slot {
     }
 
     fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
-        let register = if self.is_modern() { QUEUE_READY } else { QUEUE_PFN };
-        Ok(self.select(queue)?.read32(register)? != 0)
+        let registers = self.select(queue)?;
+        if self.is_modern() {
+            return flag("QueueReady", registers.read32(QUEUE_READY)?, 1);
+        }
+        let page = self.pages.borrow().get(&queue).copied().unwrap_or_default();
+        flag("QueuePFN", registers.read32(QUEUE_PFN)?, page)
     }
 
     fn reset_queue(&self, queue: u16) -> Result<()> {

@@ -6,7 +6,7 @@ use super::pci_legacy::LegacyPci;
 use super::pci_modern::ModernPci;
 use super::transport::Transport;
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, PciBus, PciDevice, regs};
+use crate::qos::pci::{PciAddress, PciBus, PciDevice, msix, regs};
 use crate::{Error, Result};
 
 /// The vendor of virtio devices (4.1.2).
@@ -44,6 +44,9 @@ pub trait Vectors {
 /// A virtio device on a PCI bus.
 pub struct VirtioPci {
     device: PciDevice,
+    /// Status without the interrupt, which alone changes.
+    status: u16,
+    msix: Option<msix::Control>,
     transport: Rc<dyn Transport>,
     vectors: Rc<dyn Vectors>,
 }
@@ -63,16 +66,18 @@ impl VirtioPci {
         if vendor != VENDOR_ID {
             return Err(Error::failed(format!("{at} is no virtio device: {vendor:04x}:{id:04x}")));
         }
+        let msix = msix::Control::find(&device)?;
         let (transport, vectors): (Rc<dyn Transport>, Rc<dyn Vectors>) =
             if id < MODERN && bus.windows().has_ports() {
-                let legacy = Rc::new(LegacyPci::new(&device, vm.endian()?)?);
+                let legacy = Rc::new(LegacyPci::new(&device, msix.clone(), vm.endian()?)?);
                 (legacy.clone(), legacy)
             } else {
                 let modern = Rc::new(ModernPci::new(&device)?);
                 (modern.clone(), modern)
             };
         device.enable()?;
-        Ok(Self { device, transport, vectors })
+        let status = device.config_read16(regs::STATUS)? & !regs::STATUS_INTERRUPT;
+        Ok(Self { device, status, msix, transport, vectors })
     }
 
     /// The PCI function.
@@ -85,6 +90,11 @@ impl VirtioPci {
         &self.transport
     }
 
+    /// Its MSI-X, if it has that.
+    pub fn msix(&self) -> Option<&msix::Control> {
+        self.msix.as_ref()
+    }
+
     /// Its interrupt vectors.
     pub fn vectors(&self) -> &dyn Vectors {
         &*self.vectors
@@ -93,8 +103,16 @@ impl VirtioPci {
     /// Whether the function asserts its INTx line.
     ///
     /// # Errors
-    /// QEMU does not answer.
+    /// Another bit of Status has changed.
     pub fn asserts_intx(&self) -> Result<bool> {
-        Ok(self.device.config_read16(regs::STATUS)? & regs::STATUS_INTERRUPT != 0)
+        let now = self.device.config_read16(regs::STATUS)?;
+        if now & !regs::STATUS_INTERRUPT != self.status {
+            return Err(Error::failed(format!(
+                "{}: Status was {:#06x} and is {now:#06x}",
+                self.device.address(),
+                self.status
+            )));
+        }
+        Ok(now & regs::STATUS_INTERRUPT != 0)
     }
 }

@@ -1,9 +1,11 @@
 //! virtio over PCI, legacy interface: registers in I/O BAR 0 (4.1.4.10).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::pci::{Vectors, type_of};
-use super::transport::{RingAddresses, Transport};
+use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, PciDevice, msix};
 use crate::qos::registers::{Registers, Width};
@@ -29,14 +31,20 @@ pub struct LegacyPci {
     device: PciDevice,
     registers: Rc<Bar>,
     config: Config,
+    /// Where each queue was made live.
+    pages: RefCell<BTreeMap<u16, u32>>,
 }
 
 impl LegacyPci {
-    /// Maps it; `order` is the byte order of the guest's CPU.
-    pub(super) fn new(device: &PciDevice, order: Endian) -> Result<Self> {
+    /// Maps it; `msix` is the function's MSI-X, and `order` is the byte order of the guest's CPU.
+    pub(super) fn new(
+        device: &PciDevice,
+        msix: Option<msix::Control>,
+        order: Endian,
+    ) -> Result<Self> {
         let registers = device.map_bar(0)?;
-        let config = Config { device: device.clone(), registers: registers.clone(), order };
-        Ok(Self { device: device.clone(), registers, config })
+        let config = Config { msix, registers: registers.clone(), order };
+        Ok(Self { device: device.clone(), registers, config, pages: RefCell::default() })
     }
 
     fn registers(&self) -> &dyn Registers {
@@ -51,14 +59,18 @@ impl LegacyPci {
 
 /// The device configuration, which follows the registers.
 struct Config {
-    device: PciDevice,
+    msix: Option<msix::Control>,
     registers: Rc<Bar>,
     order: Endian,
 }
 
 impl Config {
     fn start(&self) -> Result<u64> {
-        Ok(if msix::is_enabled(&self.device)? { 0x18 } else { 0x14 })
+        let enabled = match &self.msix {
+            Some(control) => control.is_enabled()?,
+            None => false,
+        };
+        Ok(if enabled { 0x18 } else { 0x14 })
     }
 
     fn ordered(&self, width: Width, value: u64) -> u64 {
@@ -123,7 +135,7 @@ impl Transport for LegacyPci {
     }
 
     fn take_interrupts(&self) -> Result<u8> {
-        self.registers().read8(ISR_STATUS)
+        interrupts(self.registers().read8(ISR_STATUS)?.into())
     }
 
     fn max_queue_size(&self, queue: u16) -> Result<u16> {
@@ -139,11 +151,13 @@ impl Transport for LegacyPci {
         let page = page.filter(|_| at.descriptors.is_multiple_of(PAGE)).ok_or_else(|| {
             Error::failed(format!("no page of a legacy queue: {:#x}", at.descriptors))
         })?;
+        self.pages.borrow_mut().insert(queue, page);
         self.select(queue)?.write32(QUEUE_ADDRESS, page)
     }
 
     fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
-        Ok(self.select(queue)?.read32(QUEUE_ADDRESS)? != 0)
+        let page = self.pages.borrow().get(&queue).copied().unwrap_or_default();
+        flag("Queue Address", self.select(queue)?.read32(QUEUE_ADDRESS)?, page)
     }
 
     fn reset_queue(&self, queue: u16) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::pci::{Vectors, type_of};
-use super::transport::{RingAddresses, Transport};
+use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, PciDevice};
 use crate::qos::registers::{Registers, Width};
@@ -195,7 +195,7 @@ impl Transport for ModernPci {
 
     fn take_interrupts(&self) -> Result<u8> {
         let isr: &dyn Registers = &self.isr;
-        isr.read8(0)
+        interrupts(isr.read8(0)?.into())
     }
 
     fn max_queue_size(&self, queue: u16) -> Result<u16> {
@@ -216,7 +216,7 @@ impl Transport for ModernPci {
     }
 
     fn is_queue_enabled(&self, queue: u16) -> Result<bool> {
-        Ok(self.select(queue)?.read16(QUEUE_ENABLE)? != 0)
+        flag("queue_enable", self.select(queue)?.read16(QUEUE_ENABLE)?.into(), 1)
     }
 
     fn reset_queue(&self, queue: u16) -> Result<()> {
@@ -224,7 +224,7 @@ impl Transport for ModernPci {
     }
 
     fn is_queue_resetting(&self, queue: u16) -> Result<bool> {
-        Ok(self.select(queue)?.read16(QUEUE_RESET)? != 0)
+        flag("queue_reset", self.select(queue)?.read16(QUEUE_RESET)?.into(), 1)
     }
 
     fn notify(&self, queue: u16) -> Result<()> {

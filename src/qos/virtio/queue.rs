@@ -9,7 +9,7 @@ use super::device::Virtio;
 use super::packed::{self, PackedRing};
 use super::split::{self, SplitRing};
 use super::transport::Transport;
-use super::{DESC_F_INDIRECT, DESC_F_NEXT, Segment, features};
+use super::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Segment, features};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::wait_until;
 use crate::{Error, Result};
@@ -56,6 +56,8 @@ impl Place {
 struct InFlight {
     /// The descriptors it takes; in a packed ring only their number matters.
     descriptors: Vec<u16>,
+    /// How many bytes the device may write: not known where there is a table.
+    writable: Option<u32>,
     _table: Option<Buffer>,
 }
 
@@ -82,7 +84,7 @@ impl Queue {
     /// There is no such queue, or no memory for it.
     pub fn new(device: &Virtio, index: u16, accepted: u64, limit: u16) -> Result<Self> {
         let (vm, transport) = (device.vm(), device.transport());
-        let largest = transport.max_queue_size(index)?;
+        let largest = device.max_queue_size(index)?;
         if largest == 0 {
             return Err(Error::failed(format!("the device has no queue {index}")));
         }
@@ -200,7 +202,13 @@ impl Queue {
                 (id, places.iter().map(|place| place.index).collect(), count as u16)
             }
         };
-        self.in_flight.borrow_mut().insert(id, InFlight { descriptors, _table: table });
+        let writable = described.iter().filter(|(segment, _)| segment.writable);
+        let writable = writable.map(|(segment, _)| segment.length);
+        let writable = table
+            .is_none()
+            .then(|| writable.fold(0, |sum: u32, length| sum.saturating_add(length)));
+        let in_flight = InFlight { descriptors, writable, _table: table };
+        self.in_flight.borrow_mut().insert(id, in_flight);
         self.unannounced.set(self.unannounced.get().wrapping_add(announced));
         Ok(id)
     }
@@ -217,7 +225,11 @@ impl Queue {
                 let event = ring.available_event()?;
                 available.wrapping_sub(event).wrapping_sub(1) < new
             }
-            Ring::Split { ring, .. } => ring.used_flags()? & split::USED_F_NO_NOTIFY == 0,
+            Ring::Split { ring, .. } => match ring.used_flags()? {
+                0 => true,
+                split::USED_F_NO_NOTIFY => false,
+                flags => return Err(Error::failed(format!("used ring flags: {flags:#x}"))),
+            },
             Ring::Packed { ring, available, .. } => match ring.device_event()? {
                 (_, packed::EVENT_DISABLE) => false,
                 (event, packed::EVENT_DESC) if self.has(features::EVENT_IDX) => {
@@ -227,7 +239,10 @@ impl Queue {
                     let back = (available.index + wrapped).wrapping_sub(index).wrapping_sub(1);
                     back < new
                 }
-                _ => true,
+                (_, packed::EVENT_ENABLE) => true,
+                event => {
+                    return Err(Error::failed(format!("device event suppression: {event:x?}")));
+                }
             },
         })
     }
@@ -257,11 +272,19 @@ impl Queue {
     /// Takes the next used buffer, if there is one.
     ///
     /// # Errors
-    /// The device gives back what it was not given.
+    /// The device gives back what it was not given, or has written more than there is room.
     pub fn take_used(&self) -> Result<Option<Used>> {
         let (id, written) = match &mut *self.ring.borrow_mut() {
             Ring::Split { ring, used, .. } => {
-                if ring.used_index()? == *used {
+                let index = ring.used_index()?;
+                let (new, most) = (index.wrapping_sub(*used), self.in_flight.borrow().len());
+                if usize::from(new) > most {
+                    return Err(Error::failed(format!(
+                        "the used index moved from {used} to {index}, but the device has {most} \
+                         buffers"
+                    )));
+                }
+                if new == 0 {
                     return Ok(None);
                 }
                 let (id, written) = ring.used(*used)?;
@@ -273,6 +296,10 @@ impl Queue {
                 let flag = |bit: u16| (seen.flags & bit != 0) == used.wrap;
                 if !flag(packed::DESC_F_AVAIL) || !flag(packed::DESC_F_USED) {
                     return Ok(None);
+                }
+                let others = !(packed::DESC_F_AVAIL | packed::DESC_F_USED | DESC_F_WRITE);
+                if seen.flags & others != 0 {
+                    return Err(Error::failed(format!("a used descriptor's flags: {seen:x?}")));
                 }
                 let in_flight = self.in_flight.borrow();
                 let count = in_flight.get(&seen.id).map_or(1, |f| f.descriptors.len() as u16);
@@ -286,6 +313,11 @@ impl Queue {
         let (id, in_flight) = known.ok_or_else(|| {
             Error::failed(format!("the device gave back buffer {id}, which it does not have"))
         })?;
+        if let Some(writable) = in_flight.writable.filter(|&most| written > most) {
+            return Err(Error::failed(format!(
+                "the device wrote {written} bytes to buffer {id}, which has room for {writable}"
+            )));
+        }
         let mut free = self.free.borrow_mut();
         match &*self.ring.borrow() {
             Ring::Split { .. } => free.extend(in_flight.descriptors.iter().rev()),

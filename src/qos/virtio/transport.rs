@@ -1,8 +1,9 @@
 //! The first layer: how a driver reaches a device, whatever it is behind.
 
-use crate::Result;
+use super::{ISR_CONFIG, ISR_QUEUE};
 use crate::protocol::Endian;
 use crate::qos::registers::Registers;
+use crate::{Error, Result};
 
 /// Where the three parts of a virtqueue are, as guest-physical addresses (2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,29 @@ pub struct RingAddresses {
     pub driver: u64,
     /// The device area: the used ring of a split ring.
     pub device: u64,
+}
+
+/// Reads a register that is 0 or `one`; returns whether it is `one`.
+///
+/// # Errors
+/// It is anything else.
+pub(super) fn flag(what: &str, value: u32, one: u32) -> Result<bool> {
+    match value {
+        0 => Ok(false),
+        value if value == one => Ok(true),
+        value => Err(Error::failed(format!("{what} reads {value:#x}, neither 0 nor {one:#x}"))),
+    }
+}
+
+/// Checks the interrupt status (4.1.4.5, 4.2.2): no bits but those of the specification.
+///
+/// # Errors
+/// Others are set.
+pub(super) fn interrupts(status: u32) -> Result<u8> {
+    match status & !u32::from(ISR_QUEUE | ISR_CONFIG) {
+        0 => Ok(status as u8),
+        _ => Err(Error::failed(format!("interrupt status {status:#x} has reserved bits set"))),
+    }
 }
 
 /// A virtio device's registers (chapter 4). Every method fails when QEMU does not answer.
