@@ -36,6 +36,13 @@ fn image(vm: &Vm, sector: u64, length: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The capacity in sectors, which is that of the image.
+fn capacity(blk: &VirtioBlk) -> Result<u64> {
+    let sectors = blk.capacity()?;
+    assert_eq!(sectors, IMAGE.size / SECTOR as u64, "capacity in sectors");
+    Ok(sectors)
+}
+
 fn assert_same(found: &[u8], expected: &[u8], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: length");
     if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
@@ -76,8 +83,7 @@ fn config(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
     let transport = blk.0.transport();
     let (config, offered) = (transport.config(), blk.0.offered()?);
     let generation = transport.config_generation()?;
-    let sectors = IMAGE.size / SECTOR as u64;
-    assert_eq!(blk.capacity()?, sectors, "capacity in sectors");
+    let sectors = capacity(blk)?;
     config.write32(blk::CAPACITY, 1)?;
     assert_eq!(blk.capacity()?, sectors, "capacity is read-only");
     let first = config.read8(blk::CAPACITY)?;
@@ -93,6 +99,20 @@ fn config(blk: &VirtioBlk, _: &Rc<Vm>) -> Result<()> {
         // Of QEMU's 256 descriptors header and status take one each. A queue over MMIO could
         // be made larger.
         assert_eq!(config.read32(blk::SEG_MAX)?, 254, "seg_max");
+    }
+    if offered & blk::F_GEOMETRY != 0 {
+        // 16 heads and 63 sectors, QEMU's guess for an image without partitions.
+        let cylinders = (sectors / (16 * 63)) as u16;
+        let (heads, track) = (config.read8(blk::HEADS)?, config.read8(blk::TRACK_SECTORS)?);
+        let found = (config.read16(blk::CYLINDERS)?, heads, track);
+        assert_eq!(found, (cylinders, 16, 63), "geometry");
+    }
+    if offered & blk::F_TOPOLOGY != 0 {
+        // Physical blocks are as large as logical ones and aligned; the image suggests nothing.
+        assert_eq!(config.read8(blk::PHYSICAL_BLOCK_EXP)?, 0, "physical_block_exp");
+        assert_eq!(config.read8(blk::ALIGNMENT_OFFSET)?, 0, "alignment_offset");
+        assert_eq!(config.read16(blk::MIN_IO_SIZE)?, 0, "min_io_size");
+        assert_eq!(config.read32(blk::OPT_IO_SIZE)?, 0, "opt_io_size");
     }
     if offered & blk::F_MQ != 0 {
         let queues = config.read16(blk::NUM_QUEUES)?;
@@ -194,7 +214,7 @@ fn clear(blk: &VirtioBlk, queue: &Queue, vm: &Vm, kind: u32, flags: u32) -> Resu
 
     let unknown = range(blk, kind, 64, 8, 1 << 31)?.run(queue)?;
     assert_eq!(unknown.status, blk::S_UNSUPP, "a flag that nobody knows");
-    let outside = range(blk, kind, blk.capacity()? - 4, 8, 0)?.run(queue)?;
+    let outside = range(blk, kind, capacity(blk)? - 4, 8, 0)?.run(queue)?;
     assert_eq!(outside.status, blk::S_IOERR, "beyond the end");
     assert_same(&image(vm, 64, expected.len())?, &expected, "after refused requests");
     Ok(())
@@ -239,7 +259,7 @@ fn sizes(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
         let nothing = Request::new(&blk.0, kind, 0)?.run(&queue)?;
         assert_eq!(nothing, Outcome { status: blk::S_OK, written: 1 }, "no sector");
     }
-    let last = blk.capacity()? - 1;
+    let last = capacity(blk)? - 1;
     for (seed, sector, segments) in [
         (1, last, &[SECTOR][..]),
         (2, last - 1, &[2 * SECTOR]),
@@ -272,7 +292,7 @@ fn sizes(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
 /// a request of an unknown type that is not refused as such.
 fn past_the_end(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     let queue = blk.start_with_everything()?;
-    let end = blk.capacity()?;
+    let end = capacity(blk)?;
     vm.write_image(IMAGE.name, IMAGE.size - SECTOR as u64, &pattern(4, SECTOR))?;
     for (sector, length) in [
         (end, SECTOR),

@@ -21,6 +21,8 @@ pub const F_GEOMETRY: u64 = 1 << 4;
 pub const F_RO: u64 = 1 << 5;
 /// Feature: the block size is in `blk_size`.
 pub const F_BLK_SIZE: u64 = 1 << 6;
+/// Feature, legacy: SCSI commands are passed on.
+pub const F_SCSI: u64 = 1 << 7;
 /// Feature: there is a flush command.
 pub const F_FLUSH: u64 = 1 << 9;
 /// Feature: the topology is in the configuration.
@@ -38,6 +40,20 @@ pub const F_WRITE_ZEROES: u64 = 1 << 14;
 pub const CAPACITY: u64 = 0;
 /// The largest number of segments, 32 bits.
 pub const SEG_MAX: u64 = 12;
+/// The geometry: cylinders, 16 bits.
+pub const CYLINDERS: u64 = 16;
+/// Heads, 8 bits.
+pub const HEADS: u64 = 18;
+/// Sectors of a track, 8 bits.
+pub const TRACK_SECTORS: u64 = 19;
+/// The topology: logical blocks of a physical one, as a power of two, 8 bits.
+pub const PHYSICAL_BLOCK_EXP: u64 = 24;
+/// The first aligned logical block, 8 bits.
+pub const ALIGNMENT_OFFSET: u64 = 25;
+/// The smallest transfer that is no waste, in blocks, 16 bits.
+pub const MIN_IO_SIZE: u64 = 26;
+/// The best size of long transfers, in blocks, 32 bits.
+pub const OPT_IO_SIZE: u64 = 28;
 /// The block size in bytes, 32 bits.
 pub const BLK_SIZE: u64 = 20;
 /// Whether the cache is write-back, 8 bits.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::offer;
 use super::queue::Queue;
 use super::transport::Transport;
 use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
@@ -32,9 +33,11 @@ impl Virtio {
     /// The device behind `transport`.
     ///
     /// # Errors
-    /// The size of a queue is none that a queue can have, or QEMU does not answer.
+    /// It offers what none of its type does, or does not offer what all do; or the size of a
+    /// queue is none that a queue can have.
     pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Result<Self> {
         let offered = transport.device_features()?;
+        offer::check(transport.device_type()?, transport.is_modern(), offered)?;
         let mut sizes = Vec::new();
         for queue in 0..MOST_QUEUES {
             let size = transport.max_queue_size(queue)?;

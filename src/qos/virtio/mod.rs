@@ -6,6 +6,7 @@
 pub mod blk;
 mod device;
 mod mmio;
+mod offer;
 mod packed;
 mod pci;
 mod pci_legacy;
@@ -69,6 +70,8 @@ pub mod features {
     pub const RING_PACKED: u64 = 1 << 34;
     /// Buffers are used in the order in which they were made available.
     pub const IN_ORDER: u64 = 1 << 35;
+    /// The driver tells more in its notifications.
+    pub const NOTIFICATION_DATA: u64 = 1 << 38;
     /// One queue can be reset.
     pub const RING_RESET: u64 = 1 << 40;
 }

@@ -95,13 +95,21 @@ impl PackedRing {
         write_descriptor(&self.memory, index, of, id, flags)
     }
 
-    /// Reads a descriptor, the flags first, since they tell whether the rest is there.
+    /// Reads the flags of a descriptor, which tell whether the rest is there.
+    ///
+    /// # Errors
+    /// As for [`PackedRing::set_descriptor`].
+    pub fn flags(&self, index: u16) -> Result<u16> {
+        self.memory.read_le16(DESCRIPTOR * usize::from(index) + 14)
+    }
+
+    /// Reads a descriptor.
     ///
     /// # Errors
     /// As for [`PackedRing::set_descriptor`].
     pub fn descriptor(&self, index: u16) -> Result<UsedDescriptor> {
         let at = DESCRIPTOR * usize::from(index);
-        let flags = self.memory.read_le16(at + 14)?;
+        let flags = self.flags(index)?;
         let length = self.memory.read_le32(at + 8)?;
         Ok(UsedDescriptor { length, id: self.memory.read_le16(at + 12)?, flags })
     }

@@ -292,13 +292,14 @@ impl Queue {
                 (id, written)
             }
             Ring::Packed { ring, used, .. } => {
-                let seen = ring.descriptor(used.index)?;
-                let flag = |bit: u16| (seen.flags & bit != 0) == used.wrap;
+                let flags = ring.flags(used.index)?;
+                let flag = |bit: u16| (flags & bit != 0) == used.wrap;
                 if !flag(packed::DESC_F_AVAIL) || !flag(packed::DESC_F_USED) {
                     return Ok(None);
                 }
+                let seen = ring.descriptor(used.index)?;
                 let others = !(packed::DESC_F_AVAIL | packed::DESC_F_USED | DESC_F_WRITE);
-                if seen.flags & others != 0 {
+                if seen.flags != flags || flags & others != 0 {
                     return Err(Error::failed(format!("a used descriptor's flags: {seen:x?}")));
                 }
                 let in_flight = self.in_flight.borrow();
