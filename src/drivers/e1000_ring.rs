@@ -5,10 +5,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::e1000::{E1000, HEAD, LEN, TAIL};
-use crate::Result;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::Bar;
 use crate::qos::registers::Registers;
+use crate::{Error, Result};
 
 /// Transmit descriptor command (3.3.3.1): end of packet.
 pub const CMD_EOP: u8 = 1 << 0;
@@ -20,6 +20,10 @@ pub const CMD_RS: u8 = 1 << 3;
 pub const STA_DD: u8 = 1 << 0;
 /// Receive descriptor status: end of packet.
 pub const STA_EOP: u8 = 1 << 1;
+/// Receive descriptor status: no checksums were verified.
+pub const STA_IXSM: u8 = 1 << 2;
+/// Receive descriptor status of the end of a frame that is not IP.
+pub const STA_RECEIVED: u8 = STA_DD | STA_EOP | STA_IXSM;
 
 /// A ring of legacy descriptors (3.2.3, 3.3.3), a buffer behind each, and what the driver
 /// keeps of it: the tail.
@@ -114,6 +118,21 @@ impl Ring {
         let mut status = [0];
         self.descriptors.read(index * DESCRIPTOR + STATUS_BYTE, &mut status)?;
         Ok(status[0])
+    }
+
+    /// Whether a descriptor is done, and then with the status `expected`.
+    ///
+    /// # Errors
+    /// The status has other bits, or is done without all of these.
+    pub fn is_done(&self, index: usize, expected: u8) -> Result<bool> {
+        let status = self.status(index)?;
+        let is_done = status & STA_DD != 0;
+        // The other bits may show before DD.
+        if status & !expected != 0 || is_done && status != expected {
+            let why = format!("status of descriptor {index}: {status:#04x}, not {expected:#04x}");
+            return Err(Error::failed(why));
+        }
+        Ok(is_done)
     }
 
     /// The errors of a receive descriptor.
