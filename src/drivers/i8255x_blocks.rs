@@ -2,8 +2,10 @@
 //! receive frame descriptors (8255x Open Source Software Developer Manual, 6.4). The device
 //! is `i8255x`'s.
 
-use crate::Result;
+use std::cell::Cell;
+
 use crate::qemu::{Buffer, Vm};
+use crate::{Error, Result};
 
 /// Block: the last of the list. In a command block, a command; so for the next three.
 pub const EL: u16 = 1 << 15;
@@ -25,6 +27,8 @@ pub const TRANSMIT: u16 = 4;
 pub const C: u16 = 1 << 15;
 /// Status of a block: without error.
 pub const OK: u16 = 1 << 13;
+/// Status of a block that is complete without error.
+pub const DONE: u16 = C | OK;
 
 /// The base of both units' addresses, not zero so that it shows when it is left out.
 pub const BASE: u32 = 0x1_0000;
@@ -35,6 +39,8 @@ const HEADER: usize = 16;
 /// begin with status, command and the offset of the next.
 pub struct Block {
     memory: Buffer,
+    /// Command and flags.
+    command: Cell<u16>,
     /// The buffer descriptors of a transmit command in flexible mode.
     _array: Option<Buffer>,
 }
@@ -45,7 +51,8 @@ impl Block {
     /// # Errors
     /// No guest memory is left; so for all of these.
     pub fn new(vm: &Vm, command: u16, body: &[u8]) -> Result<Self> {
-        let block = Self { memory: vm.ram().alloc(8 + body.len(), 16)?, _array: None };
+        let memory = vm.ram().alloc(8 + body.len(), 16)?;
+        let block = Self { memory, command: Cell::default(), _array: None };
         block.memory.write(8, body)?;
         block.set_command(command | EL)?;
         Ok(block)
@@ -109,17 +116,33 @@ impl Block {
     /// Has `next` follow it, instead of being the last.
     pub fn link(&self, next: &Self) -> Result<()> {
         self.memory.write_le32(4, next.offset())?;
-        self.set_command(self.memory.read_le16(2)? & !EL)
+        self.set_command(self.command.get() & !EL)
     }
 
     /// Sets command and flags.
     pub fn set_command(&self, command: u16) -> Result<()> {
+        self.command.set(command);
         self.memory.write_le16(2, command)
     }
 
     /// Its status.
     pub fn status(&self) -> Result<u16> {
         self.memory.read_le16(0)
+    }
+
+    /// Whether it is complete, and then with the status `expected`: the device writes it as
+    /// a whole.
+    ///
+    /// # Errors
+    /// It has another status.
+    pub fn is_complete(&self, expected: u16) -> Result<bool> {
+        match self.status()? {
+            0 => Ok(false),
+            status if status == expected => Ok(true),
+            status => Err(Error::failed(format!(
+                "status of a block: {status:#06x}, neither zero nor {expected:#06x}"
+            ))),
+        }
     }
 
     /// Clears its status.
