@@ -62,11 +62,17 @@ impl ImxI2c {
             Ok(status & (IIF | RXAK) != 0)
         })?;
         self.registers().write16(I2SR, 0)?;
-        let is_acknowledged = status & RXAK == 0;
-        if is_acknowledged && status != ICF | IBB | IIF {
+        if status & !(IIF | RXAK) != ICF | IBB {
             return Err(Error::failed(format!("I2SR after a byte: {status:#06x}")));
         }
-        Ok(is_acknowledged)
+        Ok(status & RXAK == 0)
+    }
+
+    /// Takes the byte that has come, and clocks the next one in.
+    fn data(&self) -> Result<u8> {
+        let data = self.registers().read16(I2DR)?;
+        u8::try_from(data)
+            .map_err(|_| Error::failed(format!("I2DR is wider than a byte: {data:#06x}")))
     }
 
     fn put(&self, byte: u8) -> Result<bool> {
@@ -126,7 +132,7 @@ impl I2cBus for ImxI2c {
             self.registers().write16(I2CR, if last == 0 { receive | TXAK } else { receive })?;
             // The first read only clocks the first byte in. Every further one takes a byte
             // and clocks the next in, so the stop must come before the last.
-            self.registers().read16(I2DR)?;
+            self.data()?;
             for (index, byte) in into.iter_mut().enumerate() {
                 // The last byte is not acknowledged, whether RXAK shows that or not.
                 if !self.byte_done()? && index != last {
@@ -137,10 +143,7 @@ impl I2cBus for ImxI2c {
                 } else if index + 1 == last {
                     self.registers().write16(I2CR, receive | TXAK)?;
                 }
-                let data = self.registers().read16(I2DR)?;
-                *byte = u8::try_from(data).map_err(|_| {
-                    Error::failed(format!("I2DR is wider than a byte: {data:#06x}"))
-                })?;
+                *byte = self.data()?;
             }
             Ok(())
         })
