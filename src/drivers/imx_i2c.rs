@@ -88,12 +88,18 @@ impl ImxI2c {
         transfer: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         self.registers().write16(I2CR, IEN)?;
+        let before = self.registers().read16(I2SR)?;
+        // RXAK tells of the last byte, or of a reset.
+        if before & !RXAK != ICF {
+            return Err(Error::failed(format!(
+                "I2SR does not show the bus as free and nothing else before a start: {before:#06x}"
+            )));
+        }
         self.registers().write16(I2CR, IEN | IIEN | MSTA | MTX)?;
         let status = self.registers().read16(I2SR)?;
-        // RXAK tells of the last byte, or of a reset.
-        if status & !RXAK != ICF | IBB {
+        if status != before | IBB {
             return Err(Error::failed(format!(
-                "I2SR does not show the bus as busy and nothing else after a start: {status:#06x}"
+                "I2SR was {before:#06x}, and a start did not make it busy only: {status:#06x}"
             )));
         }
         let result = match self.put(address << 1 | u8::from(is_read)) {
