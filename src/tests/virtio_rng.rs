@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::drivers::virtio_rng_pci::{IMAGE, MAX_BYTES, PERIOD_MS, VirtioRngPci};
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, hotplug};
+use crate::qos::pci::{PciAddress, PciDevice, hotplug};
 use crate::qos::virtio::rng::{DEVICE_TYPE, Request, VirtioRng};
 use crate::qos::virtio::{Queue, Virtio, VirtioPci, features};
 use crate::{Result, tests};
@@ -130,12 +130,15 @@ fn reset(rng: &VirtioRng, vm: &Rc<Vm>) -> Result<()> {
 /// gives no entropy, or one that cannot be unplugged.
 fn hotplug(device: &VirtioRngPci, vm: &Rc<Vm>) -> Result<()> {
     let slot = PciAddress::new(6, 0);
+    let old = PciDevice::find(device.bus(), PciAddress::new(4, 0))?;
     for id in ["hot0", "hot1"] {
         let plug = (id, "virtio-rng-pci");
-        if hotplug::plug(device.bus(), vm, slot, plug, json!({}))?.is_none() {
+        let Some(function) = hotplug::plug(device.bus(), vm, slot, plug, json!({}))? else {
             // The root bus of PCI Express.
             break;
-        }
+        };
+        let lists = (function.capabilities()?, old.capabilities()?);
+        assert_eq!(lists.0, lists.1, "capabilities of the new device and of the old one");
         let new = VirtioPci::find(device.bus(), slot, vm)?;
         let new = VirtioRng(Virtio::new(vm, new.transport().clone())?);
         let queue = new.start(new.0.acceptable()?)?;

@@ -43,11 +43,20 @@ pub fn plug(
 /// Unplugs the device `id`, which is at `at`, with the guest's consent.
 ///
 /// # Errors
-/// It goes before the guest has consented, or stays after.
+/// It goes or becomes another before the guest has consented, or stays after.
 pub fn unplug(bus: &Rc<dyn PciBus>, vm: &Vm, at: PciAddress, id: &str) -> Result<()> {
+    let device = PciDevice::find(bus, at)?;
+    let identity = || Ok::<_, Error>((device.vendor_id()?, device.device_id()?));
+    let before = identity()?;
     vm.qmp().execute("device_del", json!({ "id": id }))?;
-    PciDevice::find(bus, at)
-        .map_err(|e| e.context("asked to unplug it, before the guest has let it go"))?;
+    let now = identity()?;
+    if now != before {
+        let why = format!(
+            "{at}, asked to unplug {id}, before the guest has let it go: vendor and device were \
+             {before:04x?} and are {now:04x?}"
+        );
+        return Err(Error::failed(why));
+    }
     bus.unplugging(at)?;
     // The parts of a device are told of before the whole, by their paths only.
     while vm.qmp().wait_event("DEVICE_DELETED")?.data["device"] != id {}
