@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 # Passed on to `qgraph run`: make check-qtest ARGS='sdhci -j 4'
 ARGS ?=
 
-QGRAPH = target/release/qgraph
+QGRAPH = $(or $(CARGO_TARGET_DIR),target)/release/qgraph
 # Content is included by build.rs, where `cargo fmt` does not look.
 CONTENT = src/machines/*.rs src/drivers/*.rs src/tests/*.rs
 
