@@ -164,7 +164,7 @@ impl Arguments {
     }
 
     /// With `--resume` and nothing said of what to run: what was said when the journal was
-    /// begun.
+    /// begun, as far as that is known.
     fn remembered(&self) -> Option<Self> {
         let says_what =
             !self.filter.is_empty() || !self.emulators.qemu.is_empty() || self.shard.is_given();
@@ -172,9 +172,15 @@ impl Arguments {
             return None;
         }
         let journal = self.journal.clone().or_else(Journal::last)?;
-        let mut words = journal::arguments(&journal)?;
-        words.extend(own_words());
-        Some(Remembered::try_parse_from(words).ok()?.arguments)
+        let remembered = journal::arguments(&journal).and_then(|mut words| {
+            words.extend(own_words());
+            Remembered::try_parse_from(words).ok()
+        });
+        if remembered.is_none() {
+            let file = journal.display();
+            note(format!("what the run of {file} was to do is not known; everything is done"));
+        }
+        remembered.map(|remembered| remembered.arguments)
     }
 }
 
@@ -212,7 +218,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let mut done = Done::new(&earlier);
     let trials = order.trials(plan.clone()).filter(move |trial| !done.take(trial));
 
-    let total = (!arguments.until_fail).then(|| plan.trials().count() * order.times);
+    let total = (!arguments.until_fail).then(|| plan.trials().count().saturating_mul(order.times));
     let filter = arguments.filter.filter()?;
     let mut report = arguments.report.report(total, || {
         Model::registered().drawing(&[], |machine| filter.wants_machine(machine))

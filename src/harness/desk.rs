@@ -60,6 +60,12 @@ pub(super) struct Left {
     pub finished: Vec<Outcome>,
 }
 
+impl Left {
+    pub fn is_nothing(&self) -> bool {
+        self.trial.is_none() && self.groups.is_empty() && self.finished.is_empty()
+    }
+}
+
 impl Desk {
     /// A desk at which a trial may take as long as `patience`.
     pub fn new(patience: Duration) -> Self {
@@ -138,8 +144,8 @@ impl Desk {
 
     /// Takes everything; from now on nobody waits for this worker.
     pub fn give_up(&self) -> Left {
-        let work = std::mem::take(&mut *lock(&self.work));
-        lock(&self.work).given_up = true;
+        let nothing = Work { given_up: true, ..Work::default() };
+        let work = std::mem::replace(&mut *lock(&self.work), nothing);
         Left {
             trial: work.trial.map(|(trial, _)| trial),
             groups: work.groups.into(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::desk::{Desk, Queue};
+use super::desk::{Desk, Left, Queue};
 use super::expectations::Expectations;
 use super::outcome::{Outcome, Phases, Verdict};
 use super::plan::Trial;
@@ -138,6 +138,7 @@ pub fn run_all(
         }
     };
     while working > 0 {
+        let end = end.filter(|_| !is_stopping());
         let overdue = pool.desks.iter().filter_map(|desk| desk.due()).chain(end).min();
         let patience = overdue.map_or(settings.limits.whole, |overdue| {
             overdue.saturating_duration_since(Instant::now())
@@ -150,20 +151,17 @@ pub fn run_all(
             Ok(Message::Finished(number)) => {
                 working -= 1;
                 // A worker that is gone in the middle of something has panicked.
-                let why = "a bug of qgraph: the thread that ran this path panicked";
                 let left = pool.desks[number].give_up();
-                if let Some(trial) = left.trial {
-                    left.finished.into_iter().for_each(|outcome| note(outcome, &mut totals));
+                if !left.is_nothing() && !is_stopping() {
+                    let why = "a bug of qgraph: the thread that ran this path panicked";
                     let verdict = Verdict::Failed(why.to_owned());
-                    note(outcome_without_run(&trial, verdict), &mut totals);
-                    pool.queue.give_back(left.groups);
-                    pool.hire();
+                    take_over(&mut pool, left, verdict, &mut |outcome| note(outcome, &mut totals));
                     working += 1;
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                if end.is_some_and(|end| end <= Instant::now()) && !is_stopping() {
+                if end.is_some_and(|end| end <= Instant::now()) {
                     totals.is_overtime = true;
                     stop_all();
                 }
@@ -174,17 +172,13 @@ pub fn run_all(
                     }
                     gone.insert(number);
                     let left = pool.desks[number].give_up();
-                    left.finished.into_iter().for_each(|outcome| note(outcome, &mut totals));
-                    if let Some(trial) = left.trial {
-                        let limit = settings.limits.whole;
-                        let why = format!(
-                            "the test did not end within {limit:?}, and makes no requests that \
-                             would end it; its thread was given up"
-                        );
-                        note(outcome_without_run(&trial, Verdict::Hung(why)), &mut totals);
-                    }
-                    pool.queue.give_back(left.groups);
-                    pool.hire();
+                    let limit = settings.limits.whole;
+                    let why = format!(
+                        "the test did not end within {limit:?}, and makes no requests that \
+                         would end it; its thread was given up"
+                    );
+                    let verdict = Verdict::Hung(why);
+                    take_over(&mut pool, left, verdict, &mut |outcome| note(outcome, &mut totals));
                 }
             }
         }
@@ -192,6 +186,13 @@ pub fn run_all(
     totals
 }
 
-fn outcome_without_run(trial: &Trial, verdict: Verdict) -> Outcome {
-    Tried::new(&trial.path, &trial.emulator, verdict).outcome(trial, Vec::new())
+/// Tells what a worker had finished and what became of its trial, and hires another for the
+/// rest.
+fn take_over(pool: &mut Pool, left: Left, verdict: Verdict, note: &mut dyn FnMut(Outcome)) {
+    left.finished.into_iter().for_each(&mut *note);
+    if let Some(trial) = left.trial {
+        note(Tried::new(&trial.path, &trial.emulator, verdict).outcome(&trial, Vec::new()));
+    }
+    pool.queue.give_back(left.groups);
+    pool.hire();
 }

@@ -213,6 +213,8 @@ impl Vm {
     /// QEMU does not do it; it should not be used any more.
     pub fn reset(&self, limits: Limits) -> Result<(), ResetError> {
         self.set_limits(limits);
+        // A test that was skipped may have left some.
+        self.qtest.flush().map_err(ResetError::Protocol)?;
         self.transcript.clear();
         self.process.borrow().forget_output();
         // Before the reset, which puts firmware and device trees back.

@@ -1,0 +1,88 @@
+//! What a reset makes of a machine before the next path runs on it, on a real QEMU: all that
+//! a test can leave behind is gone.
+
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use qgraph::GuestAddress;
+use qgraph::graph::Model;
+use qgraph::harness::{Filter, Fleet, Plan, Trial};
+use qgraph::qemu::{Limits, Prober, Vm};
+
+/// The first path on any emulator whose name matches. Without one there is nothing to test
+/// with, which is a failure: `make check` installs QEMU.
+fn trial(glob: &str) -> Trial {
+    let fleet = Fleet::gather(&[], &Prober::new(), |warning| eprintln!("warning: {warning}"));
+    let filter = Filter::new(&[glob.to_owned()], &[], &[], false).expect("a glob");
+    let plan = Plan::new(Arc::new(Model::registered()), fleet.usable, filter);
+    plan.trials().next().unwrap_or_else(|| panic!("no emulator at hand has {glob}"))
+}
+
+fn launch(trial: &Trial) -> Rc<Vm> {
+    let vm = Vm::launch(&trial.emulator, trial.path.config(), Limits::default());
+    Rc::new(vm.expect("a QEMU"))
+}
+
+/// Would catch RAM, an image, allocated memory or registers that the next path finds as the
+/// one before left them, and a write that was put off and comes after the reset.
+#[test]
+fn nothing_is_left_of_the_path_before() {
+    // The interrupt mask register (OCW1) of a PC's first 8259A.
+    const IMR: u16 = 0x21;
+    let trial = trial("/x86_64/pc/*/virtio-blk-pci/*/virtio-blk-tests/basic");
+    let vm = launch(&trial);
+    assert!(vm.ram().is_mapped());
+    let leaked = vm.ram().alloc(64, 64).expect("memory");
+    let address = leaked.address();
+    leaked.write(0, &[0xa5; 64]).expect("written");
+    std::mem::forget(leaked);
+    assert_eq!(vm.ram().findings().len(), 1);
+    let image = trial.path.config().images[0].name;
+    vm.write_image(image, 512, &[0x5a; 512]).expect("written");
+    vm.qtest().outb(IMR, 0x5a).expect("written");
+    assert_eq!(vm.qtest().inb(IMR).expect("read"), 0x5a);
+    // This one waits, as after a test that is skipped.
+    vm.qtest().outb(IMR, 0xa5).expect("put off");
+
+    vm.reset(Limits::default()).expect("a reset");
+    assert_eq!(vm.qtest().inb(IMR).expect("read"), 0, "a register");
+    let mut bytes = [0xff; 64];
+    vm.ram().read(address, &mut bytes).expect("read");
+    assert_eq!(bytes, [0; 64], "RAM here");
+    vm.qtest().b64read(GuestAddress(address.0), &mut bytes).expect("read");
+    assert_eq!(bytes, [0; 64], "RAM there");
+    let mut sector = [0xff; 512];
+    vm.read_image(image, 512, &mut sector).expect("read");
+    assert_eq!(sector, [0; 512], "the image");
+    assert!(vm.ram().findings().is_empty(), "allocations");
+    assert_eq!(vm.lasting_change(), None);
+    trial.path.run(&vm).expect("the path passes after it");
+}
+
+/// Would catch a frame of the path before that the next one receives.
+#[test]
+fn nothing_is_left_on_the_cable() {
+    let trial = trial("/x86_64/pc/*/e1000/e1000-frames-tests/receive");
+    let vm = launch(&trial);
+    let mut cable = vm.socket("net").expect("the cable");
+    // More than a frame, and not a whole one, that the device never asked for.
+    cable.write_all(&[0, 0, 0, 60]).expect("written");
+    cable.write_all(&[0x11; 60]).expect("written");
+    vm.reset(Limits::default()).expect("a reset");
+    trial.path.run(&vm).expect("the path passes after it");
+}
+
+/// Would catch a change that no reset undoes and after which the QEMU would be used again.
+#[test]
+fn what_outlives_a_reset_is_noted() {
+    let trial = trial("/x86_64/pc/*/virtio-blk-pci/*/virtio-blk-tests/basic");
+    let vm = launch(&trial);
+    vm.qmp().execute("query-status", serde_json::Value::Null).expect("asked");
+    assert_eq!(vm.lasting_change(), None);
+    vm.qtest().irq_intercept_in("ioapic").expect("intercepted");
+    assert_eq!(vm.lasting_change(), Some("irq_intercept"));
+    let vm = launch(&trial);
+    vm.qmp().execute("stop", serde_json::Value::Null).expect("done");
+    assert_eq!(vm.lasting_change(), Some("a QMP command"));
+}
