@@ -9,7 +9,7 @@ use crate::qos::net;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Access, Registers, Width};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 
@@ -185,36 +185,35 @@ impl I8255x {
         Ok(causes)
     }
 
-    /// Shifts the `bits` lowest bits of `word` into the EEPROM, the highest first; returns
-    /// what came out meanwhile.
-    fn shift(&self, word: u16, bits: u32) -> Result<u16> {
-        let control = |value| self.registers().write8(EEPROM_CONTROL, value);
-        let mut out = 0;
-        for bit in (0..bits).rev() {
-            let data = if word >> bit & 1 == 1 { EEDI } else { 0 };
-            control(EECS | data)?;
-            control(EECS | data | EESK)?;
-            let pins = self.registers().read8(EEPROM_CONTROL)?;
-            let driven = EECS | data | EESK;
+    /// Reads a word of the EEPROM of 64 words (chapter 5): a start bit, the opcode 10, six
+    /// bits of address; then its 16 bits come, the highest first.
+    ///
+    /// # Errors
+    /// The pins are not as they are driven.
+    pub fn eeprom(&self, word: u16) -> Result<u16> {
+        let request = u32::from(0b110 << 6 | word & 0x3f) << 16;
+        let driven = (0..25).rev().map(|bit| match request >> bit & 1 {
+            1 => EECS | EEDI,
+            _ => EECS,
+        });
+        let drive = |pins: u8| Access::Write(EEPROM_CONTROL, Width::Byte, pins.into());
+        let mut accesses = vec![drive(0), drive(EECS)];
+        for pins in driven.clone() {
+            let look = Access::Read(EEPROM_CONTROL, Width::Byte);
+            accesses.extend([drive(pins), drive(pins | EESK), look, drive(pins)]);
+        }
+        accesses.push(drive(0));
+        let mut value = 0;
+        for (driven, pins) in driven.zip(self.registers.sequence(&accesses)?) {
+            let (driven, pins) = (driven | EESK, pins as u8);
             if pins & !EEDO != driven {
                 return Err(Error::failed(format!(
                     "EEPROM Control: {driven:#04x} was written, {pins:#04x} read"
                 )));
             }
-            out = out << 1 | u16::from(pins & EEDO != 0);
-            control(EECS | data)?;
+            // Of the request's bits, none stays.
+            value = value << 1 | u16::from(pins & EEDO != 0);
         }
-        Ok(out)
-    }
-
-    /// Reads a word of the EEPROM of 64 words (chapter 5): a start bit, the opcode 10, six
-    /// bits of address.
-    pub fn eeprom(&self, word: u16) -> Result<u16> {
-        self.registers().write8(EEPROM_CONTROL, 0)?;
-        self.registers().write8(EEPROM_CONTROL, EECS)?;
-        self.shift(0b110 << 6 | word & 0x3f, 9)?;
-        let value = self.shift(0, 16)?;
-        self.registers().write8(EEPROM_CONTROL, 0)?;
         Ok(value)
     }
 

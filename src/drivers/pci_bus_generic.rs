@@ -29,13 +29,6 @@ impl PciBusGeneric {
             windows: Windows::new(layout.ports, layout.memory),
         }
     }
-
-    fn space(&self, space: Space) -> &Mmio {
-        match space {
-            Space::Io => &self.io,
-            Space::Memory => &self.memory,
-        }
-    }
 }
 
 /// Where a function's register is from the start of the configuration space on.
@@ -52,12 +45,11 @@ impl PciBus for PciBusGeneric {
         self.config.write(ecam_offset(at, register), width, value.into())
     }
 
-    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64> {
-        self.space(space).read(address, width)
-    }
-
-    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()> {
-        self.space(space).write(address, width, value)
+    fn space(&self, space: Space) -> &dyn Registers {
+        match space {
+            Space::Io => &self.io,
+            Space::Memory => &self.memory,
+        }
     }
 
     fn windows(&self) -> &Windows {

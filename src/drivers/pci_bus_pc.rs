@@ -32,6 +32,7 @@ const HOTPLUG_BUS: u16 = 0xae10;
 /// runs.
 pub struct PciBusPc {
     vm: Rc<Vm>,
+    ports: Ports,
     memory: Mmio,
     windows: Windows,
     takes_devices: bool,
@@ -40,12 +41,12 @@ pub struct PciBusPc {
 impl PciBusPc {
     /// The bus of this machine, which takes devices while the machine runs, or not.
     pub fn new(vm: &Rc<Vm>, takes_devices: bool) -> Self {
-        let memory = Mmio::new(vm, 0, Endian::Little);
-        Self { vm: vm.clone(), memory, windows: Windows::new(IO, MEMORY), takes_devices }
+        let (ports, memory) = (Ports(vm.clone()), Mmio::new(vm, 0, Endian::Little));
+        Self { vm: vm.clone(), ports, memory, windows: Windows::new(IO, MEMORY), takes_devices }
     }
 
     /// Selects a register; returns the port at which it then is.
-    fn select(&self, at: PciAddress, register: u16) -> Result<u16> {
+    fn select(&self, at: PciAddress, register: u16) -> Result<u64> {
         if register > 0xff {
             return Err(Error::failed(format!(
                 "register {register:#x} of {at}: configuration mechanism #1 reaches 0xff and no \
@@ -55,7 +56,7 @@ impl PciBusPc {
         let function = u32::from(at.bus) << 16 | u32::from(at.devfn()) << 8;
         let address = 1 << 31 | function | u32::from(register & 0xfc);
         self.vm.qtest().outl(CONFIG_ADDRESS, address)?;
-        Ok(CONFIG_DATA + (register & 3))
+        Ok(u64::from(CONFIG_DATA + (register & 3)))
     }
 
     /// Makes sure that the ACPI register `port` tells the guest of the slot; returns its bit.
@@ -70,20 +71,24 @@ impl PciBusPc {
             ))),
         }
     }
+}
 
-    fn port_read(&self, port: u16, width: Width) -> Result<u64> {
-        let qtest = self.vm.qtest();
+/// The I/O ports. None is wider than 32 bits.
+struct Ports(Rc<Vm>);
+
+impl Registers for Ports {
+    fn read(&self, port: u64, width: Width) -> Result<u64> {
+        let (qtest, port) = (self.0.qtest(), port as u16);
         Ok(match width {
             Width::Byte => qtest.inb(port)?.into(),
             Width::Word => qtest.inw(port)?.into(),
             Width::Long => qtest.inl(port)?.into(),
-            // There is no wider port access.
             Width::Quad => u64::from(qtest.inl(port)?) | u64::from(qtest.inl(port + 4)?) << 32,
         })
     }
 
-    fn port_write(&self, port: u16, width: Width, value: u64) -> Result<()> {
-        let qtest = self.vm.qtest();
+    fn write(&self, port: u64, width: Width, value: u64) -> Result<()> {
+        let (qtest, port) = (self.0.qtest(), port as u16);
         match width {
             Width::Byte => qtest.outb(port, value as u8)?,
             Width::Word => qtest.outw(port, value as u16)?,
@@ -100,25 +105,18 @@ impl PciBusPc {
 impl PciBus for PciBusPc {
     fn config_read(&self, at: PciAddress, register: u16, width: Width) -> Result<u32> {
         let port = self.select(at, register)?;
-        Ok(self.port_read(port, width)? as u32)
+        Ok(self.ports.read(port, width)? as u32)
     }
 
     fn config_write(&self, at: PciAddress, register: u16, width: Width, value: u32) -> Result<()> {
         let port = self.select(at, register)?;
-        self.port_write(port, width, value.into())
+        self.ports.write(port, width, value.into())
     }
 
-    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64> {
+    fn space(&self, space: Space) -> &dyn Registers {
         match space {
-            Space::Io => self.port_read(address as u16, width),
-            Space::Memory => self.memory.read(address, width),
-        }
-    }
-
-    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()> {
-        match space {
-            Space::Io => self.port_write(address as u16, width, value),
-            Space::Memory => self.memory.write(address, width, value),
+            Space::Io => &self.ports,
+            Space::Memory => &self.memory,
         }
     }
 

@@ -140,12 +140,8 @@ impl PciBus for PciBusSpapr {
         }
     }
 
-    fn space_read(&self, _: Space, address: u64, width: Width) -> Result<u64> {
-        self.window.read(address, width)
-    }
-
-    fn space_write(&self, _: Space, address: u64, width: Width, value: u64) -> Result<()> {
-        self.window.write(address, width, value)
+    fn space(&self, _: Space) -> &dyn Registers {
+        &self.window
     }
 
     fn reaches_ram(&self) -> Result<()> {

@@ -64,6 +64,13 @@ impl<T> Clone for Slot<T> {
 
 impl<T> Copy for Slot<T> {}
 
+impl<T: Into<u64> + Answer> Slot<T> {
+    /// The same answer as a number of 64 bits.
+    pub fn widen(self) -> Slot<u64> {
+        Slot { index: self.index, kind: PhantomData }
+    }
+}
+
 macro_rules! define_accesses {
     ($($where:ty, $value:ty, $read:ident, $write:ident, $what:literal;)*) => {
         /// Ports (x86) and registers in memory, one access each.

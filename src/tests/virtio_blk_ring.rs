@@ -85,14 +85,16 @@ fn suppressed(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch an index of the rings, or a wrap counter, that does not wrap as it should:
-/// there are more requests than a 16-bit index has values.
+/// there are more requests than the 16-bit index of a split ring has values. A packed ring
+/// begins anew after its last descriptor, and that several times.
 fn index_wrap(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     if !vm.ram().is_mapped() {
         return Err(Error::skipped("this machine's RAM is not mapped; it would take a minute"));
     }
     let queue = blk.start_with_everything()?;
     let request = Request::new(&blk.0, blk::T_GET_ID, 0)?.with_room(&blk.0, blk::ID_BYTES)?;
-    let (segments, mut left) = (request.segments(), 65_537);
+    let segments = request.segments();
+    let mut left = if queue.is_packed() { 4 * usize::from(queue.size()) } else { 65_537 };
     while left > 0 {
         let batch = left.min(usize::from(queue.size()) / segments.len());
         for _ in 0..batch {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::regs;
 use super::{PciBus, PciDevice, Space};
-use crate::qos::registers::{Registers, Width};
+use crate::qos::registers::{Access, Registers, Width};
 use crate::{Error, Result};
 
 /// How many base address registers a function has.
@@ -214,11 +214,24 @@ impl Bar {
 
 impl Registers for Bar {
     fn read(&self, offset: u64, width: Width) -> Result<u64> {
-        self.bus.space_read(self.space, self.at(offset, width)?, width)
+        self.bus.space(self.space).read(self.at(offset, width)?, width)
     }
 
     fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
-        self.bus.space_write(self.space, self.at(offset, width)?, width, value)
+        self.bus.space(self.space).write(self.at(offset, width)?, width, value)
+    }
+
+    fn sequence(&self, accesses: &[Access]) -> Result<Vec<u64>> {
+        let there = |access: &Access| -> Result<Access> {
+            Ok(match *access {
+                Access::Read(offset, width) => Access::Read(self.at(offset, width)?, width),
+                Access::Write(offset, width, value) => {
+                    Access::Write(self.at(offset, width)?, width, value)
+                }
+            })
+        };
+        let accesses = accesses.iter().map(there).collect::<Result<Vec<_>>>()?;
+        self.bus.space(self.space).sequence(&accesses)
     }
 }
 

@@ -168,18 +168,11 @@ impl PciDevice {
                     self.at
                 )));
             }
-            list.push(Capability { id: self.config_read8(offset)?, offset });
-            offset = u16::from(self.config_read8(offset + 1)?);
+            let [id, next] = self.config_read16(offset)?.to_le_bytes();
+            list.push(Capability { id, offset });
+            offset = next.into();
         }
         Ok(list)
-    }
-
-    /// The first capability of this id, if there is one.
-    ///
-    /// # Errors
-    /// As for [`PciDevice::capabilities`].
-    pub fn capability(&self, id: u8) -> Result<Option<Capability>> {
-        Ok(self.capabilities()?.into_iter().find(|capability| capability.id == id))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{PciAddress, PciBus, PciDevice, Space, Windows, regs};
-use crate::qos::registers::Width;
+use crate::qos::registers::{Registers, Width};
 use crate::{Error, Result};
 
 /// The only function, unless a test adds others.
@@ -69,7 +69,9 @@ pub(super) struct FakeBus {
     functions: RefCell<BTreeMap<PciAddress, Function>>,
     windows: Windows,
     /// The last access to a space.
-    pub(super) last: Cell<Option<Access>>,
+    pub(super) last: Rc<Cell<Option<Access>>>,
+    io: FakeSpace,
+    memory: FakeSpace,
     /// How many more configuration accesses succeed.
     pub(super) left: Cell<usize>,
 }
@@ -88,10 +90,13 @@ impl FakeBus {
         function: &mut Function,
     ) -> (Rc<Self>, PciDevice) {
         let function = std::mem::replace(function, Function::new());
+        let last = Rc::new(Cell::new(None));
         let bus = Rc::new(Self {
             functions: BTreeMap::from([(AT, function)]).into(),
             windows: Windows::new(io, memory),
-            last: Cell::new(None),
+            io: FakeSpace(Space::Io, last.clone()),
+            memory: FakeSpace(Space::Memory, last.clone()),
+            last,
             left: Cell::new(usize::MAX),
         });
         let seen: Rc<dyn PciBus> = bus.clone();
@@ -134,17 +139,29 @@ impl PciBus for FakeBus {
         Ok(())
     }
 
-    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64> {
-        self.last.set(Some((space, address, width, None)));
-        Ok(0x5a)
-    }
-
-    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()> {
-        self.last.set(Some((space, address, width, Some(value))));
-        Ok(())
+    fn space(&self, space: Space) -> &dyn Registers {
+        match space {
+            Space::Io => &self.io,
+            Space::Memory => &self.memory,
+        }
     }
 
     fn windows(&self) -> &Windows {
         &self.windows
+    }
+}
+
+/// A space, and the last access to any.
+struct FakeSpace(Space, Rc<Cell<Option<Access>>>);
+
+impl Registers for FakeSpace {
+    fn read(&self, address: u64, width: Width) -> Result<u64> {
+        self.1.set(Some((self.0, address, width, None)));
+        Ok(0x5a)
+    }
+
+    fn write(&self, address: u64, width: Width, value: u64) -> Result<()> {
+        self.1.set(Some((self.0, address, width, Some(value))));
+        Ok(())
     }
 }

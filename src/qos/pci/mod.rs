@@ -17,7 +17,7 @@ pub use bar::{Bar, BarSize};
 pub use device::{Capability, PciDevice};
 pub use function::{ExpectedBar, Identity, PciFunction};
 
-use super::registers::Width;
+use super::registers::{Registers, Width};
 use crate::qemu::Heap;
 use crate::{Error, Result, interface};
 
@@ -117,17 +117,8 @@ pub trait PciBus {
     /// QEMU does not answer.
     fn config_write(&self, at: PciAddress, register: u16, width: Width, value: u32) -> Result<()>;
 
-    /// Reads a bus address.
-    ///
-    /// # Errors
-    /// QEMU does not answer.
-    fn space_read(&self, space: Space, address: u64, width: Width) -> Result<u64>;
-
-    /// Writes a bus address.
-    ///
-    /// # Errors
-    /// QEMU does not answer.
-    fn space_write(&self, space: Space, address: u64, width: Width, value: u64) -> Result<()>;
+    /// One of its spaces, where registers are at bus addresses.
+    fn space(&self, space: Space) -> &dyn Registers;
 
     /// Whether a bus master's addresses are those of the CPU, so that a device reaches RAM
     /// where [`Ram::alloc`](crate::qemu::Ram::alloc) says it is. A test that lets a device

@@ -34,12 +34,12 @@ pub struct Control {
 }
 
 impl Control {
-    /// That of `device`, if it has MSI-X.
+    /// That of `device`, if these capabilities of it say that it has MSI-X.
     ///
     /// # Errors
-    /// Its capability list is wrong, or reserved bits are set.
-    pub fn find(device: &PciDevice) -> Result<Option<Self>> {
-        let Some(at) = device.capability(CAPABILITY)? else { return Ok(None) };
+    /// Reserved bits are set.
+    pub fn find(device: &PciDevice, capabilities: &[super::Capability]) -> Result<Option<Self>> {
+        let Some(at) = capabilities.iter().find(|it| it.id == CAPABILITY) else { return Ok(None) };
         let first = device.config_read16(at.offset + MESSAGE_CONTROL)?;
         if first & !(ENABLE | FUNCTION_MASK | TABLE_SIZE) != 0 {
             let why = format!("{}: Message Control is {first:#06x}", device.address());

@@ -66,13 +66,14 @@ impl VirtioPci {
         if vendor != VENDOR_ID {
             return Err(Error::failed(format!("{at} is no virtio device: {vendor:04x}:{id:04x}")));
         }
-        let msix = msix::Control::find(&device)?;
+        let capabilities = device.capabilities()?;
+        let msix = msix::Control::find(&device, &capabilities)?;
         let (transport, vectors): (Rc<dyn Transport>, Rc<dyn Vectors>) =
             if id < MODERN && bus.windows().has_ports() {
                 let legacy = Rc::new(LegacyPci::new(&device, msix.clone(), vm.endian()?)?);
                 (legacy.clone(), legacy)
             } else {
-                let modern = Rc::new(ModernPci::new(&device)?);
+                let modern = Rc::new(ModernPci::new(&device, &capabilities)?);
                 (modern.clone(), modern)
             };
         device.enable()?;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::pci::{Vectors, type_of};
 use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
-use crate::qos::pci::{Bar, PciDevice};
+use crate::qos::pci::{Bar, Capability, PciDevice};
 use crate::qos::registers::{Registers, Width};
 use crate::{Error, Result};
 
@@ -91,18 +91,15 @@ pub struct ModernPci {
 
 impl ModernPci {
     /// Finds the capabilities and maps what they point to.
-    pub(super) fn new(device: &PciDevice) -> Result<Self> {
+    pub(super) fn new(device: &PciDevice, capabilities: &[Capability]) -> Result<Self> {
+        let mut structures = Vec::new();
+        for capability in capabilities.iter().filter(|it| it.id == CAP_VENDOR) {
+            structures.push((device.config_read8(capability.offset + 3)?, capability.offset));
+        }
         let mut bars: Vec<(u8, Rc<Bar>)> = Vec::new();
         let mut part = |cfg_type: u8| -> Result<(Part, u16)> {
-            let mut found = None;
-            for capability in device.capabilities()? {
-                let is_it = capability.id == CAP_VENDOR
-                    && device.config_read8(capability.offset + 3)? == cfg_type;
-                if is_it && found.is_none() {
-                    found = Some(capability.offset);
-                }
-            }
-            let at = found.ok_or_else(|| {
+            let found = structures.iter().find(|structure| structure.0 == cfg_type);
+            let &(_, at) = found.ok_or_else(|| {
                 Error::failed(format!(
                     "{}: no virtio capability of cfg_type {cfg_type}",
                     device.address()

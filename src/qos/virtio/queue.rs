@@ -72,6 +72,8 @@ pub struct Queue {
     /// Descriptors of a split ring, buffer IDs of a packed one.
     free: RefCell<Vec<u16>>,
     in_flight: RefCell<BTreeMap<u16, InFlight>>,
+    /// How many descriptors the device has.
+    taken: Cell<usize>,
     /// How many buffers (split) or descriptors (packed) were added since the last kick.
     unannounced: Cell<u16>,
 }
@@ -109,6 +111,7 @@ impl Queue {
             ring: ring.into(),
             free: RefCell::new((0..size).rev().collect()),
             in_flight: RefCell::default(),
+            taken: Cell::new(0),
             unannounced: Cell::new(0),
         })
     }
@@ -161,7 +164,7 @@ impl Queue {
     /// The ring is full.
     pub fn put(&self, described: &[(Segment, u16)], table: Option<Buffer>) -> Result<u16> {
         let count = described.len();
-        let busy: usize = self.in_flight.borrow().values().map(|f| f.descriptors.len()).sum();
+        let busy = self.taken.get();
         if count == 0 || busy + count > usize::from(self.size) {
             return Err(Error::failed(format!(
                 "no room for a buffer of {count} descriptors: {busy} of {} are taken",
@@ -207,6 +210,7 @@ impl Queue {
         let writable = table
             .is_none()
             .then(|| writable.fold(0, |sum: u32, length| sum.saturating_add(length)));
+        self.taken.set(busy + count);
         let in_flight = InFlight { descriptors, writable, _table: table };
         self.in_flight.borrow_mut().insert(id, in_flight);
         self.unannounced.set(self.unannounced.get().wrapping_add(announced));
@@ -319,6 +323,7 @@ impl Queue {
                 "the device wrote {written} bytes to buffer {id}, which has room for {writable}"
             )));
         }
+        self.taken.set(self.taken.get() - in_flight.descriptors.len());
         let mut free = self.free.borrow_mut();
         match &*self.ring.borrow() {
             Ring::Split { .. } => free.extend(in_flight.descriptors.iter().rev()),
