@@ -1,0 +1,259 @@
+//! The start of a QEMU: what is handed to it, its process, and its sockets up to the greeting.
+//! Its arguments are made in `command_line`.
+
+use std::cell::{Cell, OnceCell};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Limits, Vm, hang};
+use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
+use crate::qemu::command_line::{Config, Wiring};
+use crate::qemu::emulator::Emulator;
+use crate::qemu::process::{Ending, Launch, Process};
+use crate::qemu::ram::{Mapping, Ram, memory_file};
+
+/// Why a QEMU did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// There is no process.
+    #[error("cannot start {program}: {source}")]
+    Spawn {
+        /// The emulator.
+        program: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// Something that QEMU needs could not be made.
+    #[error("cannot make {what} for QEMU: {source}")]
+    Resource {
+        /// Which thing.
+        what: &'static str,
+        /// The kernel's word.
+        source: io::Error,
+    },
+    /// It did not greet us, or not answer the first questions.
+    #[error("QEMU {}", match ending {
+        Some(ending) => format!("{ending} before it was ready"),
+        None => format!("did not get ready: {protocol}{doing}"),
+    })]
+    NoGreeting {
+        /// How it ended, if it did.
+        ending: Option<Ending>,
+        /// What happened on the sockets.
+        protocol: Box<protocol::Error>,
+        /// What it was doing instead, after `; `, if it gave no answer.
+        doing: String,
+        /// The last lines on the sockets.
+        transcript: String,
+        /// What it wrote to standard error and output.
+        output: String,
+    },
+}
+
+impl LaunchError {
+    /// What to say of a `process` that did not get ready because of this `protocol` error.
+    /// It is killed if it still runs.
+    pub(in crate::qemu) fn not_ready(
+        process: &mut Process,
+        protocol: protocol::Error,
+        transcript: &Transcript,
+    ) -> Self {
+        // A closed socket is the first sign of an end that takes a moment more.
+        let closed = matches!(protocol, protocol::Error::Closed { .. });
+        let patience = if closed { Duration::from_secs(1) } else { Duration::ZERO };
+        let ending = process.wait_until(Instant::now() + patience);
+        let mut doing = String::new();
+        if ending.is_none() && matches!(protocol, protocol::Error::Deadline { .. }) {
+            doing = format!("; {}", hang::watch(process.id(), || {}));
+        }
+        process.kill();
+        let (transcript, output) = (transcript.to_string(), process.output());
+        Self::NoGreeting { ending, protocol: Box::new(protocol), doing, transcript, output }
+    }
+}
+
+fn resource(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
+    move |source| LaunchError::Resource { what, source }
+}
+
+/// A QEMU that was started and has not been heard of yet. Meanwhile something else can be
+/// done. It ends when this is dropped.
+pub struct Starting {
+    spawned: Spawned,
+    mapping: Option<Mapping>,
+    images: Vec<File>,
+    sockets: Vec<UnixStream>,
+    config: Config,
+    emulator: Arc<Emulator>,
+}
+
+impl Vm {
+    /// Starts `emulator` as `config` says and waits until it answers.
+    ///
+    /// # Errors
+    /// No process, or one that ends or says nothing; what it wrote is in the error.
+    pub fn launch(
+        emulator: &Arc<Emulator>,
+        config: Config,
+        limits: Limits,
+    ) -> Result<Self, LaunchError> {
+        Self::start(emulator, config)?.ready(limits)
+    }
+
+    /// Starts `emulator` as `config` says, and leaves it to itself.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn start(emulator: &Arc<Emulator>, config: Config) -> Result<Starting, LaunchError> {
+        let machine = emulator.capabilities.machines.get(&config.machine);
+        let backend = machine.and_then(|machine| machine.default_ram_id.clone());
+        let mapping = backend.as_ref().filter(|_| config.ram.size > 0);
+        let mapping = mapping.map(|_| Mapping::new(config.ram.size)).transpose();
+        let mapping = mapping.map_err(resource("shared memory"))?;
+        let images = config.images.iter().map(|image| memory_file(image.name, image.size));
+        let images = images.collect::<io::Result<Vec<File>>>().map_err(resource("an image"))?;
+
+        let image_files = images.iter().map(|file| file.as_fd().try_clone_to_owned());
+        let image_files = image_files.collect::<io::Result<Vec<OwnedFd>>>();
+        let image_files = image_files.map_err(resource("an image"))?;
+        let image_numbers = image_files.iter().map(AsRawFd::as_raw_fd).collect();
+        let pairs = config.sockets.iter().map(|_| UnixStream::pair());
+        let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(resource("a socket"))?;
+        let (sockets, sockets_there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let socket_numbers = sockets_there.iter().map(AsRawFd::as_raw_fd).collect();
+        let ram_file = mapping.as_ref().and_then(Mapping::file);
+        let ram_file = ram_file.map(|file| file.try_clone_to_owned()).transpose();
+        let ram_file = ram_file.map_err(resource("shared memory"))?;
+        let ram = ram_file.as_ref().map(AsRawFd::as_raw_fd).zip(backend);
+        let sockets_there = sockets_there.into_iter().map(OwnedFd::from);
+        let files = image_files.into_iter().chain(sockets_there).chain(ram_file).collect();
+        let make = |wiring: &Wiring| {
+            let (images, sockets) = (image_numbers, socket_numbers);
+            config.arguments(&Wiring { ram, images, sockets, ..wiring.clone() })
+        };
+        let spawned = spawn(emulator, make, files)?;
+        Ok(Starting { spawned, mapping, images, sockets, config, emulator: emulator.clone() })
+    }
+}
+
+impl Starting {
+    /// What it is asked to be.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The emulator that starts.
+    pub fn emulator(&self) -> &Arc<Emulator> {
+        &self.emulator
+    }
+
+    /// Waits until it answers. The limits begin now.
+    ///
+    /// # Errors
+    /// It ended or says nothing; what it wrote is in the error.
+    pub fn ready(self, limits: Limits) -> Result<Vm, LaunchError> {
+        let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
+        deadline.set_limit(limits.request);
+        deadline.set_end(Instant::now().checked_add(limits.whole));
+        let Connected { process, qtest, qmp } = self.spawned.connect(&deadline, &transcript)?;
+        qtest.post_writes();
+        Ok(Vm {
+            process: process.into(),
+            ram: Ram::new(self.config.ram, self.mapping, qtest.clone()),
+            qtest,
+            qmp,
+            images: self.images,
+            sockets: self.sockets,
+            config: self.config,
+            emulator: self.emulator,
+            deadline,
+            transcript,
+            endian: OnceCell::new(),
+            attached: Cell::new(None),
+            lasting: Cell::new(None),
+        })
+    }
+}
+
+/// A process and its sockets.
+pub(in crate::qemu) struct Connected {
+    pub process: Process,
+    pub qtest: Rc<Qtest>,
+    pub qmp: Qmp,
+}
+
+/// Starts `emulator` with two socketpairs and these files, and waits for its greeting.
+/// The arguments come from `arguments`, which is told the numbers of the sockets.
+pub(in crate::qemu) fn connect(
+    emulator: &Emulator,
+    arguments: impl FnOnce(&Wiring) -> Vec<String>,
+    files: Vec<OwnedFd>,
+    deadline: &Rc<Deadline>,
+    transcript: &Rc<Transcript>,
+) -> Result<Connected, LaunchError> {
+    spawn(emulator, arguments, files)?.connect(deadline, transcript)
+}
+
+/// A process and our ends of its sockets.
+struct Spawned {
+    process: Process,
+    qtest: UnixStream,
+    qmp: UnixStream,
+}
+
+fn spawn(
+    emulator: &Emulator,
+    arguments: impl FnOnce(&Wiring) -> Vec<String>,
+    files: Vec<OwnedFd>,
+) -> Result<Spawned, LaunchError> {
+    let pair = || UnixStream::pair().map_err(resource("a socket"));
+    let ((qtest, qtest_there), (qmp, qmp_there)) = (pair()?, pair()?);
+    let wiring = Wiring {
+        qtest: qtest_there.as_raw_fd(),
+        qtest_on_stdio: !emulator.has_qtest_object(),
+        qmp: qmp_there.as_raw_fd(),
+        ram: None,
+        images: Vec::new(),
+        sockets: Vec::new(),
+    };
+    let mut launch = Launch {
+        program: emulator.path.clone(),
+        arguments: arguments(&wiring),
+        environment: emulator.environment(),
+        inherit: files,
+        stdio: None,
+    };
+    launch.inherit.push(qmp_there.into());
+    if wiring.qtest_on_stdio {
+        launch.stdio = Some(qtest_there.into());
+    } else {
+        launch.inherit.push(qtest_there.into());
+    }
+    let program = emulator.path.display().to_string();
+    let process = Process::start(launch);
+    let process = process.map_err(|source| LaunchError::Spawn { program, source })?;
+    Ok(Spawned { process, qtest, qmp })
+}
+
+impl Spawned {
+    fn connect(
+        mut self,
+        deadline: &Rc<Deadline>,
+        transcript: &Rc<Transcript>,
+    ) -> Result<Connected, LaunchError> {
+        let qmp = Qmp::connect(self.qmp, deadline.clone(), transcript.clone());
+        let connected = qmp.and_then(|qmp| {
+            let qtest = Qtest::new(self.qtest, deadline.clone(), transcript.clone())?;
+            Ok((Rc::new(qtest), qmp))
+        });
+        match connected {
+            Ok((qtest, qmp)) => Ok(Connected { process: self.process, qtest, qmp }),
+            Err(protocol) => Err(LaunchError::not_ready(&mut self.process, protocol, transcript)),
+        }
+    }
+}
