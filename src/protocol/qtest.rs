@@ -1,5 +1,6 @@
 //! The qtest client: ports, registers in memory, the clock, and what else fits one short line.
-//! Interrupts are in `irq`, blocks of memory in `bulk`, many requests at once in `batch`.
+//! Writes that are put off are in `posted`, interrupts in `irq`, blocks of memory in `bulk`,
+//! many requests at once in `batch`.
 //!
 //! The protocol has no request numbers: the n-th answer belongs to the n-th request. So answers
 //! that came too late are counted, and dropped when they come.
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use vm_memory::GuestAddress;
 
+use self::posted::Posted;
 use super::answer::{self, Endian, Wrong};
 use super::channel::{Channel, Fault, Step, Until};
 use super::irq::Irqs;
@@ -33,9 +35,7 @@ macro_rules! for_each_access {
     };
 }
 pub(super) use for_each_access;
-
-/// How many writes wait at most.
-pub(crate) const MOST_POSTED: usize = 64;
+pub(crate) use posted::MOST_POSTED;
 
 /// A client of the qtest protocol.
 ///
@@ -53,15 +53,9 @@ pub struct Qtest {
 
 pub(super) struct Inner {
     channel: Channel,
-    /// Whether writes wait for the next request that wants an answer.
-    is_posting: bool,
-    /// Those that wait, and how many they are.
-    posted: Vec<u8>,
-    posted_count: usize,
-    /// How many of the last exchange's requests were such.
+    posted: Posted,
+    /// How many of the last exchange's requests were posted writes.
     ahead: usize,
-    /// What went wrong with them where nobody could be told.
-    late: Option<Error>,
     /// Answers to requests that were given up, which will come before any other.
     owed: usize,
     pub(super) irqs: Irqs,
@@ -107,11 +101,8 @@ impl Qtest {
         Ok(Self {
             inner: RefCell::new(Inner {
                 channel,
-                is_posting: false,
-                posted: Vec::new(),
-                posted_count: 0,
+                posted: Posted::default(),
                 ahead: 0,
-                late: None,
                 owed: 0,
                 irqs: Irqs::default(),
             }),
@@ -222,46 +213,6 @@ impl Qtest {
         Batch::new(self)
     }
 
-    /// From now on, has the writes of ports and registers wait for the next request that wants
-    /// an answer, and be sent together with it: for one round trip. Whoever looks at anything
-    /// that they may have changed, past this client, calls [`flush`](Self::flush) before. A
-    /// refused write is told by the request that took it along, or by `flush`.
-    pub fn post_writes(&self) {
-        self.inner.borrow_mut().is_posting = true;
-    }
-
-    /// Sends the writes that wait, and waits until they are done.
-    pub fn flush(&self) -> Result<()> {
-        let inner = &mut *self.inner.borrow_mut();
-        if inner.posted_count == 0 && inner.late.is_none() {
-            return Ok(());
-        }
-        inner.begin();
-        inner.run(0, |_, _| {})
-    }
-
-    /// The same where no error can be told; the next request tells it.
-    pub(crate) fn flush_quietly(&self) {
-        if let Err(error) = self.flush() {
-            self.inner.borrow_mut().late = Some(error);
-        }
-    }
-
-    /// One write.
-    fn post(&self, request: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
-        if !self.inner.borrow().is_posting {
-            return self.ask(request, answer::nothing);
-        }
-        let inner = &mut *self.inner.borrow_mut();
-        request(&mut inner.posted);
-        inner.posted_count += 1;
-        if inner.posted_count < MOST_POSTED {
-            return Ok(());
-        }
-        inner.begin();
-        inner.run(0, |_, _| {})
-    }
-
     /// Where its lines are kept.
     pub(crate) fn transcript(&self) -> Rc<Transcript> {
         self.inner.borrow().channel.transcript()
@@ -313,15 +264,14 @@ impl Inner {
     /// Where to write the requests of the next [`run`](Self::run), behind those that waited.
     pub(super) fn begin(&mut self) -> &mut Vec<u8> {
         let out = self.channel.begin();
-        out.append(&mut self.posted);
-        self.ahead = std::mem::take(&mut self.posted_count);
+        self.ahead = self.posted.move_to(out);
         out
     }
 
     /// Sends the requests that were written, `count` of them, and gives `take` each answer with
     /// its number.
     pub(super) fn run(&mut self, count: usize, mut take: impl FnMut(usize, &[u8])) -> Result<()> {
-        if let Some(error) = self.late.take() {
+        if let Some(error) = self.posted.take_error() {
             return Err(error);
         }
         self.check_in_step()?;
@@ -508,5 +458,6 @@ pub(super) fn bad_argument(request: &str, why: impl Into<String>) -> Error {
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
+mod posted;
 #[cfg(test)]
 pub(super) mod tests;

@@ -393,34 +393,3 @@ fn a_qemu_that_never_falls_silent_does_not_stop_the_clock() {
     drop(qtest);
     flood.join().unwrap();
 }
-
-/// Catches writes that wait for ever, overtake a read, or whose refusal is told of another
-/// request or of none.
-#[test]
-fn posted_writes_go_with_the_next_question() {
-    let (qtest, talk) = qtest(|mut peer| {
-        peer.expect("outb 0x1 0x2");
-        peer.expect("outb 0x3 0x4");
-        peer.expect("inb 0x5");
-        peer.say("OK\nOK\nOK 0x6\n");
-        peer.expect("outb 0x7 0x8");
-        peer.say("OK\n");
-        peer.expect("outb 0x9 0xa");
-        peer.expect("inb 0xb");
-        peer.say("FAIL no\nOK 0x0\n");
-        peer.expect("inb 0xc");
-        peer.say("OK 0xd\n");
-    });
-    qtest.post_writes();
-    qtest.outb(1, 2).unwrap();
-    qtest.outb(3, 4).unwrap();
-    assert_eq!(qtest.inb(5).unwrap(), 6);
-    qtest.outb(7, 8).unwrap();
-    qtest.flush().unwrap();
-    qtest.outb(9, 10).unwrap();
-    let error = qtest.inb(11).unwrap_err();
-    assert_eq!(error.to_string(), "QEMU refused `outb 0x9 0xa`: FAIL no");
-    assert_eq!(qtest.inb(12).unwrap(), 13);
-    qtest.flush().unwrap();
-    talk.finish(qtest);
-}
