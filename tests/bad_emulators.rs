@@ -1,6 +1,6 @@
 //! What becomes of a run whose emulator misbehaves: each fault has a clear message within
 //! the deadline and an outcome for the path it concerns, and for no other. The emulators are
-//! fakes, see `fake::emulator`; how the program deals with its user is left to `cli.rs`.
+//! fakes, see `fake::emulator`; how the program deals with its user is left to `cli`.
 
 mod fake;
 

@@ -1,0 +1,105 @@
+//! The programs as their user meets them: what they say, where, and with which exit status.
+//! `qgraph` itself, and the runner that `cargo test` starts. One file a subject; here is what
+//! they share. Emulators are fakes; those that misbehave have a test target of their own,
+//! `bad_emulators.rs`.
+
+mod emulators;
+#[path = "../fake/mod.rs"]
+mod fake;
+mod mutate;
+mod output;
+mod reproducers;
+mod runner;
+mod selection;
+mod shares;
+mod usage;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use emulators::*;
+use fake::{Finished, Sandbox};
+use mutate::*;
+use output::*;
+use reproducers::*;
+use runner::*;
+use selection::*;
+use shares::*;
+use usage::*;
+
+/// The name under which this executable is the runner of `cargo test`.
+const RUNNER: &str = "paths";
+
+fn main() -> ExitCode {
+    if fake::called() == RUNNER {
+        return qgraph::harness::cargo_test();
+    }
+    fake::main(trials![
+        everything_passes,
+        something_fails,
+        reports,
+        a_report_that_cannot_be_written,
+        nothing_matches,
+        wrong_usage,
+        help_goes_to_standard_output,
+        the_manual,
+        what_is_written_about_options,
+        filters,
+        shards,
+        shards_by_the_environment,
+        shards_by_duration,
+        list_as_json,
+        journals_are_joined,
+        damaged_journals,
+        no_emulator,
+        emulators_that_are_found,
+        emulators_that_are_named,
+        odd_names,
+        an_unwritable_cache,
+        a_damaged_cache,
+        a_cold_cache_shared,
+        a_warm_cache_costs_no_launch,
+        nobody_reads,
+        nothing_can_be_written,
+        where_reproducers_go,
+        replay_of_something_else,
+        a_reproducer_gets_smaller,
+        how_strong_tests_are,
+        strength_as_json,
+        the_runner_lists,
+        the_runner_runs,
+        the_runner_without_emulator,
+        the_runner_in_shares,
+    ])
+}
+
+const PATHS: &str = "sdhci-tests/";
+const REGISTERS: &str =
+    "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";
+
+/// A sandbox in which a healthy emulator is on `PATH`.
+fn with_emulator() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.fake_at(Path::new("bin/qemu-system-x86_64"));
+    sandbox
+}
+
+fn qgraph(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    sandbox.run(&mut sandbox.qgraph(arguments))
+}
+
+/// The names that `qgraph list` prints.
+fn list(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
+    let finished = sandbox.run(sandbox.qgraph(["list"]).args(arguments)).expect(0);
+    assert_eq!(finished.stderr, "", "{finished}");
+    finished.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Runs the runner of `cargo test`.
+fn runner(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
+    let runner = sandbox.at(RUNNER);
+    if !runner.exists() {
+        sandbox.fake_at(Path::new(RUNNER));
+    }
+    sandbox.run(sandbox.command(&runner).args(arguments))
+}

@@ -1,0 +1,126 @@
+//! What a run says, where it says it, and what becomes of that when nobody reads it.
+
+use std::fs::{self, File};
+use std::io;
+use std::process::Stdio;
+
+use crate::fake::Sandbox;
+use crate::{PATHS, REGISTERS, list, qgraph, with_emulator};
+
+/// Would catch a pass that is not told as one, and words on the wrong channel.
+pub fn everything_passes() {
+    let sandbox = with_emulator();
+    let count = list(&sandbox, &[PATHS]).len();
+    assert!(count >= 10);
+    let finished = qgraph(&sandbox, &["run", PATHS]).expect(0);
+    assert_eq!(finished.stderr, "", "{finished}");
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    let passed = lines.iter().filter(|line| line.starts_with("passed ")).count();
+    assert_eq!((passed, lines.last()), (count, Some(&&*format!("{count} passed"))), "{finished}");
+    let finished = qgraph(&sandbox, &["run", "--format", "json", PATHS]).expect(0);
+    assert_eq!(finished.outcomes().len(), count, "{finished}");
+}
+
+/// Would catch a failure that a script takes for success, or that is lost among the passes.
+pub fn something_fails() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-fail");
+    let finished = sandbox.run(sandbox.qgraph(["run", PATHS, "--qemu"]).arg(&fake)).expect(1);
+    let (_, end) = finished.stdout.split_once("\nNot passed:\n").expect("a list of failures");
+    assert!(end.contains(REGISTERS) && end.contains("FAIL out of luck"), "{finished}");
+    assert!(end.contains("\n1 failed, "), "{finished}");
+}
+
+/// Would catch a format that is not written, or lacks what failed, and a file that is not
+/// there at the end or has something beside it.
+pub fn reports() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-fail");
+    let summary = sandbox.at("summary.md");
+    let run = |arguments: &[&str]| {
+        let mut command = sandbox.qgraph(["run", PATHS, "--qemu"]);
+        command.arg(&fake).args(arguments).env("GITHUB_STEP_SUMMARY", &summary);
+        sandbox.run(&mut command).expect(1)
+    };
+    let tap = run(&["--format", "tap", "--junit", "out/junit.xml", "--html", "out/page.html"]);
+    let count = list(&sandbox, &[PATHS, "--qemu", &fake.to_string_lossy()]).len();
+    assert!(tap.stdout.starts_with(&format!("TAP version 13\n1..{count}\n")), "{tap}");
+    let failed = tap.stdout.lines().find(|line| line.starts_with("not ok ")).expect("a failure");
+    assert!(failed.ends_with(REGISTERS), "{tap}");
+    let mut files: Vec<_> = fs::read_dir(sandbox.at("out"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["junit.xml", "page.html"]);
+    let junit = fs::read_to_string(sandbox.at("out/junit.xml")).expect("a report");
+    assert!(
+        junit.contains(&format!("tests=\"{count}\"")) && junit.contains("out of luck"),
+        "{junit}"
+    );
+    let page = fs::read_to_string(sandbox.at("out/page.html")).expect("a page");
+    for part in [REGISTERS, "out of luck", "<g class=\"machine mixed\">", "</html>"] {
+        assert!(page.contains(part), "{part:?} is not in the page");
+    }
+    let github = run(&["--format", "github"]);
+    assert!(github.stdout.contains("\n::error "), "{github}");
+    let summary = fs::read_to_string(&summary).expect("a summary");
+    assert!(summary.contains("### qgraph: ") && summary.contains("| failed | "), "{summary}");
+}
+
+/// Would catch a report that nobody can write and that changes the result, or is lost
+/// without a word.
+pub fn a_report_that_cannot_be_written() {
+    let sandbox = with_emulator();
+    let early = ["run", REGISTERS, "--junit", "/proc/no/junit.xml", "--html", "."];
+    let finished = qgraph(&sandbox, &early).expect(0);
+    finished.says(&["warning: there will be no report", "/proc/no/junit.xml", " to .: "]);
+    let finished = qgraph(&sandbox, &["run", REGISTERS, "--junit", "/dev/full"]).expect(0);
+    let finished =
+        finished.says(&["warning: the JUnit report /dev/full could not be written: No space left"]);
+    assert!(finished.stdout.ends_with("\n1 passed\n"), "{finished}");
+}
+
+/// A pipe from which nobody reads any more.
+fn closed_pipe() -> Stdio {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// Would catch a panic after `qgraph … | head`, or after `2>&1 | head` for warnings.
+pub fn nobody_reads() {
+    let sandbox = with_emulator();
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["run", PATHS],
+        &["run", "--format", "json", PATHS],
+        &["probe"],
+        &["check"],
+        &["why", "sdhci-pci"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        let running = sandbox.start_with(&mut sandbox.qgraph(arguments), Some(closed_pipe()), None);
+        let finished = running.finish().expect(0);
+        assert_eq!(finished.stderr, "", "{arguments:?}: {finished}");
+    }
+    // A warning and an error that nobody reads.
+    let unwritable = sandbox.at("bin/qemu-system-x86_64/below");
+    for (arguments, status) in [(["list", PATHS], 0), (["list", "no-such-path"], 2)] {
+        let mut command = sandbox.qgraph(arguments);
+        command.env("QGRAPH_CACHE", &unwritable);
+        sandbox.start_with(&mut command, None, Some(closed_pipe())).finish().expect(status);
+    }
+}
+
+/// Would catch output that is lost on a full disk without a word.
+pub fn nothing_can_be_written() {
+    let sandbox = with_emulator();
+    for (arguments, status) in [(["list", PATHS], 2), (["run", PATHS], 0)] {
+        let full: Stdio = File::options().write(true).open("/dev/full").expect("/dev/full").into();
+        let running = sandbox.start_with(&mut sandbox.qgraph(arguments), Some(full), None);
+        running.finish().expect(status).says(&["No space left on device"]);
+    }
+}
