@@ -110,9 +110,6 @@ const EERD_START: u32 = 1 << 0;
 /// EEPROM Read: it is done.
 const EERD_DONE: u32 = 1 << 4;
 
-/// The Ethernet address that the devices are given.
-pub const MAC: net::Address = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
-
 /// What all members have in common; QEMU's subsystem is its own.
 const FAMILY: Identity = Identity {
     vendor: 0x8086,
@@ -188,10 +185,7 @@ impl E1000 {
 }
 
 impl Consumes<dyn PciBus> for E1000 {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55,netdev=net")
-        .before(net::BACKEND)
-        .sockets(&[net::SOCKET])
-        .aliases(&[("e1000-82540em", "e1000")]);
+    const ARGS: QemuArgs = net::PCI_DEVICE.aliases(&[("e1000-82540em", "e1000")]);
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let member = MEMBERS.iter().find(|(name, _)| *name == place.node);

@@ -123,9 +123,6 @@ const EEDI: u8 = 1 << 2;
 /// EEPROM Control: data from the EEPROM.
 const EEDO: u8 = 1 << 3;
 
-/// The Ethernet address that the devices are given.
-pub const MAC: net::Address = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
-
 /// What all members have in common.
 const FAMILY: Identity = Identity {
     vendor: 0x8086,
@@ -250,9 +247,7 @@ impl I8255x {
 }
 
 impl Consumes<dyn PciBus> for I8255x {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55,netdev=net")
-        .before(net::BACKEND)
-        .sockets(&[net::SOCKET]);
+    const ARGS: QemuArgs = net::PCI_DEVICE;
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let member = MEMBERS.iter().find(|member| member.0 == place.node);

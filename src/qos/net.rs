@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::wait_until;
+use crate::graph::QemuArgs;
 use crate::protocol;
 use crate::qemu::{Socket, Vm};
 use crate::{Error, Result};
@@ -19,8 +20,17 @@ pub const SOCKET: Socket = Socket { name: "net", by_hand: "hubport,id=net,hubid=
 /// The option of QEMU that plugs it in, for a device with the property `netdev=net`.
 pub const BACKEND: &str = "-netdev socket,id=net,fd={net}";
 
+/// The arguments of a PCI network device in slot 4 that is plugged in and has the address
+/// [`MAC`].
+pub const PCI_DEVICE: QemuArgs =
+    QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55,netdev=net")
+        .before(BACKEND)
+        .sockets(&[SOCKET]);
+
 /// An Ethernet address.
 pub type Address = [u8; 6];
+/// The address that the devices are given.
+pub const MAC: Address = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
 /// The address of everybody.
 pub const BROADCAST: Address = [0xff; 6];
 /// The address of one station that the harness plays.

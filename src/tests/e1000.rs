@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use crate::drivers::e1000::{self, E1000, HEAD, LEN, MAC, TAIL};
+use crate::drivers::e1000::{self, E1000, HEAD, LEN, TAIL};
 use crate::qemu::Vm;
+use crate::qos::net::MAC;
 use crate::qos::{reset, wait_until};
 use crate::{Result, tests};
 

@@ -4,11 +4,12 @@
 
 use std::rc::Rc;
 
-use crate::drivers::e1000::{self as nic, E1000, MAC};
+use crate::drivers::e1000::{self as nic, E1000};
 use crate::drivers::e1000_ring::{CMD_EOP, CMD_IFCS, CMD_RS, Ring, STA_DD, STA_RECEIVED};
 use crate::qemu::Vm;
 use crate::qos::net::{
-    self, Address, BROADCAST, PEER, Wire, assert_frame, assert_short_frame, frame, wait_received,
+    self, Address, BROADCAST, MAC, PEER, Wire, assert_frame, assert_short_frame, frame,
+    wait_received,
 };
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};

@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use crate::drivers::i8255x::{self, I8255x, MAC};
+use crate::drivers::i8255x::{self, I8255x};
 use crate::qemu::Vm;
+use crate::qos::net::MAC;
 use crate::qos::wait_until;
 use crate::{Result, tests};
 

@@ -4,11 +4,12 @@
 
 use std::rc::Rc;
 
-use crate::drivers::i8255x::{self as nic, I8255x, MAC};
+use crate::drivers::i8255x::{self as nic, I8255x};
 use crate::drivers::i8255x_blocks::{self as block, Block, DONE};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::net::{
-    self, Address, BROADCAST, PEER, Wire, assert_frame, assert_short_frame, frame, wait_received,
+    self, Address, BROADCAST, MAC, PEER, Wire, assert_frame, assert_short_frame, frame,
+    wait_received,
 };
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
