@@ -10,7 +10,6 @@ use super::bulk::{check_range, put_base64};
 use super::qtest::{
     Qtest, Raw, bad_argument, for_each_access, put_access, put_clock_set, put_clock_step,
 };
-use super::transcript::show;
 use super::{Error, Result};
 
 /// The most that one request of a batch moves, in bytes.
@@ -170,20 +169,15 @@ impl<'q> Batch<'q> {
         inner.begin().extend_from_slice(&self.out);
         let count = self.kinds.len();
         let mut values = Vec::with_capacity(count);
-        let mut wrong = None;
         inner.run(count, |index, line| {
-            let value = self.kinds[index].parse(line).map_err(|error| {
-                wrong.get_or_insert_with(|| (index, error, show(line)));
-            });
-            if let (Kind::Clock, Ok(Value::Number(time))) = (self.kinds[index], &value) {
+            let value = self.kinds[index].parse(line)?;
+            if let (Kind::Clock, Value::Number(time)) = (self.kinds[index], &value) {
                 self.qtest.note_clock(*time);
             }
-            values.push(value.unwrap_or(Value::Number(0)));
+            values.push(value);
+            Ok(())
         })?;
-        match wrong {
-            Some((index, wrong, answer)) => Err(inner.error(index, count, wrong, answer)),
-            None => Ok(Answers { values }),
-        }
+        Ok(Answers { values })
     }
 
     fn slot<T>(&mut self, kind: Kind) -> Slot<T> {

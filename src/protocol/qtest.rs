@@ -245,18 +245,16 @@ impl Qtest {
     ) -> Result<T> {
         let inner = &mut *self.inner.borrow_mut();
         request(inner.begin());
-        let mut parse = Some(parse);
-        let mut parsed = None;
+        let (mut parse, mut value) = (Some(parse), None);
         inner.run(1, |_, line| {
-            let result = parse.take().map(|parse| parse(line));
-            parsed = result.map(|result| result.map_err(|wrong| (wrong, show(line))));
+            value = parse.take().map(|parse| parse(line)).transpose()?;
+            Ok(())
         })?;
-        match parsed {
-            Some(Ok(value)) => Ok(value),
-            Some(Err((wrong, answer))) => Err(inner.error(0, 1, wrong, answer)),
-            // `run` gives every answer or fails.
-            None => Err(inner.error(0, 1, Wrong::Garbled("an answer".into()), String::new())),
-        }
+        // `run` gives every answer or fails.
+        let none = || {
+            Wrong::Garbled("an answer".into()).error(inner.describe(inner.ahead, 1), String::new())
+        };
+        value.ok_or_else(none)
     }
 }
 
@@ -269,8 +267,12 @@ impl Inner {
     }
 
     /// Sends the requests that were written, `count` of them, and gives `take` each answer with
-    /// its number.
-    pub(super) fn run(&mut self, count: usize, mut take: impl FnMut(usize, &[u8])) -> Result<()> {
+    /// its number. The first that is wrong is the error, but those behind it are taken too.
+    pub(super) fn run(
+        &mut self,
+        count: usize,
+        mut take: impl FnMut(usize, &[u8]) -> Result<(), Wrong>,
+    ) -> Result<()> {
         if let Some(error) = self.posted.take_error() {
             return Err(error);
         }
@@ -280,8 +282,8 @@ impl Inner {
         if all == 0 {
             return Ok(());
         }
-        let mut got = 0;
-        let mut refused = None;
+        let mut got = 0_usize;
+        let mut first_wrong = None;
         let (result, requests) = channel.exchange(Until::Done, |line| {
             if let Some(edge) = answer::edge(line) {
                 irqs.note(edge);
@@ -291,24 +293,23 @@ impl Inner {
                 *owed -= 1;
                 return Step::Answer { left: all };
             }
-            if got >= ahead {
-                take(got - ahead, line);
-            } else if let (Err(wrong), None) = (answer::nothing(line), &refused) {
-                refused = Some((got, wrong, show(line)));
+            let taken = match got.checked_sub(ahead) {
+                Some(index) => take(index, line),
+                None => answer::nothing(line),
+            };
+            if let (Err(wrong), None) = (taken, &first_wrong) {
+                first_wrong = Some((got, wrong, show(line)));
             }
             got += 1;
             if got < all { Step::Answer { left: all - got } } else { Step::Done }
         });
         *owed += requests.saturating_sub(got);
         if let Err(fault) = result {
-            let what = match got.checked_sub(ahead) {
-                Some(index) => self.describe(index, count),
-                None => self.channel.request(got),
-            };
+            let what = self.describe(got, count);
             return Err(self.fault(fault, what));
         }
-        match refused {
-            Some((index, wrong, answer)) => Err(wrong.error(self.channel.request(index), answer)),
+        match first_wrong {
+            Some((at, wrong, answer)) => Err(wrong.error(self.describe(at, count), answer)),
             None => Ok(()),
         }
     }
@@ -349,14 +350,13 @@ impl Inner {
         taken.map_err(|fault| self.fault(fault, "(no request)".into()))
     }
 
-    /// The error for a wrong answer to the `index`th request of the last run.
-    pub(super) fn error(&self, index: usize, count: usize, wrong: Wrong, answer: String) -> Error {
-        wrong.error(self.describe(index, count), answer)
-    }
-
-    fn describe(&self, index: usize, count: usize) -> String {
-        let request = self.channel.request(self.ahead + index);
-        if count > 1 { format!("{request} (request {} of {count})", index + 1) } else { request }
+    /// The request number `at` of the last run, of which `count` were no posted writes.
+    fn describe(&self, at: usize, count: usize) -> String {
+        let request = self.channel.request(at);
+        match at.checked_sub(self.ahead) {
+            Some(index) if count > 1 => format!("{request} (request {} of {count})", index + 1),
+            _ => request,
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Qtest {
 impl Inner {
     fn send_posted(&mut self) -> Result<()> {
         self.begin();
-        self.run(0, |_, _| {})
+        self.run(0, |_, _| Ok(()))
     }
 }
 
