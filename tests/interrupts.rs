@@ -24,11 +24,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use fake::{Finished, PATIENCE, Running, Sandbox};
+use fake::{Finished, PATIENCE, RUNNER, Running, Sandbox};
 use rustix::process::Signal;
-
-/// The name under which this executable is the runner of `cargo test`.
-const RUNNER: &str = "paths";
 
 fn main() -> ExitCode {
     if fake::called() == RUNNER {

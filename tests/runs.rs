@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fake::{Finished, Sandbox};
+use fake::{Finished, REGISTERS, Sandbox};
 use qgraph::graph::Model;
 use qgraph::harness::{Filter, Fleet, Plan, Settings, Verdict, run_all};
 use qgraph::qemu::{Limits, Prober, Vm};
@@ -48,20 +48,16 @@ fn main() -> ExitCode {
 }
 
 const SUITE: &str = "*/pc/*/sdhci-tests/*";
-const REGISTERS: &str =
-    "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";
 
 fn run(sandbox: &Sandbox, role: &str, arguments: &[&str], status: i32) -> Finished {
-    let fake = sandbox.at(role).join("qemu-system-x86_64");
-    let fake = if fake.exists() { fake } else { sandbox.fake(role) };
     let mut command = sandbox.qgraph(["run", "--format", "json", "--jobs", "1"]);
-    sandbox.run(command.args(arguments).arg("--qemu").arg(fake)).expect(status)
+    command.args(arguments).arg("--qemu").arg(sandbox.fake(role));
+    sandbox.run(&mut command).expect(status)
 }
 
 /// How often a QEMU with this machine was started.
 fn launches(sandbox: &Sandbox, role: &str) -> usize {
-    let fake = sandbox.at(role).join("qemu-system-x86_64");
-    sandbox.launches(&fake).iter().filter(|machine| *machine == "pc").count()
+    sandbox.launches(&sandbox.fake(role)).iter().filter(|machine| *machine == "pc").count()
 }
 
 /// The outcomes in the order in which they came.

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use emulators::*;
-use fake::{Finished, Sandbox};
+use fake::{Finished, REGISTERS, RUNNER, Sandbox};
 use mutate::*;
 use output::*;
 use reproducers::*;
@@ -26,9 +26,6 @@ use runner::*;
 use selection::*;
 use shares::*;
 use usage::*;
-
-/// The name under which this executable is the runner of `cargo test`.
-const RUNNER: &str = "paths";
 
 fn main() -> ExitCode {
     if fake::called() == RUNNER {
@@ -74,8 +71,6 @@ fn main() -> ExitCode {
 }
 
 const PATHS: &str = "sdhci-tests/";
-const REGISTERS: &str =
-    "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";
 
 /// A sandbox in which a healthy emulator is on `PATH`.
 fn with_emulator() -> Sandbox {
@@ -97,9 +92,6 @@ fn list(sandbox: &Sandbox, arguments: &[&str]) -> Vec<String> {
 
 /// Runs the runner of `cargo test`.
 fn runner(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
-    let runner = sandbox.at(RUNNER);
-    if !runner.exists() {
-        sandbox.fake_at(Path::new(RUNNER));
-    }
-    sandbox.run(sandbox.command(&runner).args(arguments))
+    let runner = sandbox.fake_at(Path::new(RUNNER));
+    sandbox.run(sandbox.command(runner).args(arguments))
 }

@@ -8,11 +8,9 @@ use crate::{REGISTERS, qgraph};
 
 /// Runs a path that fails, with these arguments; the reproducer that it leaves.
 fn failing(sandbox: &Sandbox, role: &str, arguments: &[&str]) -> (Finished, Option<String>) {
-    let there = sandbox.at(role).join("qemu-system-x86_64");
-    let fake = if there.exists() { there } else { sandbox.fake(role) };
     let run = ["run", "--format", "json", "--exact", REGISTERS, "--qemu"];
     let mut command = sandbox.qgraph(run);
-    let finished = sandbox.run(command.arg(&fake).args(arguments)).expect(1);
+    let finished = sandbox.run(command.arg(sandbox.fake(role)).args(arguments)).expect(1);
     let outcomes = finished.outcomes();
     let (_, outcome) = outcomes.iter().next().expect("an outcome");
     let file = outcome["reproducer"].as_str().map(str::to_owned);
@@ -32,7 +30,7 @@ pub fn where_reproducers_go() {
         assert_eq!(sandbox.files("mine"), [Path::new(&file)]);
         assert!(sandbox.files("cache").iter().all(|file| file.extension() != Some("sh".as_ref())));
     }
-    let unwritable = sandbox.at("request-fail/qemu-system-x86_64");
+    let unwritable = sandbox.fake("request-fail");
     let arguments = ["--reproducers", &*unwritable.to_string_lossy()];
     let (finished, file) = failing(&sandbox, "request-fail", &arguments);
     assert_eq!(file, None, "{finished}");

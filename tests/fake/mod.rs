@@ -25,6 +25,11 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process that was killed may take to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(10);
+/// The name under which an executable is the runner of `cargo test`, if its `main` asks.
+pub const RUNNER: &str = "paths";
+/// The path in whose requests fakes misbehave.
+pub const REGISTERS: &str =
+    "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";
 /// The environment variable by which the processes of a sandbox are known.
 const MARK: &str = "QGRAPH_TEST_SANDBOX";
 
@@ -93,9 +98,13 @@ impl Sandbox {
         self.fake_at(&Path::new(role).join("qemu-system-x86_64"))
     }
 
-    /// This executable at this place in the sandbox; its name says what it plays.
+    /// This executable at this place in the sandbox, where it may be already; its name says
+    /// what it plays.
     pub fn fake_at(&self, place: &Path) -> PathBuf {
         let path = self.at(place);
+        if path.exists() {
+            return path;
+        }
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         let own = std::env::current_exe().expect("an executable");
         // A copy, where a link is not allowed.
