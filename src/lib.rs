@@ -4,6 +4,8 @@
 //! The modules stand on each other like floors of a house; each uses only those before it.
 
 mod error;
+mod parallel;
+
 pub mod protocol;
 
 pub mod qemu;

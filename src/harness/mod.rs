@@ -15,7 +15,6 @@ mod minimize;
 pub mod mutate;
 mod order;
 mod outcome;
-mod parallel;
 mod plan;
 mod pool;
 mod recorder;

@@ -1,10 +1,9 @@
 //! Finding out what an emulator is: one launch, remembered in the cache.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use super::command_line::Wiring;
 use super::emulator::Emulator;
 use super::process::is_stopping;
 use super::vm::{Connected, LaunchError, connect};
+use crate::parallel::in_parallel;
 use crate::protocol::Deadline;
 
 /// How long an emulator may take to say what it is, unless somebody wants less.
@@ -60,23 +60,13 @@ impl Prober {
     /// Probes all of them, in parallel. The results are in the order of `binaries`.
     /// Warnings, such as of a cache that cannot be written, go to `warn`.
     pub fn probe_all(&self, binaries: &[PathBuf], warn: impl Fn(String) + Sync) -> Vec<Probed> {
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(Vec::new());
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..workers.min(binaries.len()) {
-                scope.spawn(|| {
-                    while let Some((number, path)) = Some(next.fetch_add(1, Ordering::Relaxed))
-                        .and_then(|number| Some((number, binaries.get(number)?)))
-                    {
-                        let result = self.probe(path, &warn);
-                        let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                        results.push((number, result));
-                    }
-                });
-            }
-        });
-        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(workers) = NonZeroUsize::new(workers.min(binaries.len())) else {
+            return Vec::new();
+        };
+        let mut results = Vec::with_capacity(binaries.len());
+        let probe = |(number, path): (usize, &PathBuf)| (number, self.probe(path, &warn));
+        in_parallel(binaries.iter().enumerate(), workers, probe, |result| results.push(result));
         results.sort_by_key(|(number, _)| *number);
         results.into_iter().map(|(_, result)| result).collect()
     }

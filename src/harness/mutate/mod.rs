@@ -28,9 +28,9 @@ use fastrand::Rng;
 
 use self::engine::{Stop, measure};
 use self::session::Session;
-use super::parallel::in_parallel;
 use super::plan::Trial;
-use crate::qemu::Limits;
+use crate::parallel::in_parallel;
+use crate::qemu::{Limits, is_stopping};
 
 pub use self::result::{Counts, Ignored, Line, PathStrength, SuiteStrength, Unmeasured, suites};
 
@@ -59,6 +59,7 @@ pub fn measure_all(
     options: &Options,
     done: impl FnMut(PathStrength),
 ) {
+    let trials = trials.take_while(|_| !is_stopping());
     in_parallel(trials, jobs, |trial| measure_path(&trial, options), done);
 }
 

@@ -4,12 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
-use crate::qemu::is_stopping;
-
 /// Does `what` is to be done with each of `things`, `jobs` of them at a time, and hands what
-/// comes of it to `done` as it comes. Ends early, without starting any more, once the run is
-/// to stop.
-pub(super) fn in_parallel<I: Iterator + Send, T: Send>(
+/// comes of it to `done` as it comes.
+pub(crate) fn in_parallel<I: Iterator + Send, T: Send>(
     things: I,
     jobs: NonZeroUsize,
     what: impl Fn(I::Item) -> T + Sync,
@@ -22,8 +19,7 @@ pub(super) fn in_parallel<I: Iterator + Send, T: Send>(
         for _ in 0..jobs.get() {
             let (results, next, what) = (results.clone(), &next, &what);
             scope.spawn(move || {
-                while !is_stopping()
-                    && let Some(thing) = next()
+                while let Some(thing) = next()
                     && results.send(what(thing)).is_ok()
                 {}
             });
