@@ -86,18 +86,19 @@ impl Html {
 
     /// What led to an outcome, or to an attempt.
     fn evidence(&mut self, evidence: &Evidence) -> Value {
-        let (transcript, output) = (&evidence.transcript, &evidence.output);
+        let Evidence { diagnosis, transcript, output, .. } = evidence;
         let mut value = json!({
             "command": shown(&evidence.command_line),
             "file": evidence.file.as_deref().map(|file| shown(here(file))),
         });
-        let texts = [transcript, output].map(|text| abridged(text).join("\n"));
+        let texts = [diagnosis, transcript, output].map(|text| abridged(text).join("\n"));
         let size: usize = texts.iter().map(String::len).sum();
         if self.evidence + size > MOST_EVIDENCE {
             value["cut"] = json!(true);
         } else {
             self.evidence += size;
-            let [transcript, output] = texts;
+            let [diagnosis, transcript, output] = texts;
+            value["diagnosis"] = json!(diagnosis);
             value["transcript"] = json!(transcript);
             value["output"] = json!(output);
         }

@@ -270,9 +270,13 @@ function body(row) {
 
 function evidence(it) {
   const found = [];
-  if (it?.transcript) found.push(make("h3", "", "The last requests and answers"), make("pre", "", it.transcript));
-  if (it?.output) found.push(make("h3", "", "QEMU wrote"), make("pre", "", it.output));
-  for (const element of found) if (element.tagName === "PRE") element.tabIndex = 0;
+  const titles = { diagnosis: "QEMU says of itself", transcript: "The last requests and answers", output: "QEMU wrote" };
+  for (const [key, title] of Object.entries(titles)) {
+    if (!it?.[key]) continue;
+    const text = make("pre", "", it[key]);
+    text.tabIndex = 0;
+    found.push(make("h3", "", title), text);
+  }
   if (it?.cut) found.push(make("p", "", "The page has no room for more requests, answers and output. Run it again to see them, or write the outcomes with --format json."));
   return found;
 }
