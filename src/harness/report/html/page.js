@@ -153,7 +153,8 @@ function details(name, line, fill, open) {
 
 function group({ label, node }, openings) {
   const bad = node.rows.filter((row) => FAILURES.has(row.word)).length;
-  const tally = make("span", "tally", bad && bad < node.rows.length ? make("b", "", `${bad} of `) : null, make(bad === node.rows.length ? "b" : "span", "", `${node.rows.length}`));
+  const tally = make("span", "tally", bad && bad < node.rows.length ? make("b", "", `${bad.toLocaleString("en")} of `) : null,
+    make(bad === node.rows.length ? "b" : "span", "", node.rows.length.toLocaleString("en")));
   tally.title = bad ? `${bad} of ${many(node.rows.length, "path")} did not pass` : many(node.rows.length, "path");
   const millis = node.rows.reduce((sum, row) => sum + row.millis, 0);
   const line = make("summary", "line", make("span", "name", label), share(node.rows, "mini"), tally,
