@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -106,7 +106,7 @@ impl Browser {
             message["sessionId"] = json!(session);
         }
         let sent = self.to.write_all(format!("{message}\0").as_bytes());
-        assert!(sent.is_ok(), "{method}: the browser is gone: {}", self.said());
+        assert!(sent.is_ok(), "{method}: the browser ended; it wrote: {}", self.said());
         let until = Instant::now() + PATIENCE;
         loop {
             let mut answer = self.receive(until, method);
@@ -123,7 +123,13 @@ impl Browser {
     fn receive(&self, until: Instant, what: &str) -> Value {
         let left = until.saturating_duration_since(Instant::now());
         let message = self.from.recv_timeout(left);
-        let message = message.unwrap_or_else(|e| panic!("{what}: {e}: {}", self.said()));
+        let message = message.unwrap_or_else(|e| {
+            let how = match e {
+                RecvTimeoutError::Timeout => "does not answer",
+                RecvTimeoutError::Disconnected => "ended",
+            };
+            panic!("{what}: the browser {how}; it wrote: {}", self.said())
+        });
         assert_ne!(message["method"], "Page.javascriptDialogOpening", "{message}");
         message
     }

@@ -240,8 +240,8 @@ mod tests {
         let crashed = &rows[3][5];
         assert_eq!(crashed["command"], "qemu-system-arm -M virt -name 'a b'");
         assert_eq!(crashed["replay"], "/tmp/replay it.sh");
-        for text in [&crashed["message"], &crashed["transcript"], &crashed["output"]] {
-            let text = text.as_str().unwrap();
+        for text in ["message", "diagnosis", "transcript", "output"] {
+            let text = crashed[text].as_str().unwrap();
             assert!(text.contains("]]> </script><!-- %0A"), "{text}");
             assert!(!text.contains(['\u{1b}', '\0']) && text.contains("\nok 7 - no\n"), "{text}");
         }

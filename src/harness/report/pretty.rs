@@ -132,7 +132,8 @@ mod tests {
         let hung = of("hung");
         let first = "attempt 1: failed in 500 ms after /arm/virt/bus/dev/dev-tests/one, /arm/";
         assert!(hung.contains(first), "{hung}");
-        assert!(hung.contains("\n    the first time\n    QEMU: qemu-system-arm"), "{hung}");
+        assert!(hung.contains("\n    the first time\n    QEMU says of itself:\n"), "{hung}");
+        assert!(hung.contains("\n    QEMU: qemu-system-arm"), "{hung}");
         assert!(hung.contains("\nQEMU: qemu-system-arm"), "{hung}");
         assert!(of("crashed").contains("\nreproduce with: sh '/tmp/replay it.sh'\n"));
         assert!(!of("expected-failure").contains("QEMU: "));
