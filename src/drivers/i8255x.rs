@@ -188,30 +188,28 @@ impl I8255x {
     /// # Errors
     /// The pins are not as they are driven.
     pub fn eeprom(&self, word: u16) -> Result<u16> {
-        let request = u32::from(0b110 << 6 | word & 0x3f) << 16;
-        let driven = (0..25).rev().map(|bit| match request >> bit & 1 {
-            1 => EECS | EEDI,
-            _ => EECS,
-        });
         let drive = |pins: u8| Access::Write(EEPROM_CONTROL, Width::Byte, pins.into());
+        // A bit is taken, and the next one given, when the clock rises.
+        let clock = |pins: u8| [drive(pins), drive(pins | EESK)];
         let mut accesses = vec![drive(0), drive(EECS)];
-        for pins in driven.clone() {
-            let look = Access::Read(EEPROM_CONTROL, Width::Byte);
-            accesses.extend([drive(pins), drive(pins | EESK), look, drive(pins)]);
+        let request = 0b110 << 6 | word & 0x3f;
+        for bit in (0..9).rev() {
+            accesses.extend(clock(if request >> bit & 1 == 1 { EECS | EEDI } else { EECS }));
         }
-        accesses.push(drive(0));
-        let mut value = 0;
-        for (driven, pins) in driven.zip(self.registers.sequence(&accesses)?) {
-            let (driven, pins) = (driven | EESK, pins as u8);
+        for _ in 0..16 {
+            accesses.extend(clock(EECS));
+            accesses.push(Access::Read(EEPROM_CONTROL, Width::Byte));
+        }
+        accesses.extend([drive(EECS), drive(0)]);
+        self.registers.sequence(&accesses)?.into_iter().try_fold(0, |value, pins| {
+            let (driven, pins) = (EECS | EESK, pins as u8);
             if pins & !EEDO != driven {
                 return Err(Error::failed(format!(
                     "EEPROM Control: {driven:#04x} was written, {pins:#04x} read"
                 )));
             }
-            // Of the request's bits, none stays.
-            value = value << 1 | u16::from(pins & EEDO != 0);
-        }
-        Ok(value)
+            Ok(value << 1 | u16::from(pins & EEDO != 0))
+        })
     }
 
     fn mdi(&self, vm: &Vm, request: u32) -> Result<u16> {

@@ -145,17 +145,26 @@ impl Queue {
     /// # Errors
     /// The ring is full, or the feature was not accepted.
     pub fn add_indirect(&self, segments: &[Segment]) -> Result<u16> {
+        let table = self.indirect_table(segments)?;
+        let whole = Segment::readable(&table);
+        self.put(&[(whole, DESC_F_INDIRECT)], Some(table))
+    }
+
+    /// An indirect table with these segments, for [`Queue::put`] with
+    /// [`DESC_F_INDIRECT`]: as often as it is wanted.
+    ///
+    /// # Errors
+    /// The feature was not accepted.
+    pub fn indirect_table(&self, segments: &[Segment]) -> Result<Buffer> {
         if !self.has(features::INDIRECT_DESC) {
             return Err(Error::failed("indirect descriptors were not negotiated"));
         }
-        let table = match &*self.ring.borrow() {
+        match &*self.ring.borrow() {
             Ring::Split { .. } => {
-                split::indirect_table(self.vm.ram(), self.transport.byte_order(), segments)?
+                split::indirect_table(self.vm.ram(), self.transport.byte_order(), segments)
             }
-            Ring::Packed { .. } => packed::indirect_table(self.vm.ram(), segments)?,
-        };
-        let whole = Segment::readable(&table);
-        self.put(&[(whole, DESC_F_INDIRECT)], Some(table))
+            Ring::Packed { .. } => packed::indirect_table(self.vm.ram(), segments),
+        }
     }
 
     /// Makes these descriptors available as one buffer, each with flags of its own.
@@ -207,9 +216,9 @@ impl Queue {
         };
         let writable = described.iter().filter(|(segment, _)| segment.writable);
         let writable = writable.map(|(segment, _)| segment.length);
-        let writable = table
-            .is_none()
-            .then(|| writable.fold(0, |sum: u32, length| sum.saturating_add(length)));
+        let is_indirect = described.iter().any(|(_, flags)| flags & DESC_F_INDIRECT != 0);
+        let writable =
+            (!is_indirect).then(|| writable.fold(0, |sum: u32, length| sum.saturating_add(length)));
         self.taken.set(busy + count);
         let in_flight = InFlight { descriptors, writable, _table: table };
         self.in_flight.borrow_mut().insert(id, in_flight);
