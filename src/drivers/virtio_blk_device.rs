@@ -48,7 +48,7 @@ impl Consumes<VirtioBus> for VirtioBlkDevice {
 
     fn attach(bus: Rc<VirtioBus>, place: &Place) -> Result<Self> {
         let slot = bus.find(DEVICE_TYPE)?;
-        Ok(Self { virtio: Virtio::new(place.vm, slot.clone())?, slot })
+        Ok(Self { virtio: Virtio::new(place.vm, slot.clone(), DEVICE_TYPE)?, slot })
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
 use crate::qemu::{Image, MIB};
 use crate::qos::pci::{PciAddress, PciBus};
-use crate::qos::virtio::blk::VirtioBlk;
+use crate::qos::virtio::blk::{DEVICE_TYPE, VirtioBlk};
 use crate::qos::virtio::{Virtio, VirtioPci};
 use crate::{Result, driver};
 
@@ -67,7 +67,7 @@ impl Consumes<dyn PciBus> for VirtioBlkPci {
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let pci = VirtioPci::find(&bus, PciAddress::new(4, 0), place.vm)?;
-        let virtio = Virtio::new(place.vm, pci.transport().clone())?;
+        let virtio = Virtio::new(place.vm, pci.transport().clone(), DEVICE_TYPE)?;
         Ok(Self { pci, bus, virtio })
     }
 }

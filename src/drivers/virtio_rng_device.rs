@@ -30,7 +30,7 @@ impl Consumes<VirtioBus> for VirtioRngDevice {
     ];
 
     fn attach(bus: Rc<VirtioBus>, place: &Place) -> Result<Self> {
-        Ok(Self(Virtio::new(place.vm, bus.find(DEVICE_TYPE)?)?))
+        Ok(Self(Virtio::new(place.vm, bus.find(DEVICE_TYPE)?, DEVICE_TYPE)?))
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::graph::{Consumes, Place, Produces, QemuArgs, Variant};
 use crate::qemu::{Image, MIB};
 use crate::qos::pci::{PciAddress, PciBus, PciFunction};
-use crate::qos::virtio::rng::VirtioRng;
+use crate::qos::virtio::rng::{DEVICE_TYPE, VirtioRng};
 use crate::qos::virtio::{Virtio, VirtioPci};
 use crate::{Result, driver};
 
@@ -30,6 +30,11 @@ const fn with(properties: &'static str) -> QemuArgs {
 }
 
 impl VirtioRngPci {
+    /// The function.
+    pub fn pci(&self) -> &VirtioPci {
+        &self.pci
+    }
+
     /// The bus it is on.
     pub fn bus(&self) -> &Rc<dyn PciBus> {
         &self.bus
@@ -53,7 +58,7 @@ impl Consumes<dyn PciBus> for VirtioRngPci {
 
     fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
         let pci = VirtioPci::find(&bus, PciAddress::new(4, 0), place.vm)?;
-        let virtio = Virtio::new(place.vm, pci.transport().clone())?;
+        let virtio = Virtio::new(place.vm, pci.transport().clone(), DEVICE_TYPE)?;
         Ok(Self { pci, bus, virtio })
     }
 }

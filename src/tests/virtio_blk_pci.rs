@@ -67,12 +67,20 @@ impl<'a> Messages<'a> {
         Ok(())
     }
 
+    /// Waits until messages of these vectors are pending, and of no others.
+    fn wait_pending(&self, vm: &Vm, vectors: &[u16], what: &str) -> Result<()> {
+        wait_until(vm, what, || Ok(self.msix.pending()? == vectors))
+    }
+
     /// Whether the vector's message is pending; it is not afterwards. Unmasking sends it:
     /// where messages reach memory, it must come, and only if it was pending.
     fn take(&self, vector: u16) -> Result<bool> {
-        let pending = self.msix.is_pending(vector)?;
+        let before = self.msix.pending()?;
+        let (own, others): (Vec<u16>, _) = before.iter().partition(|&&other| other == vector);
+        let pending = !own.is_empty();
         self.msix.mask(vector, false)?;
-        assert!(!self.msix.is_pending(vector)?, "vector {vector}, unmasked, is pending");
+        let now = self.msix.pending()?;
+        assert_eq!(now, others, "pending when vector {vector} is unmasked; before: {before:?}");
         self.msix.mask(vector, true)?;
         if self.device.bus().messages_reach_memory() {
             let at = 4 * usize::from(vector);
@@ -109,13 +117,13 @@ fn msix(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
 
     for sector in 0..3 {
         blk.write(&queue, sector, &[0x5a; SECTOR])?;
-        wait_until(vm, "the queue's message", || messages.msix.is_pending(QUEUE))?;
+        messages.wait_pending(vm, &[QUEUE], "the queue's message")?;
         assert!(messages.take(QUEUE)?);
     }
     assert!(!messages.take(CONFIG)?, "no configuration change");
     let size = 2 * IMAGE.size;
     vm.qmp().execute("block_resize", json!({ "device": "drive0", "size": size }))?;
-    wait_until(vm, "the configuration's message", || messages.msix.is_pending(CONFIG))?;
+    messages.wait_pending(vm, &[CONFIG], "the configuration's message")?;
     assert!(messages.take(CONFIG)? && !messages.take(QUEUE)?, "a configuration change only");
     assert_eq!(blk.capacity()?, size / SECTOR as u64, "capacity in sectors");
     assert!(!device.pci().asserts_intx()?, "INTx with MSI-X enabled");
@@ -141,7 +149,7 @@ fn queue_vectors(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
     };
     for (vector, queue) in (QUEUE..).zip(&queues) {
         blk.write(queue, vector.into(), &[0x5a; SECTOR])?;
-        wait_until(vm, "the queue's message", || messages.msix.is_pending(vector))?;
+        messages.wait_pending(vm, &[vector], "the queue's message")?;
         assert_taken(&[vector], "a request of one queue")?;
     }
     let request = || Request::new(&blk.0, blk::T_OUT, 1)?.with_data(&blk.0, &[0xa5; SECTOR]);
@@ -151,9 +159,7 @@ fn queue_vectors(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
         queue.kick()?;
     }
     let all: Vec<u16> = (QUEUE..).take(queues.len()).collect();
-    for &vector in &all {
-        wait_until(vm, "every queue's message", || messages.msix.is_pending(vector))?;
-    }
+    messages.wait_pending(vm, &all, "every queue's message")?;
     assert_taken(&all, "a request of every queue")
 }
 
@@ -170,7 +176,7 @@ fn idx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
         let outcome = request()?.run(&queue)?;
         assert_eq!(outcome.status, blk::S_OK, "{what}");
         if interrupt {
-            wait_until(vm, what, || messages.msix.is_pending(QUEUE))?;
+            messages.wait_pending(vm, &[QUEUE], what)?;
         }
         // QEMU serves us only after it is done with the request.
         let came = messages.take(QUEUE)?;
@@ -248,16 +254,21 @@ fn hotplug(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
             "size": sectors * SECTOR as u64 });
         vm.qmp().execute("blockdev-add", disk)?;
         let plug = (id, "virtio-blk-pci");
-        if hotplug::plug(device.bus(), vm, slot, plug, json!({ "drive": node }))?.is_none() {
+        let properties = json!({ "drive": node });
+        let Some(function) = hotplug::plug(device.bus(), vm, slot, plug, properties)? else {
             // The root bus of PCI Express.
             break;
-        }
-        let new = VirtioPci::find(device.bus(), slot, vm)?;
-        let new = VirtioBlk(Virtio::new(vm, new.transport().clone())?);
+        };
+        let pci = VirtioPci::new(function, vm)?;
+        assert_eq!(pci.capabilities(), device.pci().capabilities(), "as of the old device");
+        let vectors = pci.msix().map(|msix| msix.size());
+        assert_eq!(vectors, device.pci().msix().map(|_| 2), "of the configuration, of the queue");
+        let new = VirtioBlk(Virtio::new(vm, pci.transport().clone(), blk::DEVICE_TYPE)?);
+        assert_eq!(new.0.queue_count(), 1, "queues");
         let queue = new.start_with_everything()?;
         assert_eq!(new.capacity()?, sectors, "capacity in sectors");
         assert_eq!(new.read(&queue, 1, SECTOR)?, [0; SECTOR], "zeroes of the null device");
-        hotplug::unplug(device.bus(), vm, slot, id)?;
+        hotplug::unplug(vm, pci.device(), id, &[VirtioPci::PART])?;
     }
     let blk = device.blk();
     let old = blk.start_with_everything()?;

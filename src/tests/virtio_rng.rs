@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::drivers::virtio_rng_pci::{IMAGE, MAX_BYTES, PERIOD_MS, VirtioRngPci};
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, PciDevice, hotplug};
+use crate::qos::pci::{PciAddress, hotplug};
 use crate::qos::virtio::rng::{DEVICE_TYPE, Request, VirtioRng};
 use crate::qos::virtio::{Queue, Virtio, VirtioPci, features};
 use crate::{Result, tests};
@@ -130,21 +130,22 @@ fn reset(rng: &VirtioRng, vm: &Rc<Vm>) -> Result<()> {
 /// gives no entropy, or one that cannot be unplugged.
 fn hotplug(device: &VirtioRngPci, vm: &Rc<Vm>) -> Result<()> {
     let slot = PciAddress::new(6, 0);
-    let old = PciDevice::find(device.bus(), PciAddress::new(4, 0))?;
     for id in ["hot0", "hot1"] {
         let plug = (id, "virtio-rng-pci");
         let Some(function) = hotplug::plug(device.bus(), vm, slot, plug, json!({}))? else {
             // The root bus of PCI Express.
             break;
         };
-        let lists = (function.capabilities()?, old.capabilities()?);
-        assert_eq!(lists.0, lists.1, "capabilities of the new device and of the old one");
-        let new = VirtioPci::find(device.bus(), slot, vm)?;
-        let new = VirtioRng(Virtio::new(vm, new.transport().clone())?);
+        let pci = VirtioPci::new(function, vm)?;
+        assert_eq!(pci.capabilities(), device.pci().capabilities(), "as of the old device");
+        let vectors = |pci: &VirtioPci| pci.msix().map(|msix| msix.size());
+        assert_eq!(vectors(&pci), vectors(device.pci()), "as the old device has");
+        let new = VirtioRng(Virtio::new(vm, pci.transport().clone(), DEVICE_TYPE)?);
+        assert_eq!(new.0.queue_count(), 1, "queues");
         let queue = new.start(new.0.acceptable()?)?;
         let (one, other) = (new.entropy(&queue, &[32])?, new.entropy(&queue, &[32])?);
         assert!(one != other && one != [0; 32] && other != [0; 32], "{one:x?} and {other:x?}");
-        hotplug::unplug(device.bus(), vm, slot, id)?;
+        hotplug::unplug(vm, pci.device(), id, &[VirtioPci::PART])?;
     }
     Ok(())
 }

@@ -12,7 +12,13 @@ use crate::{Error, Result};
 pub struct PciDevice {
     bus: Rc<dyn PciBus>,
     at: PciAddress,
+    /// Vendor ID and device ID when it was found.
+    ids: (u16, u16),
 }
+
+/// The last capability ID that is assigned; those behind it and 0 are reserved (PCI Code and ID
+/// Assignment 1.11, chapter 2).
+const LAST_CAPABILITY: u8 = 0x15;
 
 /// An entry of the capability list (PCI 3.0, 6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +35,17 @@ impl PciDevice {
     /// # Errors
     /// There is none.
     pub fn find(bus: &Rc<dyn PciBus>, at: PciAddress) -> Result<Self> {
-        let device = Self { bus: bus.clone(), at };
-        match device.vendor_id()? {
-            0xffff => Err(Error::failed(format!("no PCI function at {at}"))),
-            _ => Ok(device),
+        let ids = bus.config_read(at, regs::VENDOR_ID, Width::Long)?;
+        let ids = (ids as u16, (ids >> 16) as u16);
+        match ids {
+            (0xffff, _) => Err(Error::failed(format!("no PCI function at {at}"))),
+            _ => Ok(Self { bus: bus.clone(), at, ids }),
         }
+    }
+
+    /// Its vendor ID and device ID, as they were when it was found.
+    pub fn ids(&self) -> (u16, u16) {
+        self.ids
     }
 
     /// Where it is.
@@ -96,7 +108,7 @@ impl PciDevice {
         self.config_write16(regs::COMMAND, command | on)?;
         let now = self.config_read16(regs::COMMAND)?;
         // A function without I/O or memory BARs may hardwire those bits to zero.
-        let may_be_zero = regs::COMMAND_IO | regs::COMMAND_MEMORY;
+        let may_be_zero = (regs::COMMAND_IO | regs::COMMAND_MEMORY) & !command;
         if now | may_be_zero != command | on {
             let is_master = now & regs::COMMAND_MASTER != 0;
             return Err(Error::failed(format!(
@@ -131,24 +143,33 @@ impl PciDevice {
     /// Whether the function asserts its interrupt pin (PCI 3.0, 6.2.3).
     ///
     /// # Errors
-    /// Status tells of an error on the bus, or has reserved bits set.
+    /// As for [`PciDevice::status`].
     pub fn asserts_interrupt(&self) -> Result<bool> {
+        Ok(self.status()? & regs::STATUS_INTERRUPT != 0)
+    }
+
+    /// Status (PCI 3.0, 6.2.3).
+    ///
+    /// # Errors
+    /// It tells of an error on the bus, or has reserved bits set.
+    pub fn status(&self) -> Result<u16> {
         let status = self.config_read16(regs::STATUS)?;
         let wrong = status & (regs::STATUS_ERRORS | regs::STATUS_RESERVED);
         if wrong != 0 {
             let why = format!("{}: Status is {status:#06x}, with errors {wrong:#06x}", self.at);
             return Err(Error::failed(why));
         }
-        Ok(status & regs::STATUS_INTERRUPT != 0)
+        Ok(status)
     }
 
     /// The capability list, in its order.
     ///
     /// # Errors
-    /// It leads into the header, has reserved bits set, or does not end.
+    /// It leads into the header, has reserved bits set, or does not end; an ID is reserved; or
+    /// as for [`PciDevice::status`].
     pub fn capabilities(&self) -> Result<Vec<Capability>> {
         let mut list = Vec::new();
-        if self.config_read16(regs::STATUS)? & regs::STATUS_CAP_LIST == 0 {
+        if self.status()? & regs::STATUS_CAP_LIST == 0 {
             return Ok(list);
         }
         let mut offset = u16::from(self.config_read8(regs::CAPABILITY_LIST)?);
@@ -169,10 +190,24 @@ impl PciDevice {
                 )));
             }
             let [id, next] = self.config_read16(offset)?.to_le_bytes();
+            if !(1..=LAST_CAPABILITY).contains(&id) {
+                return Err(Error::failed(format!(
+                    "{}: the capability at {offset:#x} has the ID {id:#04x}, which is reserved",
+                    self.at
+                )));
+            }
             list.push(Capability { id, offset });
             offset = next.into();
         }
         Ok(list)
+    }
+
+    /// The first capability of this id, if there is one.
+    ///
+    /// # Errors
+    /// As for [`PciDevice::capabilities`].
+    pub fn capability(&self, id: u8) -> Result<Option<Capability>> {
+        Ok(self.capabilities()?.into_iter().find(|capability| capability.id == id))
     }
 }
 

@@ -5,9 +5,13 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::{PciAddress, PciBus, PciDevice};
+use super::{PciAddress, PciBus, PciDevice, regs};
 use crate::qemu::Vm;
+use crate::qos::registers::Width;
 use crate::{Error, Result, protocol};
+
+/// QEMU's event of a device that is gone.
+const DELETED: &str = "DEVICE_DELETED";
 
 /// Plugs QEMU's `driver` with these properties (an object) and this `id` in at `at`, and has
 /// the guest take it over. `None` where the bus takes no devices while the machine runs: QEMU
@@ -40,16 +44,17 @@ pub fn plug(
     }
 }
 
-/// Unplugs the device `id`, which is at `at`, with the guest's consent.
+/// Unplugs `device`, whose id is `id`, with the guest's consent. Its `parts` are devices as
+/// well, by their names in it.
 ///
 /// # Errors
-/// It goes or becomes another before the guest has consented, or stays after.
-pub fn unplug(bus: &Rc<dyn PciBus>, vm: &Vm, at: PciAddress, id: &str) -> Result<()> {
-    let device = PciDevice::find(bus, at)?;
-    let identity = || Ok::<_, Error>((device.vendor_id()?, device.device_id()?));
-    let before = identity()?;
+/// It goes or becomes another before the guest has consented, or stays after. QEMU does not
+/// tell, once and in this order, that the parts are gone and then the whole.
+pub fn unplug(vm: &Vm, device: &PciDevice, id: &str, parts: &[&str]) -> Result<()> {
+    let (bus, at, before) = (device.bus(), device.address(), device.ids());
     vm.qmp().execute("device_del", json!({ "id": id }))?;
-    let now = identity()?;
+    let now = PciDevice::find(bus, at)?.ids();
+    assert_not_told(vm, &format!("{at}, before the guest has let {id} go"))?;
     if now != before {
         let why = format!(
             "{at}, asked to unplug {id}, before the guest has let it go: vendor and device were \
@@ -58,17 +63,33 @@ pub fn unplug(bus: &Rc<dyn PciBus>, vm: &Vm, at: PciAddress, id: &str) -> Result
         return Err(Error::failed(why));
     }
     bus.unplugging(at)?;
-    // The parts of a device are told of before the whole, by their paths only.
-    while vm.qmp().wait_event("DEVICE_DELETED")?.data["device"] != id {}
-    is_empty(bus, at, "after it was unplugged")
+    let whole = format!("/machine/peripheral/{id}");
+    // The parts have a path only.
+    let parts = parts.iter().map(|part| json!({ "path": format!("{whole}/{part}") }));
+    for expected in parts.chain([json!({ "path": whole, "device": id })]) {
+        let told = vm.qmp().wait_event(DELETED)?.data;
+        if told != expected {
+            let why = format!("{at}: {DELETED} tells {told}, not {expected}");
+            return Err(Error::failed(why));
+        }
+    }
+    is_empty(bus, at, "after it was unplugged")?;
+    vm.qmp().poll()?;
+    assert_not_told(vm, &format!("{at}, after {id} was unplugged"))
+}
+
+/// Makes sure that no device has gone that has not been waited for.
+fn assert_not_told(vm: &Vm, when: &str) -> Result<()> {
+    match vm.qmp().events().iter().find(|event| event.name == DELETED) {
+        None => Ok(()),
+        Some(event) => Err(Error::failed(format!("{when}: {DELETED} tells {}", event.data))),
+    }
 }
 
 fn is_empty(bus: &Rc<dyn PciBus>, at: PciAddress, when: &str) -> Result<()> {
-    match PciDevice::find(bus, at) {
-        Err(_) => Ok(()),
-        Ok(device) => {
-            let (vendor, id) = (device.vendor_id()?, device.device_id()?);
-            Err(Error::failed(format!("{at} {when}: there is {vendor:04x}:{id:04x}")))
-        }
+    // All ones is what nobody answers (PCI 3.0, 6.1).
+    match bus.config_read(at, regs::VENDOR_ID, Width::Long)? {
+        u32::MAX => Ok(()),
+        ids => Err(Error::failed(format!("{at} {when}: Vendor and Device ID are {ids:#010x}"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Bar, PciDevice};
+use super::{Bar, Capability, PciDevice};
 use crate::qos::registers::Registers;
 use crate::{Error, Result};
 
@@ -16,8 +16,6 @@ const TABLE: u16 = 4;
 const PENDING: u16 = 8;
 /// Message Control: MSI-X is enabled.
 const ENABLE: u16 = 1 << 15;
-/// Message Control: all vectors are masked.
-const FUNCTION_MASK: u16 = 1 << 14;
 /// Message Control: table size, less one.
 const TABLE_SIZE: u16 = 0x7ff;
 /// Vector Control: the vector is masked.
@@ -34,14 +32,16 @@ pub struct Control {
 }
 
 impl Control {
-    /// That of `device`, if these capabilities of it say that it has MSI-X.
+    /// That of `device`, if there is MSI-X among its capabilities, `list`.
     ///
     /// # Errors
-    /// Reserved bits are set.
-    pub fn find(device: &PciDevice, capabilities: &[super::Capability]) -> Result<Option<Self>> {
-        let Some(at) = capabilities.iter().find(|it| it.id == CAPABILITY) else { return Ok(None) };
+    /// Message Control has other bits set than the table's size: it is not as after a reset.
+    pub fn find(device: &PciDevice, list: &[Capability]) -> Result<Option<Self>> {
+        let Some(at) = list.iter().find(|capability| capability.id == CAPABILITY) else {
+            return Ok(None);
+        };
         let first = device.config_read16(at.offset + MESSAGE_CONTROL)?;
-        if first & !(ENABLE | FUNCTION_MASK | TABLE_SIZE) != 0 {
+        if first & !TABLE_SIZE != 0 {
             let why = format!("{}: Message Control is {first:#06x}", device.address());
             return Err(Error::failed(why));
         }
@@ -66,12 +66,12 @@ impl Control {
 
     /// Enables MSI-X or disables it.
     fn enable(&self, on: bool) -> Result<()> {
-        let value = self.first & !ENABLE | if on { ENABLE } else { 0 };
+        let value = self.first | if on { ENABLE } else { 0 };
         self.device.config_write16(self.capability + MESSAGE_CONTROL, value)
     }
 
     /// The number of vectors.
-    fn size(&self) -> u16 {
+    pub fn size(&self) -> u16 {
         (self.first & TABLE_SIZE) + 1
     }
 }
@@ -142,21 +142,24 @@ impl Msix {
         table.write32(entry + 12, if masked { MASKED } else { 0 })
     }
 
-    /// Whether a masked vector's message is pending.
+    /// The masked vectors whose messages are pending.
     ///
     /// # Errors
-    /// QEMU does not answer.
-    pub fn is_pending(&self, vector: u16) -> Result<bool> {
-        let pending: &dyn Registers = &*self.pending.0;
-        let word = pending.read32(self.pending.1 + 4 * u64::from(vector / 32))?;
-        let vectors = u32::from(self.size() - vector / 32 * 32);
-        if vectors < 32 && word >> vectors != 0 {
-            return Err(Error::failed(format!(
-                "{word:#x} are pending of {} MSI-X vectors",
-                self.size()
-            )));
+    /// There are bits of vectors that are not there.
+    pub fn pending(&self) -> Result<Vec<u16>> {
+        let registers: &dyn Registers = &*self.pending.0;
+        let mut vectors = Vec::new();
+        for first in (0..self.size()).step_by(32) {
+            let word = registers.read32(self.pending.1 + u64::from(first / 8))?;
+            vectors.extend((0..32).filter(|bit| word >> bit & 1 != 0).map(|bit| first + bit));
         }
-        Ok(word >> (vector % 32) & 1 != 0)
+        match vectors.last() {
+            Some(&last) if last >= self.size() => {
+                let size = self.size();
+                Err(Error::failed(format!("{vectors:?} are pending of {size} MSI-X vectors")))
+            }
+            _ => Ok(vectors),
+        }
     }
 }
 

@@ -243,9 +243,9 @@ impl VirtioBlk {
     /// The capacity in sectors.
     ///
     /// # Errors
-    /// QEMU does not answer.
+    /// The configuration changes while it is read.
     pub fn capacity(&self) -> Result<u64> {
-        self.0.read_config(|config| config.read64(CAPACITY))
+        self.0.read_still_config(|config| config.read64(CAPACITY))
     }
 
     /// Reads `length` bytes from `sector` on, in one segment.

@@ -30,14 +30,21 @@ pub struct Virtio {
 }
 
 impl Virtio {
-    /// The device behind `transport`.
+    /// The device behind `transport`, which is of this type.
     ///
     /// # Errors
-    /// It offers what none of its type does, or does not offer what all do; or the size of a
+    /// It is of another type. It offers what none of its type does, or does not offer what all do; or the size of a
     /// queue is none that a queue can have.
-    pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Result<Self> {
+    pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>, device_type: u32) -> Result<Self> {
+        match transport.device_type()? {
+            found if found == device_type => {}
+            found => {
+                let why = format!("a virtio device of type {found}, not {device_type}");
+                return Err(Error::failed(why));
+            }
+        }
         let offered = transport.device_features()?;
-        offer::check(transport.device_type()?, transport.is_modern(), offered)?;
+        offer::check(device_type, transport.is_modern(), offered)?;
         let mut sizes = Vec::new();
         for queue in 0..MOST_QUEUES {
             let size = transport.max_queue_size(queue)?;
@@ -50,6 +57,11 @@ impl Virtio {
             sizes.push(size);
         }
         Ok(Self { vm: vm.clone(), transport, offered, sizes: sizes.into() })
+    }
+
+    /// How many queues it has.
+    pub fn queue_count(&self) -> u16 {
+        self.sizes.len() as u16
     }
 
     /// The machine that it is in.
@@ -134,8 +146,23 @@ impl Virtio {
         }
     }
 
-    /// Reads from the configuration what takes several reads, again if it changed in
-    /// between (2.5.1): its generation tells, or, where it has none, a second reading.
+    /// Reads from the configuration what takes several reads; `None` if it changed in between
+    /// (2.5.1): its generation tells, or, where it has none, a second reading.
+    fn try_config<T: PartialEq>(
+        &self,
+        read: &mut impl FnMut(&dyn Registers) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let (config, generation) = (self.transport.config(), || self.transport.config_generation());
+        let before = generation()?;
+        let value = read(config)?;
+        let same = match before {
+            Some(_) => generation()? == before,
+            None => read(config)? == value,
+        };
+        Ok(same.then_some(value))
+    }
+
+    /// Reads from the configuration what takes several reads, again if it changed in between.
     ///
     /// # Errors
     /// It changes all the time, or `read` fails.
@@ -143,19 +170,26 @@ impl Virtio {
         &self,
         mut read: impl FnMut(&dyn Registers) -> Result<T>,
     ) -> Result<T> {
-        let (config, generation) = (self.transport.config(), || self.transport.config_generation());
         for _ in 0..CONFIG_READS {
-            let before = generation()?;
-            let value = read(config)?;
-            let same = match before {
-                Some(_) => generation()? == before,
-                None => read(config)? == value,
-            };
-            if same {
+            if let Some(value) = self.try_config(&mut read)? {
                 return Ok(value);
             }
         }
         Err(Error::failed(format!("the configuration changed during {CONFIG_READS} reads of it")))
+    }
+
+    /// The same of a configuration that nobody changes. QEMU does so only when QMP says so, and
+    /// before it replies.
+    ///
+    /// # Errors
+    /// It changes, or `read` fails.
+    pub fn read_still_config<T: PartialEq>(
+        &self,
+        mut read: impl FnMut(&dyn Registers) -> Result<T>,
+    ) -> Result<T> {
+        self.try_config(&mut read)?.ok_or_else(|| {
+            Error::failed("the configuration changed while it was read, and nobody told it to")
+        })
     }
 
     /// Resets the device and accepts what it offers of `wanted`; returns that.

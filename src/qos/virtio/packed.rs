@@ -28,17 +28,6 @@ pub struct PackedRing {
     size: u16,
 }
 
-/// A descriptor as the device has left it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UsedDescriptor {
-    /// Bytes written.
-    pub length: u32,
-    /// The buffer's ID.
-    pub id: u16,
-    /// The flags.
-    pub flags: u16,
-}
-
 /// Writes a descriptor, the flags last, since they make it available.
 fn write_descriptor(table: &Buffer, index: u16, of: Segment, id: u16, flags: u16) -> Result<()> {
     let at = DESCRIPTOR * usize::from(index);
@@ -103,15 +92,13 @@ impl PackedRing {
         self.memory.read_le16(DESCRIPTOR * usize::from(index) + 14)
     }
 
-    /// Reads a descriptor.
+    /// Reads the rest of a used descriptor: the buffer's ID, and how many bytes were written.
     ///
     /// # Errors
     /// As for [`PackedRing::set_descriptor`].
-    pub fn descriptor(&self, index: u16) -> Result<UsedDescriptor> {
+    pub fn used(&self, index: u16) -> Result<(u16, u32)> {
         let at = DESCRIPTOR * usize::from(index);
-        let flags = self.flags(index)?;
-        let length = self.memory.read_le32(at + 8)?;
-        Ok(UsedDescriptor { length, id: self.memory.read_le16(at + 12)?, flags })
+        Ok((self.memory.read_le16(at + 12)?, self.memory.read_le32(at + 8)?))
     }
 
     /// Says when the driver wants to be notified: an offset with its wrap counter in bit
@@ -124,12 +111,19 @@ impl PackedRing {
         self.memory.write_le16(self.driver() + 2, flags)
     }
 
-    /// When the device wants to be notified, likewise.
+    /// Whether the device wants to be notified: an event suppression flag.
     ///
     /// # Errors
     /// QEMU does not answer.
-    pub fn device_event(&self) -> Result<(u16, u16)> {
-        let at = self.driver() + 4;
-        Ok((self.memory.read_le16(at)?, self.memory.read_le16(at + 2)?))
+    pub fn device_event_flags(&self) -> Result<u16> {
+        self.memory.read_le16(self.driver() + 6)
+    }
+
+    /// The offset at which it wants to be. It means something only where the flags ask for one.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn device_event_offset(&self) -> Result<u16> {
+        self.memory.read_le16(self.driver() + 4)
     }
 }

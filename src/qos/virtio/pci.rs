@@ -6,22 +6,34 @@ use super::pci_legacy::LegacyPci;
 use super::pci_modern::ModernPci;
 use super::transport::Transport;
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, PciBus, PciDevice, msix, regs};
+use crate::qos::pci::{Capability, PciAddress, PciBus, PciDevice, msix, regs};
 use crate::{Error, Result};
 
 /// The vendor of virtio devices (4.1.2).
 pub const VENDOR_ID: u16 = 0x1af4;
-/// Device IDs from here on are 0x1040 plus the device type; below it are transitional
-/// ones, which have their type in the subsystem ID (4.1.2.1, 4.1.2.3).
+/// Device IDs from here on are 0x1040 plus the device type; below it are transitional ones
+/// (4.1.2).
 const MODERN: u16 = 0x1040;
-/// Subsystem ID in configuration space (PCI 3.0, 6.2.4).
-const SUBSYSTEM_ID: u16 = 0x2e;
+/// The last Device ID (4.1.2).
+const LAST: u16 = 0x107f;
+/// Transitional Device IDs, and the device types (4.1.2.1, chapter 5), which such devices have
+/// in the Subsystem Device ID (4.1.2.3).
+const TRANSITIONAL: [(u16, u16); 7] =
+    [(0x1000, 1), (0x1001, 2), (0x1002, 5), (0x1003, 3), (0x1004, 8), (0x1005, 4), (0x1009, 9)];
 
-/// Which kind of device a function is.
-pub(super) fn type_of(device: &PciDevice) -> Result<u32> {
-    match device.device_id()?.checked_sub(MODERN) {
-        Some(kind) => Ok(kind.into()),
-        None => Ok(device.config_read16(SUBSYSTEM_ID)?.into()),
+/// The device type of a function, and whether it is a transitional device.
+fn type_of(device: &PciDevice) -> Result<(u32, bool)> {
+    let (vendor, id) = device.ids();
+    let error = |what: &str| {
+        Error::failed(format!("{} is {what}: {vendor:04x}:{id:04x}", device.address()))
+    };
+    match id {
+        _ if vendor != VENDOR_ID => Err(error("no virtio device")),
+        MODERN..=LAST => Ok(((id - MODERN).into(), false)),
+        _ => match device.config_read16(regs::SUBSYSTEM_ID)? {
+            kind if TRANSITIONAL.contains(&(id, kind)) => Ok((kind.into(), true)),
+            kind => Err(error(&format!("no virtio device of type {kind}"))),
+        },
     }
 }
 
@@ -44,8 +56,7 @@ pub trait Vectors {
 /// A virtio device on a PCI bus.
 pub struct VirtioPci {
     device: PciDevice,
-    /// Status without the interrupt, which alone changes.
-    status: u16,
+    capabilities: Vec<Capability>,
     msix: Option<msix::Control>,
     transport: Rc<dyn Transport>,
     vectors: Rc<dyn Vectors>,
@@ -54,36 +65,52 @@ pub struct VirtioPci {
 impl VirtioPci {
     /// Reads back when a vector cannot be had.
     pub const NO_VECTOR: u16 = 0xffff;
+    /// QEMU's name of the device in the PCI function.
+    pub const PART: &str = "virtio-backend";
 
-    /// The device at `at`: through its legacy interface if its ID says that it has one, and
-    /// the bus has I/O ports, where that is.
+    /// The device at `at`.
     ///
     /// # Errors
-    /// None is there, or it is not virtio, or its registers cannot be mapped.
+    /// None is there, or as for [`VirtioPci::new`].
     pub fn find(bus: &Rc<dyn PciBus>, at: PciAddress, vm: &Vm) -> Result<Self> {
-        let device = PciDevice::find(bus, at)?;
-        let (vendor, id) = (device.vendor_id()?, device.device_id()?);
-        if vendor != VENDOR_ID {
-            return Err(Error::failed(format!("{at} is no virtio device: {vendor:04x}:{id:04x}")));
-        }
+        Self::new(PciDevice::find(bus, at)?, vm)
+    }
+
+    /// The virtio device that `device` is: through its legacy interface if its ID says that it
+    /// has one, and the bus has I/O ports, where that is.
+    ///
+    /// # Errors
+    /// It is not virtio as its IDs and capabilities should say, or its registers cannot be
+    /// mapped.
+    pub fn new(device: PciDevice, vm: &Vm) -> Result<Self> {
+        let bus = device.bus();
+        let (device_type, is_transitional) = type_of(&device)?;
         let capabilities = device.capabilities()?;
         let msix = msix::Control::find(&device, &capabilities)?;
         let (transport, vectors): (Rc<dyn Transport>, Rc<dyn Vectors>) =
-            if id < MODERN && bus.windows().has_ports() {
-                let legacy = Rc::new(LegacyPci::new(&device, msix.clone(), vm.endian()?)?);
+            if is_transitional && bus.windows().has_ports() {
+                let order = vm.endian()?;
+                let legacy = LegacyPci::new(&device, device_type, msix.clone(), order)?;
+                let legacy = Rc::new(legacy);
                 (legacy.clone(), legacy)
             } else {
-                let modern = Rc::new(ModernPci::new(&device, &capabilities)?);
+                let modern = Rc::new(ModernPci::new(&device, device_type, &capabilities)?);
                 (modern.clone(), modern)
             };
         device.enable()?;
-        let status = device.config_read16(regs::STATUS)? & !regs::STATUS_INTERRUPT;
-        Ok(Self { device, status, msix, transport, vectors })
+        let virtio = Self { device, capabilities, msix, transport, vectors };
+        virtio.asserts_intx()?;
+        Ok(virtio)
     }
 
     /// The PCI function.
     pub fn device(&self) -> &PciDevice {
         &self.device
+    }
+
+    /// Its capability list, in its order.
+    pub fn capabilities(&self) -> &[Capability] {
+        &self.capabilities
     }
 
     /// Its registers.
@@ -104,16 +131,15 @@ impl VirtioPci {
     /// Whether the function asserts its INTx line.
     ///
     /// # Errors
-    /// Another bit of Status has changed.
+    /// Status says more than that, and that there is a capability list: QEMU's virtio devices
+    /// claim no abilities of their bus interface.
     pub fn asserts_intx(&self) -> Result<bool> {
-        let now = self.device.config_read16(regs::STATUS)?;
-        if now & !regs::STATUS_INTERRUPT != self.status {
-            return Err(Error::failed(format!(
-                "{}: Status was {:#06x} and is {now:#06x}",
-                self.device.address(),
-                self.status
-            )));
+        let status = self.device.status()?;
+        let others = status & !regs::STATUS_INTERRUPT;
+        if others != regs::STATUS_CAP_LIST {
+            let at = self.device.address();
+            return Err(Error::failed(format!("{at}: Status is {status:#06x}")));
         }
-        Ok(now & regs::STATUS_INTERRUPT != 0)
+        Ok(status != others)
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::pci::{Vectors, type_of};
+use super::pci::Vectors;
 use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, PciDevice, msix};
@@ -28,7 +28,7 @@ const PAGE: u64 = 4096;
 
 /// The legacy interface of a function.
 pub struct LegacyPci {
-    device: PciDevice,
+    device_type: u32,
     registers: Rc<Bar>,
     config: Config,
     /// Where each queue was made live.
@@ -36,15 +36,17 @@ pub struct LegacyPci {
 }
 
 impl LegacyPci {
-    /// Maps it; `msix` is the function's MSI-X, and `order` is the byte order of the guest's CPU.
+    /// Maps that of a device of this type; `msix` is the function's MSI-X, and `order` is the
+    /// byte order of the guest's CPU.
     pub(super) fn new(
         device: &PciDevice,
+        device_type: u32,
         msix: Option<msix::Control>,
         order: Endian,
     ) -> Result<Self> {
         let registers = device.map_bar(0)?;
         let config = Config { msix, registers: registers.clone(), order };
-        Ok(Self { device: device.clone(), registers, config, pages: RefCell::default() })
+        Ok(Self { device_type, registers, config, pages: RefCell::default() })
     }
 
     fn registers(&self) -> &dyn Registers {
@@ -107,7 +109,7 @@ impl Transport for LegacyPci {
     }
 
     fn device_type(&self) -> Result<u32> {
-        type_of(&self.device)
+        Ok(self.device_type)
     }
 
     fn device_features(&self) -> Result<u64> {

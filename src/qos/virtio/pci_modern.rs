@@ -1,8 +1,10 @@
 //! virtio over PCI, version 1: structures in BARs, found by capabilities (4.1.4).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::pci::{Vectors, type_of};
+use super::pci::Vectors;
 use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, Capability, PciDevice};
@@ -23,6 +25,7 @@ const DEVICE_FEATURE: u64 = 4;
 const DRIVER_FEATURE_SELECT: u64 = 8;
 const DRIVER_FEATURE: u64 = 12;
 const CONFIG_MSIX_VECTOR: u64 = 16;
+const NUM_QUEUES: u64 = 18;
 const DEVICE_STATUS: u64 = 20;
 const CONFIG_GENERATION: u64 = 21;
 const QUEUE_SELECT: u64 = 22;
@@ -81,19 +84,23 @@ impl Registers for Part {
 
 /// The interface of version 1 of a function.
 pub struct ModernPci {
-    device: PciDevice,
+    device_type: u32,
     common: Part,
     notify: Part,
     notify_off_multiplier: u32,
     isr: Part,
     config: Part,
+    /// How many queues the device says it has.
+    queues: u16,
+    /// Where to notify each queue that was made live, in multiples.
+    notify_offs: RefCell<BTreeMap<u16, u16>>,
 }
 
 impl ModernPci {
-    /// Finds the capabilities and maps what they point to.
-    pub(super) fn new(device: &PciDevice, capabilities: &[Capability]) -> Result<Self> {
+    /// Maps what the capabilities in `list` point to, for a device of this type.
+    pub(super) fn new(device: &PciDevice, device_type: u32, list: &[Capability]) -> Result<Self> {
         let mut structures = Vec::new();
-        for capability in capabilities.iter().filter(|it| it.id == CAP_VENDOR) {
+        for capability in list.iter().filter(|it| it.id == CAP_VENDOR) {
             structures.push((device.config_read8(capability.offset + 3)?, capability.offset));
         }
         let mut bars: Vec<(u8, Rc<Bar>)> = Vec::new();
@@ -131,7 +138,18 @@ impl ModernPci {
         let (isr, _) = part(ISR_CFG)?;
         let (config, _) = part(DEVICE_CFG)?;
         let notify_off_multiplier = device.config_read32(at + 16)?;
-        Ok(Self { device: device.clone(), common, notify, notify_off_multiplier, isr, config })
+        let queues = (&common as &dyn Registers).read16(NUM_QUEUES)?;
+        let notify_offs = RefCell::default();
+        Ok(Self {
+            device_type,
+            common,
+            notify,
+            notify_off_multiplier,
+            isr,
+            config,
+            queues,
+            notify_offs,
+        })
     }
 
     fn common(&self) -> &dyn Registers {
@@ -154,7 +172,7 @@ impl Transport for ModernPci {
     }
 
     fn device_type(&self) -> Result<u32> {
-        type_of(&self.device)
+        Ok(self.device_type)
     }
 
     fn device_features(&self) -> Result<u64> {
@@ -205,6 +223,14 @@ impl Transport for ModernPci {
 
     fn enable_queue(&self, queue: u16, size: u16, at: RingAddresses) -> Result<()> {
         let common = self.select(queue)?;
+        let notify_off = common.read16(QUEUE_NOTIFY_OFF)?;
+        // A queue that is not there may have any.
+        if queue < self.queues && notify_off != queue {
+            return Err(Error::failed(format!(
+                "queue_notify_off of queue {queue} is {notify_off}: QEMU's are the queues' numbers"
+            )));
+        }
+        self.notify_offs.borrow_mut().insert(queue, notify_off);
         common.write16(QUEUE_SIZE, size)?;
         common.write64(QUEUE_DESC, at.descriptors)?;
         common.write64(QUEUE_DRIVER, at.driver)?;
@@ -225,7 +251,9 @@ impl Transport for ModernPci {
     }
 
     fn notify(&self, queue: u16) -> Result<()> {
-        let offset = self.select(queue)?.read16(QUEUE_NOTIFY_OFF)?;
+        let offset = self.notify_offs.borrow().get(&queue).copied().ok_or_else(|| {
+            Error::failed(format!("queue {queue} was never made live, and cannot be notified"))
+        })?;
         let notify: &dyn Registers = &self.notify;
         notify.write16(u64::from(offset) * u64::from(self.notify_off_multiplier), queue)
     }

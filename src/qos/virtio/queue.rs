@@ -243,16 +243,17 @@ impl Queue {
                 split::USED_F_NO_NOTIFY => false,
                 flags => return Err(Error::failed(format!("used ring flags: {flags:#x}"))),
             },
-            Ring::Packed { ring, available, .. } => match ring.device_event()? {
-                (_, packed::EVENT_DISABLE) => false,
-                (event, packed::EVENT_DESC) if self.has(features::EVENT_IDX) => {
+            Ring::Packed { ring, available, .. } => match ring.device_event_flags()? {
+                packed::EVENT_DISABLE => false,
+                packed::EVENT_DESC if self.has(features::EVENT_IDX) => {
+                    let event = ring.device_event_offset()?;
                     // Counted in descriptors, back from the next free place.
                     let index = event & 0x7fff;
                     let wrapped = if (event >> 15 != 0) == available.wrap { 0 } else { self.size };
                     let back = (available.index + wrapped).wrapping_sub(index).wrapping_sub(1);
                     back < new
                 }
-                (_, packed::EVENT_ENABLE) => true,
+                packed::EVENT_ENABLE => true,
                 event => {
                     return Err(Error::failed(format!("device event suppression: {event:x?}")));
                 }
@@ -307,18 +308,26 @@ impl Queue {
             Ring::Packed { ring, used, .. } => {
                 let flags = ring.flags(used.index)?;
                 let flag = |bit: u16| (flags & bit != 0) == used.wrap;
-                if !flag(packed::DESC_F_AVAIL) || !flag(packed::DESC_F_USED) {
-                    return Ok(None);
-                }
-                let seen = ring.descriptor(used.index)?;
-                let others = !(packed::DESC_F_AVAIL | packed::DESC_F_USED | DESC_F_WRITE);
-                if seen.flags != flags || flags & others != 0 {
-                    return Err(Error::failed(format!("a used descriptor's flags: {seen:x?}")));
-                }
                 let in_flight = self.in_flight.borrow();
-                let count = in_flight.get(&seen.id).map_or(1, |f| f.descriptors.len() as u16);
+                match (flag(packed::DESC_F_AVAIL), flag(packed::DESC_F_USED)) {
+                    (true, true) => {}
+                    // As long as the device has any buffer, this descriptor is available.
+                    (false, _) if !in_flight.is_empty() => {
+                        return Err(Error::failed(format!(
+                            "an available descriptor's flags: {flags:#06x}"
+                        )));
+                    }
+                    _ => return Ok(None),
+                }
+                let others = !(packed::DESC_F_AVAIL | packed::DESC_F_USED | DESC_F_WRITE);
+                if flags & others != 0 {
+                    let why = format!("a used descriptor's flags: {flags:#06x}");
+                    return Err(Error::failed(why));
+                }
+                let (id, written) = ring.used(used.index)?;
+                let count = in_flight.get(&id).map_or(1, |f| f.descriptors.len() as u16);
                 used.advance(count, self.size);
-                (seen.id.into(), seen.length)
+                (id.into(), written)
             }
         };
         let known = u16::try_from(id).ok().and_then(|id| {

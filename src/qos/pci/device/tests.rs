@@ -8,7 +8,7 @@ use super::*;
 fn only_a_function_that_is_there_is_found() {
     let (bus, device) = FakeBus::with(Function::new().set(0, 0x5678_1234));
     assert_eq!((device.vendor_id().unwrap(), device.device_id().unwrap()), (0x1234, 0x5678));
-    assert_eq!(device.address(), AT);
+    assert_eq!((device.ids(), device.address()), ((0x1234, 0x5678), AT));
     let bus: Rc<dyn PciBus> = bus;
     let absent = PciDevice::find(&bus, PciAddress::new(3, 1)).map(|_| ()).unwrap_err();
     assert_eq!(absent.to_string(), "no PCI function at 00:03.1");
@@ -104,4 +104,10 @@ fn broken_capability_lists_are_errors() {
         assert!(error(with_list(first, &[(0x40, 5, 0)])).contains("reserved bits"));
     }
     assert!(error(with_list(0x40, &[(0x40, 5, 0x51)])).contains("reserved bits"));
+    for id in [0, 0x16, 0xff] {
+        let said = error(with_list(0x40, &[(0x40, id, 0)]));
+        let expected =
+            format!("00:03.0: the capability at 0x40 has the ID {id:#04x}, which is reserved");
+        assert_eq!(said, expected);
+    }
 }
