@@ -207,6 +207,8 @@ fn too_many_segments(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     blk.0.needs(features::INDIRECT_DESC, "indirect descriptors")?;
     let queue = blk.start_with_everything()?;
     let most = blk.0.transport().config().read32(blk::SEG_MAX)? as usize;
+    // With a header and a status no chain may be longer than the queue (2.7.5.3.1).
+    assert!((1..=usize::from(queue.size()) - 2).contains(&most), "seg_max {most}");
     let request = Request::new(&blk.0, blk::T_OUT, 0)?.with_data(&blk.0, &[0; SECTOR])?;
     let [header, data, status] = request.segments()[..] else { unreachable!("three parts") };
     let chain = |count: usize| [&[header], &vec![data; count][..], &[status]].concat();
