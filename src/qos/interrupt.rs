@@ -22,6 +22,16 @@ impl InterruptLine {
         Ok(Self { vm: vm.clone(), input })
     }
 
+    /// How often it was raised and lowered since it is watched.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn edges(&self) -> Result<(u64, u64)> {
+        let qtest = self.vm.qtest();
+        qtest.poll_irqs()?;
+        Ok((qtest.irq_raised(self.input), qtest.irq_lowered(self.input)))
+    }
+
     /// Whether it is high.
     ///
     /// # Errors

@@ -15,4 +15,4 @@ pub mod virtio;
 mod wait;
 
 pub use reset::reset;
-pub use wait::{wait_until, wait_with_clock_still};
+pub use wait::{settle, wait_until, wait_with_clock_still};

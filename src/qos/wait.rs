@@ -1,4 +1,4 @@
-//! The one way to wait for a device.
+//! The one way to wait for a device, and for QEMU to be done with what it does by itself.
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,19 @@ pub fn wait_with_clock_still(
     done: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
     wait(vm, what, false, done)
+}
+
+/// Waits until QEMU has done what it puts off to its main loop, such as a notification that is
+/// not urgent: it answers QMP after that.
+///
+/// # Errors
+/// The machine does not run any more: an error of a disk, for one, may stop it.
+pub fn settle(vm: &Vm) -> Result<()> {
+    let now = vm.qmp().execute("query-status", serde_json::Value::Null)?;
+    if now["running"] != true || now["status"] != "running" || now["singlestep"] == true {
+        return Err(Error::failed(format!("the machine should be running, but it is {now}")));
+    }
+    Ok(())
 }
 
 fn wait(

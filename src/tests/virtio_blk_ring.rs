@@ -7,7 +7,7 @@ use crate::drivers::virtio_blk_pci::IMAGE;
 use crate::qemu::{Version, Vm};
 use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, DESC_F_INDIRECT, DESC_F_NEXT, Queue, Segment, features};
-use crate::qos::wait_until;
+use crate::qos::{settle, wait_until};
 use crate::{Error, Result, tests};
 
 tests!(VirtioBlk, "virtio-blk-tests":
@@ -67,18 +67,17 @@ fn suppressed(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     let interrupts = || blk.0.transport().take_interrupts();
     assert_eq!(interrupts()?, 0, "before any request");
     // QEMU may put a notification off, but not until it has answered QMP.
-    let settle = || vm.qmp().execute("query-status", serde_json::Value::Null);
     for sector in 0..8 {
         queue.want_interrupts(false)?;
         blk.write(&queue, sector, &[0x66; SECTOR])?;
-        settle()?;
+        settle(vm)?;
         assert_eq!(interrupts()?, 0, "of a used buffer of which nobody wants to hear");
         queue.want_interrupts(true)?;
         blk.write(&queue, sector, &[0x99; SECTOR])?;
         wait_until(vm, "a notification", || Ok(interrupts()? == virtio::ISR_QUEUE))?;
         // It may say the same once more: it sets the status before it raises the line, and
         // again when it does.
-        settle()?;
+        settle(vm)?;
         interrupts()?;
     }
     Ok(())
