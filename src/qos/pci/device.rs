@@ -201,14 +201,6 @@ impl PciDevice {
         }
         Ok(list)
     }
-
-    /// The first capability of this id, if there is one.
-    ///
-    /// # Errors
-    /// As for [`PciDevice::capabilities`].
-    pub fn capability(&self, id: u8) -> Result<Option<Capability>> {
-        Ok(self.capabilities()?.into_iter().find(|capability| capability.id == id))
-    }
 }
 
 #[cfg(test)]
