@@ -2,6 +2,8 @@
 //! written down as a reproducer. It is always on, so noting something is one copy; turning
 //! it into requests waits until somebody wants them.
 
+mod store;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -10,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use vm_memory::GuestAddress;
 
+use self::store::Store;
 use super::reproducer::{Record, Step};
 use crate::protocol::{Passage, Tap, Wire, answer, message::Message};
 use crate::qemu::{GUARD_PATTERN, Vm};
@@ -32,11 +35,9 @@ pub(super) struct Recorder {
     log: RefCell<Log>,
 }
 
-#[derive(Default)]
 struct Log {
-    /// What came with the entries, one after the other.
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    /// The entries, each with what came with it.
+    store: Store,
     /// The names of images, by number.
     images: Vec<String>,
     /// It did not all fit.
@@ -44,7 +45,7 @@ struct Log {
 }
 
 /// What happened.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Sent(Wire),
     Received(Wire),
@@ -61,6 +62,42 @@ struct Entry {
     at: u64,
 }
 
+/// The bytes of an [`Entry`] in the [`Store`].
+const ENTRY: usize = 16;
+
+impl Entry {
+    fn to_bytes(&self) -> [u8; ENTRY] {
+        let (kind, number) = match self.kind {
+            Kind::Sent(Wire::Qtest) => (0, 0),
+            Kind::Sent(Wire::Qmp) => (1, 0),
+            Kind::Received(Wire::Qtest) => (2, 0),
+            Kind::Received(Wire::Qmp) => (3, 0),
+            Kind::MemoryRead => (4, 0),
+            Kind::MemoryWritten => (5, 0),
+            Kind::ImageRead(number) => (6, number),
+            Kind::ImageWritten(number) => (7, number),
+        };
+        let kind = u128::from(kind | u32::from(number) << 16);
+        (kind | u128::from(self.length) << 32 | u128::from(self.at) << 64).to_le_bytes()
+    }
+
+    fn from_bytes(bytes: [u8; ENTRY]) -> Self {
+        let all = u128::from_le_bytes(bytes);
+        let number = (all >> 16) as u16;
+        let kind = match all as u16 {
+            0 => Kind::Sent(Wire::Qtest),
+            1 => Kind::Sent(Wire::Qmp),
+            2 => Kind::Received(Wire::Qtest),
+            3 => Kind::Received(Wire::Qmp),
+            4 => Kind::MemoryRead,
+            5 => Kind::MemoryWritten,
+            6 => Kind::ImageRead(number),
+            _ => Kind::ImageWritten(number),
+        };
+        Self { kind, length: (all >> 32) as u32, at: (all >> 64) as u64 }
+    }
+}
+
 impl Recorder {
     /// Listens in on `vm` from now on, instead of whoever did before.
     pub fn attach(vm: &Vm) -> Rc<Self> {
@@ -70,7 +107,8 @@ impl Recorder {
     }
 
     fn new(limit: usize) -> Self {
-        Self { limit, log: RefCell::default() }
+        let log = Log { store: Store::new(), images: Vec::new(), is_full: false };
+        Self { limit, log: log.into() }
     }
 
     fn note(&self, kind: Kind, at: u64, bytes: &[u8]) {
@@ -94,11 +132,12 @@ impl Recorder {
     pub fn record(&self) -> Record {
         let log = self.log.borrow();
         let mut steps = Steps::default();
-        let mut start = 0;
-        for entry in &log.entries {
-            let end = start + entry.length as usize;
-            steps.take(entry, &log.bytes[start..end], &log.images);
-            start = end;
+        let mut rest = log.store.bytes();
+        while let Some((head, behind)) = rest.split_first_chunk() {
+            let entry = Entry::from_bytes(*head);
+            let (bytes, behind) = behind.split_at(entry.length as usize);
+            steps.take(&entry, bytes, &log.images);
+            rest = behind;
         }
         let steps = steps.steps.into_iter().filter(|step| !step.text.is_empty());
         Record { steps: steps.collect(), is_whole: !log.is_full }
@@ -107,12 +146,12 @@ impl Recorder {
 
 impl Log {
     fn note(&mut self, limit: usize, kind: Kind, at: u64, bytes: &[u8]) {
-        let kept = self.bytes.len() + self.entries.len() * size_of::<Entry>();
+        let more = ENTRY + bytes.len();
         // What comes after a gap leads nowhere.
-        self.is_full |= kept + bytes.len() > limit;
+        self.is_full |= self.store.bytes().len() + more > limit || more > self.store.room();
         if !self.is_full {
-            self.bytes.extend_from_slice(bytes);
-            self.entries.push(Entry { kind, length: bytes.len() as u32, at });
+            self.store.push(&Entry { kind, length: bytes.len() as u32, at }.to_bytes());
+            self.store.push(bytes);
         }
     }
 }

@@ -132,3 +132,16 @@ fn looks_at_guards_are_known() {
     let known: Vec<bool> = recorder.record().steps.iter().map(is_guard_check).collect();
     assert_eq!(known, [true, false]);
 }
+
+/// Catches a kind, a length or an address that is kept as another.
+#[test]
+fn entries_are_kept_as_they_are() {
+    use Kind::*;
+    let kinds = [Sent(Qtest), Sent(Qmp), Received(Qtest), Received(Qmp), MemoryRead];
+    for kind in kinds.into_iter().chain([MemoryWritten, ImageRead(0), ImageWritten(u16::MAX)]) {
+        for (length, at) in [(0, 0), (u32::MAX, u64::MAX), (1, 2 << 40)] {
+            let back = Entry::from_bytes(Entry { kind, length, at }.to_bytes());
+            assert_eq!((back.kind, back.length, back.at), (kind, length, at));
+        }
+    }
+}
