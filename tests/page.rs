@@ -446,6 +446,11 @@ fn text_of_others_stays_text() {
             assert!([&*reader.address, "about:blank"].contains(&address), "{event:#}");
         }
     }
+    // If one came in all the same, it would not be run.
+    let script = "(() => { const it = document.createElement('script');
+                  it.textContent = 'window.pwned = 5'; document.body.append(it);
+                  return typeof pwned; })()";
+    assert_eq!(reader.browser.value(script), "undefined");
 }
 
 /// Finds text with little contrast.
