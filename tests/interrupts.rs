@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         during_the_probe,
         during_a_request,
         a_second_signal,
+        what_is_ignored,
         killed_during_a_request,
         the_runner_killed_during_a_request,
     ])
@@ -123,6 +124,21 @@ fn a_second_signal() {
         assert!(begun.elapsed() < PATIENCE, "it cannot be stopped");
         running.signal(Signal::TERM);
     }
+    running.finish().expect(143);
+}
+
+/// Would catch a run that ends with its terminal although it was started by `nohup`.
+fn what_is_ignored() {
+    let sandbox = Sandbox::new();
+    let run = hanging(&sandbox);
+    let mut command = sandbox.command("/bin/sh");
+    command.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]).arg(run.get_program());
+    let running = sandbox.start(command.args(run.get_args()));
+    until(&running, "a path", |run| run.stdout().contains("/x86_64/q35/"));
+    for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+        running.signal(signal);
+    }
+    // The first that counts says the status.
     running.finish().expect(143);
 }
 

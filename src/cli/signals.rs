@@ -14,12 +14,15 @@ pub(super) struct Watch(Arc<AtomicI32>);
 
 impl Watch {
     /// Watches from now on: the first signal kills all QEMUs and lets the run come to its
-    /// end, the second ends the program.
+    /// end, the second ends the program. What was ignored when we were started stays so:
+    /// SIGHUP under `nohup`, SIGINT in the background of a script.
     ///
     /// # Errors
     /// Those of the kernel.
     pub fn begin() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        let ignored = ignored();
+        let watched = [SIGHUP, SIGINT, SIGTERM].into_iter();
+        let mut signals = Signals::new(watched.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
         let seen = Arc::new(AtomicI32::new(0));
         let first = seen.clone();
         let watch = move || {
@@ -39,4 +42,11 @@ impl Watch {
     pub fn exit_status(&self) -> Option<u8> {
         u8::try_from(self.0.load(Ordering::SeqCst)).ok().filter(|&n| n != 0).map(|n| 128 + n)
     }
+}
+
+/// The signals that are ignored, a bit each; the first is bit 0.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -13,12 +13,15 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
+use signal_hook::flag;
 use tempfile::TempDir;
 
 /// Far more than any run takes, even on a busy machine: one that takes longer hangs.
@@ -47,6 +50,12 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         name if name.starts_with("qemu-system-") => emulator::main(),
         emulator::SLEEPER => emulator::sleep(),
         _ => {
+            // Where we were started with these ignored, as in the background of a script, what
+            // we start would ignore them as well. What is caught is not inherited.
+            for signal in [Signal::INT, Signal::HUP] {
+                let is_on = Arc::new(AtomicBool::new(true));
+                let _ = flag::register_conditional_default(signal.as_raw(), is_on);
+            }
             let mut arguments = Arguments::from_args();
             // They wait most of the time.
             arguments.test_threads.get_or_insert(8);
