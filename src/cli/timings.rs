@@ -45,10 +45,13 @@ impl<'a> Timings<'a> {
         }
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let share = 100.0 * own / (own + qemu).max(f64::MIN_POSITIVE);
+        let kernel = cpu.own_in_kernel.as_secs_f64();
+        let kernel_share = 100.0 * kernel / (own + qemu).max(f64::MIN_POSITIVE);
         let ratio = wall / (qemu / cores.get() as f64).max(f64::MIN_POSITIVE);
         text.push_str(&format!(
             "CPU time of QEMU             {qemu:9.2} s\n\
              CPU time of qgraph           {own:9.2} s  {share:5.1} % of both\n\
+             of that in the kernel        {kernel:9.2} s  {kernel_share:5.1} % of both\n\
              wall / (QEMU's CPU / cores)  {ratio:9.2}    on {cores} cores\n",
         ));
         let _ = io::stderr().write_all(text.as_bytes());

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct CpuTime {
     /// Of this process.
     pub own: Duration,
+    /// The part of `own` that the kernel took: for messages, for starting others.
+    pub own_in_kernel: Duration,
     /// Of its children that have ended and were waited for, and of theirs.
     pub children: Duration,
 }
@@ -28,12 +30,20 @@ impl CpuTime {
             return Err(strange());
         };
         let time = |ticks: u64| Duration::from_secs(ticks) / TICKS_PER_SECOND;
-        Ok(Self { own: time(user + system), children: time(children_user + children_system) })
+        Ok(Self {
+            own: time(user + system),
+            own_in_kernel: time(system),
+            children: time(children_user + children_system),
+        })
     }
 
     /// That used since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
-        Self { own: self.own - earlier.own, children: self.children - earlier.children }
+        Self {
+            own: self.own - earlier.own,
+            own_in_kernel: self.own_in_kernel - earlier.own_in_kernel,
+            children: self.children - earlier.children,
+        }
     }
 }
 
