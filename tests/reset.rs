@@ -2,6 +2,7 @@
 //! a test can leave behind is gone.
 
 use std::io::Write;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use qgraph::GuestAddress;
 use qgraph::graph::Model;
 use qgraph::harness::{Filter, Fleet, Plan, Trial};
 use qgraph::qemu::{Limits, Prober, Vm};
+use serde_json::Value;
 
 /// The first path on any emulator whose name matches. Without one there is nothing to test
 /// with, which is a failure: `make check` installs QEMU.
@@ -85,4 +87,42 @@ fn what_outlives_a_reset_is_noted() {
     let vm = launch(&trial);
     vm.qmp().execute("stop", serde_json::Value::Null).expect("done");
     assert_eq!(vm.lasting_change(), Some("a QMP command"));
+}
+
+/// Would catch paths that pass on a QEMU of their own and not after others, which is all that
+/// `cargo test` has, and a run that uses no QEMU again.
+#[test]
+fn paths_pass_on_a_qemu_that_others_had() {
+    let emulator = &trial("/x86_64/pc/*").emulator;
+    let cache = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qgraph"));
+    command.args([
+        "run",
+        "--format",
+        "json",
+        "--timings",
+        "--shard",
+        "1/1",
+        "--machine",
+        "x86_64/pc",
+        "--qemu",
+    ]);
+    let finished = command.arg(&emulator.path).env("QGRAPH_CACHE", cache.path()).output();
+    let finished = finished.expect("qgraph");
+    let said = String::from_utf8_lossy(&finished.stderr);
+    let lines = String::from_utf8_lossy(&finished.stdout);
+    let outcomes: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for outcome in &outcomes {
+        let good = ["passed", "skipped"].map(Value::from).contains(&outcome["outcome"]);
+        assert!(good, "{outcome:#}\n{said}");
+    }
+    assert!(finished.status.success(), "{said}");
+    let number = |what: &str| -> usize {
+        let line = said.lines().find_map(|line| line.strip_prefix(what)).expect("timings");
+        line.trim().parse().expect("a number")
+    };
+    let (started, used_again) = (number("QEMUs started"), number("reset and used again"));
+    assert!(used_again > started, "{started} started, {used_again} used again");
+    assert!(outcomes.len() <= started + used_again, "{}", outcomes.len());
 }
