@@ -183,26 +183,29 @@ impl I8255x {
     }
 
     /// Reads a word of the EEPROM of 64 words (chapter 5): a start bit, the opcode 10, six
-    /// bits of address; then its 16 bits come, the highest first.
+    /// bits of address; then its 16 bits come, the highest first. The pins are looked at with
+    /// every bit.
     ///
     /// # Errors
     /// The pins are not as they are driven.
     pub fn eeprom(&self, word: u16) -> Result<u16> {
         let drive = |pins: u8| Access::Write(EEPROM_CONTROL, Width::Byte, pins.into());
-        // A bit is taken, and the next one given, when the clock rises.
-        let clock = |pins: u8| [drive(pins), drive(pins | EESK)];
+        let request = u32::from(0b110 << 6 | word & 0x3f) << 16;
+        let bits = (0..25).rev().map(|bit| match request >> bit & 1 {
+            1 => EECS | EEDI,
+            _ => EECS,
+        });
         let mut accesses = vec![drive(0), drive(EECS)];
-        let request = 0b110 << 6 | word & 0x3f;
-        for bit in (0..9).rev() {
-            accesses.extend(clock(if request >> bit & 1 == 1 { EECS | EEDI } else { EECS }));
-        }
-        for _ in 0..16 {
-            accesses.extend(clock(EECS));
-            accesses.push(Access::Read(EEPROM_CONTROL, Width::Byte));
+        for pins in bits.clone() {
+            // A bit is taken, and the next one given, when the clock rises.
+            let look = Access::Read(EEPROM_CONTROL, Width::Byte);
+            accesses.extend([drive(pins), drive(pins | EESK), look]);
         }
         accesses.extend([drive(EECS), drive(0)]);
-        self.registers.sequence(&accesses)?.into_iter().try_fold(0, |value, pins| {
-            let (driven, pins) = (EECS | EESK, pins as u8);
+        let seen = self.registers.sequence(&accesses)?;
+        // Of what comes during the request nothing is left in 16 bits.
+        bits.zip(seen).try_fold(0, |value, (driven, pins)| {
+            let (driven, pins) = (driven | EESK, pins as u8);
             if pins & !EEDO != driven {
                 return Err(Error::failed(format!(
                     "EEPROM Control: {driven:#04x} was written, {pins:#04x} read"

@@ -90,10 +90,9 @@ fn index_wrap(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     if !vm.ram().is_mapped() {
         return Err(Error::skipped("this machine's RAM is not mapped; it would take a minute"));
     }
-    // A descriptor each, of one table that all share, is what makes most requests at once.
-    blk.0.needs(features::INDIRECT_DESC, "indirect descriptors")?;
     let queue = blk.start_with_everything()?;
     let request = Request::new(&blk.0, blk::T_GET_ID, 0)?.with_room(&blk.0, blk::ID_BYTES)?;
+    // A descriptor each, of one table that all share, is what makes most requests at once.
     let table = queue.indirect_table(&request.segments())?;
     let whole = [(Segment::readable(&table), DESC_F_INDIRECT)];
     let mut left = if queue.is_packed() { 4 * usize::from(queue.size()) } else { 65_537 };
