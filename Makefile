@@ -10,7 +10,7 @@ ARGS ?=
 
 QGRAPH = $(or $(CARGO_TARGET_DIR),target)/release/qgraph
 # Content is included by build.rs, where `cargo fmt` does not look.
-CONTENT = src/machines/*.rs src/drivers/*.rs src/tests/*.rs
+CONTENT = $(shell find src/machines src/drivers src/tests -name '*.rs')
 
 .PHONY: help
 help:

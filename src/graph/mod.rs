@@ -14,7 +14,7 @@ mod model;
 mod node;
 mod path;
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod test_graphs;
 mod walk;
 mod why;
 

@@ -228,7 +228,7 @@ impl Cycles {
 
 #[cfg(test)]
 mod tests {
-    use crate::graph::tests::diamonds;
+    use crate::graph::test_graphs::diamonds;
 
     /// Would catch a walk that remembers the paths it has handed out.
     #[test]

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use super::expectations::Expectations;
-use super::filter::Filter;
-use super::fleet::Fleet;
-use super::outcome::{Outcome, Verdict, reproduce};
-use super::plan::Plan;
-use super::pool::Settings;
-use super::reproducer::Reproducers;
-use super::shard::{self, Shard};
-use super::worker::run_alone;
 use crate::graph::Model;
+use crate::harness::outcome::{Outcome, Verdict, reproduce};
+use crate::harness::plan::Plan;
+use crate::harness::plan::filter::Filter;
+use crate::harness::plan::fleet::Fleet;
+use crate::harness::plan::shard::{self, Shard};
+use crate::harness::reproduce::reproducer::Reproducers;
+use crate::harness::run::expectations::Expectations;
+use crate::harness::run::pool::Settings;
+use crate::harness::run::worker::run_alone;
 use crate::qemu::{Prober, Unusable};
 
 /// The name of the trial that fails when there is no QEMU to run anything on.

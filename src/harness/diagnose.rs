@@ -1,7 +1,7 @@
 //! What QEMU says of its own faults: reports of sanitizers, failed assertions, panics. Looks
 //! for them in what it wrote to standard error; what follows from them is in `judge`.
 
-use super::outcome::{Evidence, Verdict};
+use crate::harness::outcome::{Evidence, Verdict};
 
 /// What was found in QEMU's words.
 #[derive(Debug, Clone, PartialEq, Eq)]

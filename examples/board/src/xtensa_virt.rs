@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use qgraph::Result;
-use qgraph::drivers::generic_pcihost::{GenericPcihost, Layout};
+use qgraph::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
 use qgraph::graph::{Contains, Machine, Place, Setup};
 use qgraph::qemu::{MIB, RamSpec, Vm};
 

@@ -1,6 +1,7 @@
 //! The journal of a run: every outcome, one JSON object a line, written the moment it is
 //! known, so that a run that was killed can be finished.
 
+pub(crate) mod merge;
 pub mod read;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::outcome::{Outcome, Verdict};
-use super::plan::Trial;
+pub use merge::Merge;
+
+use crate::harness::outcome::{Outcome, Verdict};
+use crate::harness::plan::Trial;
 use crate::qemu::cache;
 
 /// A journal that is written. It is locked as long.

@@ -28,7 +28,7 @@ use fastrand::Rng;
 
 use self::engine::{Stop, measure};
 use self::session::Session;
-use super::plan::Trial;
+use crate::harness::plan::Trial;
 use crate::parallel::in_parallel;
 use crate::qemu::{Limits, is_stopping};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::engine::{Bench, MakeTap};
 use crate::graph::Path;
 use crate::harness::outcome::Verdict;
-use crate::harness::run::{judge, run_test};
+use crate::harness::run::session::{judge, run_test};
 use crate::qemu::{Emulator, Limits, Starting, Vm};
 
 /// Runs one path on one emulator.

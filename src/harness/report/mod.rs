@@ -26,7 +26,7 @@ pub use junit::Junit;
 pub use pretty::Pretty;
 pub use tap::Tap;
 
-use super::outcome::{Outcome, Verdict};
+use crate::harness::outcome::{Outcome, Verdict};
 
 /// A way to write outcomes down.
 pub trait Output {

@@ -1,0 +1,155 @@
+//! The descriptor rings of Intel's gigabit controllers 8254x (PCI/PCI-X Family of Gigabit
+//! Ethernet Controllers Software Developer's Manual, chapter 3). The device is `e1000`'s.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::drivers::net::e1000::{E1000, HEAD, LEN, TAIL};
+use crate::qemu::{Buffer, Vm};
+use crate::qos::pci::Bar;
+use crate::qos::registers::Registers;
+use crate::{Error, Result};
+
+/// Transmit descriptor command (3.3.3.1): end of packet.
+pub const CMD_EOP: u8 = 1 << 0;
+/// Transmit descriptor command: insert the frame check sequence.
+pub const CMD_IFCS: u8 = 1 << 1;
+/// Transmit descriptor command: report status.
+pub const CMD_RS: u8 = 1 << 3;
+/// Descriptor status (3.2.3.1, 3.3.3.2): done.
+pub const STA_DD: u8 = 1 << 0;
+/// Receive descriptor status: end of packet.
+pub const STA_EOP: u8 = 1 << 1;
+/// Receive descriptor status: no checksums were verified.
+pub const STA_IXSM: u8 = 1 << 2;
+/// Receive descriptor status of the end of a frame that is not IP.
+pub const STA_RECEIVED: u8 = STA_DD | STA_EOP | STA_IXSM;
+
+/// A ring of legacy descriptors (3.2.3, 3.3.3), a buffer behind each, and what the driver
+/// keeps of it: the tail.
+pub struct Ring {
+    registers: Rc<Bar>,
+    base: u64,
+    descriptors: Buffer,
+    buffers: Vec<Buffer>,
+    tail: Cell<usize>,
+}
+
+/// The bytes of a descriptor.
+const DESCRIPTOR: usize = 16;
+/// Where in it the length is, after the address.
+const LENGTH: usize = 8;
+/// Where both have their status; a receive descriptor's errors follow.
+const STATUS_BYTE: usize = 12;
+
+impl Ring {
+    /// A ring of `count` descriptors, a multiple of eight, with buffers of `size` bytes, at
+    /// the registers from `base` on: `RDBAL` or `TDBAL`. None is the device's yet.
+    ///
+    /// # Errors
+    /// No guest memory is left.
+    pub fn new(nic: &E1000, vm: &Vm, base: u64, count: usize, size: usize) -> Result<Self> {
+        let descriptors = vm.ram().alloc(count * DESCRIPTOR, 16)?;
+        let buffers = (0..count).map(|_| vm.ram().alloc(size, 16)).collect::<Result<Vec<_>>>()?;
+        for (index, buffer) in buffers.iter().enumerate() {
+            descriptors.write_le64(index * DESCRIPTOR, buffer.address().0)?;
+        }
+        let ring =
+            Self { registers: nic.bar().clone(), base, descriptors, buffers, tail: Cell::new(0) };
+        let at = ring.descriptors.address().0;
+        for (register, value) in
+            [(0, at as u32), (4, (at >> 32) as u32), (LEN, ring.descriptors.len() as u32)]
+        {
+            ring.register().write32(base + register, value)?;
+        }
+        ring.register().write32(base + HEAD, 0)?;
+        ring.register().write32(base + TAIL, 0)?;
+        Ok(ring)
+    }
+
+    fn register(&self) -> &dyn Registers {
+        &*self.registers
+    }
+
+    /// The descriptor the driver is to use next, whose index the tail is.
+    pub fn tail(&self) -> usize {
+        self.tail.get()
+    }
+
+    /// The index of the descriptor that the device is to use next.
+    pub fn head(&self) -> Result<usize> {
+        Ok(self.register().read32(self.base + HEAD)? as usize)
+    }
+
+    /// The index `after` descriptors behind `index`.
+    pub fn wrap(&self, index: usize, after: usize) -> usize {
+        (index + after) % self.buffers.len()
+    }
+
+    /// Prepares the next descriptor to send `data` with this command, without telling the
+    /// device. Returns its index.
+    pub fn put(&self, data: &[u8], command: u8) -> Result<usize> {
+        let index = self.tail();
+        self.buffers[index].write(0, data)?;
+        let at = index * DESCRIPTOR + LENGTH;
+        self.descriptors.write_le64(at, data.len() as u64 | u64::from(command) << 24)?;
+        self.tail.set(self.wrap(index, 1));
+        Ok(index)
+    }
+
+    /// Gives the next `count` descriptors to the device, to receive into.
+    pub fn give(&self, count: usize) -> Result<()> {
+        for _ in 0..count {
+            let index = self.tail();
+            self.descriptors.write_le64(index * DESCRIPTOR + LENGTH, 0)?;
+            self.buffers[index].write(0, &vec![0; self.buffers[index].len()])?;
+            self.tail.set(self.wrap(index, 1));
+        }
+        self.ring()
+    }
+
+    /// Tells the device of the tail.
+    pub fn ring(&self) -> Result<()> {
+        self.register().write32(self.base + TAIL, self.tail() as u32)
+    }
+
+    /// The status of a descriptor.
+    pub fn status(&self, index: usize) -> Result<u8> {
+        let mut status = [0];
+        self.descriptors.read(index * DESCRIPTOR + STATUS_BYTE, &mut status)?;
+        Ok(status[0])
+    }
+
+    /// Whether a descriptor is done, and then with the status `expected`.
+    ///
+    /// # Errors
+    /// The status has other bits, or is done without all of these.
+    pub fn is_done(&self, index: usize, expected: u8) -> Result<bool> {
+        let status = self.status(index)?;
+        let is_done = status & STA_DD != 0;
+        // The other bits may show before DD.
+        if status & !expected != 0 || is_done && status != expected {
+            let why = format!("status of descriptor {index}: {status:#04x}, not {expected:#04x}");
+            return Err(Error::failed(why));
+        }
+        Ok(is_done)
+    }
+
+    /// The errors of a receive descriptor.
+    pub fn errors(&self, index: usize) -> Result<u8> {
+        let mut errors = [0];
+        self.descriptors.read(index * DESCRIPTOR + STATUS_BYTE + 1, &mut errors)?;
+        Ok(errors[0])
+    }
+
+    /// The bytes that a receive descriptor says are in its buffer.
+    ///
+    /// # Errors
+    /// It says more than the buffer has.
+    pub fn received(&self, index: usize) -> Result<Vec<u8>> {
+        let length = self.descriptors.read_le16(index * DESCRIPTOR + LENGTH)?;
+        let mut bytes = vec![0; length.into()];
+        self.buffers[index].read(0, &mut bytes)?;
+        Ok(bytes)
+    }
+}

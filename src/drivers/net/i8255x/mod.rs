@@ -1,0 +1,287 @@
+//! Intel's PCI fast Ethernet controllers 82550 to 82562 (8255x 10/100 Mbps Ethernet
+//! Controller Family Open Source Software Developer Manual).
+
+pub mod blocks;
+
+use std::rc::Rc;
+
+use crate::graph::{Consumes, Place, Produces, QemuArgs};
+use crate::qemu::Vm;
+use crate::qos::net;
+use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
+use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
+use crate::qos::pci::{PciDevice, PciFunction, Space};
+use crate::qos::registers::{Access, Registers, Width};
+use crate::qos::wait_until;
+use crate::{Error, Result, driver};
+
+/// What a device has that its maker did not put there: QEMU's subsystem.
+const QEMU: (u16, u16) = (0x1af4, 0x1100);
+/// An 82559 of Intel's own on an adapter: a PRO/100+.
+const PRO_100: (u16, u16) = (0x8086, 0x0040);
+
+/// A member of the family: name, device ID, revision ID (chapter 4), and subsystem.
+type Member = (&'static str, u16, u8, (u16, u16));
+
+/// The family.
+const MEMBERS: &[Member] = &[
+    ("i82550", 0x1209, 0x0e, QEMU),
+    ("i82551", 0x1209, 0x0f, QEMU),
+    ("i82557a", 0x1229, 0x01, QEMU),
+    ("i82557b", 0x1229, 0x02, QEMU),
+    ("i82557c", 0x1229, 0x03, QEMU),
+    ("i82558a", 0x1229, 0x04, QEMU),
+    ("i82558b", 0x1229, 0x05, QEMU),
+    ("i82559a", 0x1229, 0x06, QEMU),
+    ("i82559b", 0x1229, 0x07, QEMU),
+    ("i82559c", 0x1229, 0x0c, PRO_100),
+    ("i82559er", 0x1209, 0x09, QEMU),
+    ("i82562", 0x1209, 0x0e, QEMU),
+    ("i82801", 0x2449, 0x03, QEMU),
+];
+
+/// SCB Status: the states of the command unit (bits 7:6) and the receive unit (5:2).
+/// Offsets and bits of these registers are those of chapter 6.
+pub const SCB_STATUS: u64 = 0x00;
+/// SCB STAT/ACK: interrupt causes, cleared by writing ones.
+pub const SCB_ACK: u64 = 0x01;
+/// SCB Command: the command unit's command in bits 7:4, the receive unit's in 2:0.
+pub const SCB_COMMAND: u64 = 0x02;
+/// The command word's upper byte: interrupt masks.
+pub const SCB_MASK: u64 = 0x03;
+/// SCB General Pointer.
+pub const SCB_POINTER: u64 = 0x04;
+/// PORT: resets, self-test, dump; bits 31:4 are an address.
+pub const PORT: u64 = 0x08;
+/// EEPROM Control.
+pub const EEPROM_CONTROL: u64 = 0x0e;
+/// MDI Control. Its Ready bit, which is never cleared by reading, is set unless a transfer
+/// is under way.
+pub const MDI_CONTROL: u64 = 0x10;
+
+/// SCB Status: command unit suspended; idle is zero.
+pub const CU_SUSPENDED: u8 = 1 << 6;
+/// SCB Status: receive unit suspended; idle is zero.
+pub const RU_SUSPENDED: u8 = 1 << 2;
+/// SCB Status: receive unit without resources.
+pub const RU_NO_RESOURCES: u8 = 2 << 2;
+/// SCB Status: receive unit ready.
+pub const RU_READY: u8 = 4 << 2;
+
+/// SCB Command: start the command unit at the pointer.
+pub const CU_START: u8 = 0x10;
+/// SCB Command: let the command unit go on.
+pub const CU_RESUME: u8 = 0x20;
+/// SCB Command: the pointer is where statistics are dumped to.
+pub const CU_LOAD_DUMP_ADDRESS: u8 = 0x40;
+/// SCB Command: the pointer is the base of the command unit's addresses.
+pub const CU_LOAD_BASE: u8 = 0x60;
+/// SCB Command: dump statistics, and begin them anew.
+pub const CU_DUMP_AND_RESET: u8 = 0x70;
+/// SCB Command: start the receive unit at the pointer.
+pub const RU_START: u8 = 1;
+/// SCB Command: let the receive unit go on.
+pub const RU_RESUME: u8 = 2;
+/// SCB Command: stop the receive unit.
+pub const RU_ABORT: u8 = 4;
+/// SCB Command: the pointer is the base of the receive unit's addresses.
+pub const RU_LOAD_BASE: u8 = 6;
+
+/// Interrupt cause: the receive unit is not ready any more.
+pub const ACK_RNR: u8 = 1 << 4;
+/// Interrupt cause: the command unit is not active any more.
+pub const ACK_CNA: u8 = 1 << 5;
+/// Interrupt cause: a frame is received.
+pub const ACK_FR: u8 = 1 << 6;
+/// Interrupt cause: a command with the bit I is done.
+pub const ACK_CX: u8 = 1 << 7;
+/// Interrupt cause: software interrupt.
+pub const ACK_SWI: u8 = 1 << 2;
+/// Interrupt cause: an MDI transfer is over.
+pub const ACK_MDI: u8 = 1 << 3;
+/// Interrupt mask: all causes.
+pub const MASK_ALL: u8 = 1 << 0;
+/// Among the masks: raise a software interrupt.
+pub const SOFTWARE_INTERRUPT: u8 = 1 << 1;
+
+/// PORT: software reset.
+pub const PORT_SOFTWARE_RESET: u32 = 0;
+/// PORT: self-test.
+pub const PORT_SELF_TEST: u32 = 1;
+
+/// MDI: the transfer is over.
+const MDI_READY: u32 = 1 << 28;
+/// MDI: interrupt when it is.
+pub const MDI_INTERRUPT: u32 = 1 << 29;
+/// The address of the PHY.
+const PHY: u32 = 1;
+
+/// EEPROM Control: serial clock.
+const EESK: u8 = 1 << 0;
+/// EEPROM Control: chip select.
+const EECS: u8 = 1 << 1;
+/// EEPROM Control: data to the EEPROM.
+const EEDI: u8 = 1 << 2;
+/// EEPROM Control: data from the EEPROM.
+const EEDO: u8 = 1 << 3;
+
+/// What all members have in common.
+const FAMILY: Identity = Identity {
+    vendor: 0x8086,
+    device: 0,
+    revision: 0,
+    class: 0x02_00_00,
+    subsystem: QEMU,
+    pin: 1,
+    bars: &[
+        ExpectedBar { number: 0, space: Space::Memory, size: 0x1000, witness: Some(MDI_CONTROL) },
+        ExpectedBar { number: 1, space: Space::Io, size: 0x40, witness: Some(MDI_CONTROL) },
+        ExpectedBar { number: 2, space: Space::Memory, size: 0x2_0000, witness: None },
+    ],
+    capabilities: &[CAPABILITY_POWER_MANAGEMENT],
+};
+
+/// QEMU's `i82550` and its relatives.
+pub struct I8255x {
+    device: PciDevice,
+    registers: Rc<Bar>,
+    identity: Identity,
+}
+
+impl I8255x {
+    /// Its place on the PCI bus.
+    pub fn device(&self) -> &PciDevice {
+        &self.device
+    }
+
+    /// Its registers.
+    pub fn registers(&self) -> &dyn Registers {
+        &*self.registers
+    }
+
+    /// Whether it is an 82557, the first of the family, without power management and
+    /// extended transmit command blocks.
+    pub fn is_82557(&self) -> bool {
+        self.identity.device == 0x1229 && self.identity.revision < 4
+    }
+
+    /// Gives the units a command and waits until it is accepted.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn command(&self, vm: &Vm, command: u8, pointer: u32) -> Result<()> {
+        self.registers().write32(SCB_POINTER, pointer)?;
+        self.registers().write8(SCB_COMMAND, command)?;
+        wait_until(vm, &format!("the SCB command {command:#x} to be accepted"), || {
+            Ok(self.registers().read8(SCB_COMMAND)? == 0)
+        })
+    }
+
+    /// Clears the interrupt causes; returns what they were.
+    pub fn acknowledge(&self) -> Result<u8> {
+        let causes = self.registers().read8(SCB_ACK)?;
+        self.registers().write8(SCB_ACK, causes)?;
+        Ok(causes)
+    }
+
+    /// Reads a word of the EEPROM of 64 words (chapter 5): a start bit, the opcode 10, six
+    /// bits of address; then its 16 bits come, the highest first. The pins are looked at with
+    /// every bit.
+    ///
+    /// # Errors
+    /// The pins are not as they are driven.
+    pub fn eeprom(&self, word: u16) -> Result<u16> {
+        let drive = |pins: u8| Access::Write(EEPROM_CONTROL, Width::Byte, pins.into());
+        let request = u32::from(0b110 << 6 | word & 0x3f) << 16;
+        let bits = (0..25).rev().map(|bit| match request >> bit & 1 {
+            1 => EECS | EEDI,
+            _ => EECS,
+        });
+        let mut accesses = vec![drive(0), drive(EECS)];
+        for pins in bits.clone() {
+            // A bit is taken, and the next one given, when the clock rises.
+            let look = Access::Read(EEPROM_CONTROL, Width::Byte);
+            accesses.extend([drive(pins), drive(pins | EESK), look]);
+        }
+        accesses.extend([drive(EECS), drive(0)]);
+        let seen = self.registers.sequence(&accesses)?;
+        // Of what comes during the request nothing is left in 16 bits.
+        bits.zip(seen).try_fold(0, |value, (driven, pins)| {
+            let (driven, pins) = (driven | EESK, pins as u8);
+            if pins & !EEDO != driven {
+                return Err(Error::failed(format!(
+                    "EEPROM Control: {driven:#04x} was written, {pins:#04x} read"
+                )));
+            }
+            Ok(value << 1 | u16::from(pins & EEDO != 0))
+        })
+    }
+
+    fn mdi(&self, vm: &Vm, request: u32) -> Result<u16> {
+        self.registers().write32(MDI_CONTROL, request | PHY << 21)?;
+        let mut value = 0;
+        wait_until(vm, "the MDI transfer", || {
+            value = self.registers().read32(MDI_CONTROL)?;
+            Ok(value & MDI_READY != 0)
+        })?;
+        let done = request | PHY << 21 | MDI_READY;
+        if value >> 16 != done >> 16 {
+            let why = format!("MDI Control: {request:#010x} was written, {value:#010x} read");
+            return Err(Error::failed(why));
+        }
+        Ok(value as u16)
+    }
+
+    /// Reads a register of the PHY; `flags` may be [`MDI_INTERRUPT`].
+    ///
+    /// # Errors
+    /// The transfer does not end.
+    pub fn phy_read(&self, vm: &Vm, register: u32, flags: u32) -> Result<u16> {
+        self.mdi(vm, 2 << 26 | register << 16 | flags)
+    }
+
+    /// Writes a register of the PHY.
+    ///
+    /// # Errors
+    /// As for [`I8255x::phy_read`].
+    pub fn phy_write(&self, vm: &Vm, register: u32, value: u16) -> Result<()> {
+        self.mdi(vm, 1 << 26 | register << 16 | u32::from(value)).map(drop)
+    }
+}
+
+impl Consumes<dyn PciBus> for I8255x {
+    const ARGS: QemuArgs = net::PCI_DEVICE;
+
+    fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
+        let member = MEMBERS.iter().find(|member| member.0 == place.node);
+        let &(_, id, revision, subsystem) = member.ok_or_else(|| {
+            Error::failed(format!("{} is not in the table of the family", place.node))
+        })?;
+        let identity = Identity { device: id, revision, subsystem, ..FAMILY };
+        let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
+        let registers = device.map_bar(0)?;
+        device.enable()?;
+        let mut nic = Self { device, registers, identity };
+        if nic.is_82557() {
+            // Power management came with the 82558 (chapter 3).
+            nic.identity.capabilities = &[];
+        }
+        Ok(nic)
+    }
+}
+
+impl Produces<PciFunction> for I8255x {
+    fn produced(self: Rc<Self>) -> Rc<PciFunction> {
+        Rc::new(PciFunction {
+            device: self.device.clone(),
+            identity: Some(self.identity),
+            mapped: vec![self.registers.clone()],
+        })
+    }
+}
+
+driver!(
+    I8255x = "i82550", "i82551", "i82557a", "i82557b", "i82557c", "i82558a", "i82558b",
+    "i82559a", "i82559b", "i82559c", "i82559er", "i82562", "i82801";
+    consumes dyn PciBus; produces PciFunction
+);

@@ -1,0 +1,44 @@
+//! The generic PCI host bridge (`pci-host-ecam-generic` in device trees): configuration
+//! space mapped in memory (PCI Express 3.0, 7.2.2), and windows into the two spaces.
+
+use std::rc::Rc;
+
+use crate::drivers::pci::pci_bus_generic::PciBusGeneric;
+use crate::graph::Contains;
+use crate::qemu::Vm;
+use crate::{Result, driver};
+
+/// Where a machine has the bridge.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// The CPU address of the configuration space.
+    pub ecam: u64,
+    /// The CPU address of I/O port 0.
+    pub io: u64,
+    /// The ports free for BARs: first and count.
+    pub ports: (u64, u64),
+    /// The memory free for BARs, at the same address on the bus and for the CPU: start
+    /// and length.
+    pub memory: (u64, u64),
+}
+
+/// A generic PCI host bridge.
+pub struct GenericPcihost {
+    vm: Rc<Vm>,
+    layout: Layout,
+}
+
+impl GenericPcihost {
+    /// The bridge of this machine.
+    pub fn new(vm: &Rc<Vm>, layout: Layout) -> Self {
+        Self { vm: vm.clone(), layout }
+    }
+}
+
+impl Contains<PciBusGeneric> for GenericPcihost {
+    fn contained(&self) -> Result<PciBusGeneric> {
+        Ok(PciBusGeneric::new(&self.vm, self.layout))
+    }
+}
+
+driver!(GenericPcihost = "generic-pcihost"; contains PciBusGeneric);

@@ -1,0 +1,28 @@
+//! The host bridge of the Q35 chipset.
+
+use std::rc::Rc;
+
+use crate::drivers::pci::pci_bus_pc::PciBusPc;
+use crate::graph::Contains;
+use crate::qemu::Vm;
+use crate::{Result, driver};
+
+/// The Q35's host bridge.
+pub struct Q35Pcihost {
+    vm: Rc<Vm>,
+}
+
+impl Q35Pcihost {
+    /// The host bridge of this machine.
+    pub fn new(vm: &Rc<Vm>) -> Self {
+        Self { vm: vm.clone() }
+    }
+}
+
+impl Contains<PciBusPc> for Q35Pcihost {
+    fn contained(&self) -> Result<PciBusPc> {
+        Ok(PciBusPc::new(&self.vm, false))
+    }
+}
+
+driver!(Q35Pcihost = "q35-pcihost"; contains PciBusPc);

@@ -1,0 +1,201 @@
+//! The emulators times the graph: what is to run.
+
+pub(crate) mod durations;
+pub(crate) mod filter;
+pub(crate) mod fleet;
+pub(crate) mod order;
+pub(crate) mod shard;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::graph::{Availability, Model, Path};
+use crate::qemu::Emulator;
+use shard::{Load, Rule};
+
+pub use durations::Durations;
+pub use filter::{BadPattern, Filter};
+pub use fleet::Fleet;
+pub use order::Order;
+pub use shard::{BadShard, Shard};
+
+/// One path on one emulator.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// The path.
+    pub path: Path,
+    /// The emulator.
+    pub emulator: Arc<Emulator>,
+    /// How often an emulator before this one has the same path.
+    pub copies_before: usize,
+}
+
+impl Trial {
+    /// The path's name; where several emulators have the path, all but the first add
+    /// theirs, so that names are unique.
+    pub fn unique_name(&self) -> String {
+        match self.copies_before {
+            0 => self.path.name(),
+            _ => format!("{}@{}", self.path.name(), self.emulator.path.display()),
+        }
+    }
+
+    /// Whether one QEMU can run both, one after the other.
+    pub fn shares_qemu_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.emulator, &other.emulator) && self.path.config() == other.path.config()
+    }
+}
+
+/// What is to run.
+#[derive(Clone)]
+pub struct Plan {
+    model: Arc<Model>,
+    emulators: Vec<Arc<Emulator>>,
+    /// What each of them has of the model.
+    available: Vec<Arc<Availability>>,
+    filter: Filter,
+    /// The names of the paths in our share; `None` for all.
+    share: Option<Arc<HashSet<String>>>,
+}
+
+impl Plan {
+    /// All that `filter` wants of what these emulators have of `model`.
+    pub fn new(model: Arc<Model>, emulators: Vec<Arc<Emulator>>, filter: Filter) -> Self {
+        let available = emulators.iter().map(|it| model.availability(&it.capabilities)).collect();
+        Self { model, emulators, available, filter, share: None }
+    }
+
+    /// Only the share of one of several machines. A path is in exactly one share, with all
+    /// emulators that have it. Shares are of like size, in trials, or in the time that
+    /// they took when `durations` were measured.
+    pub fn share(&self, shard: Shard, durations: Option<&Durations>) -> Self {
+        if shard.is_whole() {
+            return self.clone();
+        }
+        let mut loads = BTreeMap::<String, Load>::new();
+        for Trial { path, emulator, .. } in self.trials() {
+            let name = path.name();
+            let weight = durations.map_or(1, |it| it.micros(&name, &emulator.path));
+            let load = loads.entry(name).or_insert_with_key(|name| Load {
+                name: name.clone(),
+                group: format!("{} {:?}", path.machine(), path.config()),
+                weight: 0,
+            });
+            load.weight += weight;
+        }
+        let loads: Vec<Load> = loads.into_values().collect();
+        let rule = if durations.is_some() { Rule::LongestFirst } else { Rule::Stable };
+        let picks = shard.picks(&loads, rule);
+        let picked = loads.into_iter().zip(picks).filter(|(_, picked)| *picked);
+        let share = picked.map(|(load, _)| load.name).collect();
+        Self { share: Some(Arc::new(share)), ..self.clone() }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.filter.wants_path(name) && self.share.as_ref().is_none_or(|share| share.contains(name))
+    }
+
+    /// The trials, emulator by emulator, made as they are asked for.
+    pub fn trials(&self) -> impl Iterator<Item = Trial> + use<> {
+        let plan = self.clone();
+        (0..plan.emulators.len()).flat_map(move |number| {
+            let emulator = plan.emulators[number].clone();
+            let before = plan.available[..number].to_vec();
+            plan.wanted(Some(plan.available[number].clone())).map(move |path| Trial {
+                copies_before: before.iter().filter(|available| path.is_in(available)).count(),
+                path,
+                emulator: emulator.clone(),
+            })
+        })
+    }
+
+    /// The paths that none of the emulators has.
+    pub fn missing(&self) -> impl Iterator<Item = Path> + use<> {
+        let available = self.available.clone();
+        self.wanted(None).filter(move |path| !available.iter().any(|it| path.is_in(it)))
+    }
+
+    /// The paths that are wanted of those that `available` has; of all without, which are in
+    /// no share.
+    fn wanted(&self, available: Option<Arc<Availability>>) -> impl Iterator<Item = Path> + use<> {
+        let is_available = available.is_some();
+        let mut walk = self.model.walk(available, |machine| self.filter.wants_machine(machine));
+        if self.filter.is_bound() {
+            let filter = self.filter.clone();
+            walk = walk.within(move |start| filter.may_want(start));
+        }
+        let plan = self.clone();
+        let share = self.share.clone().filter(|_| is_available);
+        let plan = Self { share, ..plan };
+        let wants_all = plan.filter.wants_all() && plan.share.is_none();
+        walk.filter(move |path| wants_all || plan.wants(&path.name()))
+    }
+
+    /// Why none of the emulators has `path`: the reason of the one that comes closest.
+    pub fn why_missing(&self, path: &Path) -> String {
+        let lacks = self.emulators.iter().filter_map(|emulator| {
+            Some((self.model.first_lack(path, &emulator.capabilities)?, emulator))
+        });
+        match lacks.max_by(|a, b| a.0.cmp(&b.0)) {
+            Some((crate::graph::Lack::Arch { needs, .. }, _)) => {
+                format!("no emulator of {needs} at hand")
+            }
+            Some((lack, emulator)) => format!("{} {lack}", emulator.path.display()),
+            None => "no usable emulator at hand".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::graph::test_graphs::{diamonds, emulator};
+
+    /// 2^40 paths of each of the machines `x/m` and `x/n`, on these emulators of both.
+    fn plan(emulators: &[&str], filter: Filter) -> Plan {
+        let mut graph = diamonds(40);
+        graph.machines.push("x/n".to_owned());
+        graph.edge("x/n", "n0").test("s/short", "x/n").test("s/shorter", "x/n");
+        let capabilities = emulator("x", ["m", "n"], []);
+        let known = json!({"accelerator": "built-in", "capabilities": capabilities});
+        let emulator = |path: &&str| {
+            let emulator: Emulator = serde_json::from_value(known.clone()).expect("an emulator");
+            Arc::new(Emulator { path: path.into(), ..emulator })
+        };
+        Plan::new(graph.model(), emulators.iter().map(emulator).collect(), filter)
+    }
+
+    fn filter(wanted: &[&str], exact: bool) -> Filter {
+        let wanted: Vec<_> = wanted.iter().map(|&text| text.to_owned()).collect();
+        Filter::new(&wanted, &[], &[], exact).unwrap()
+    }
+
+    /// Would catch a name, or the beginning of one, that is looked for on all paths: there
+    /// are too many to wait for.
+    #[test]
+    fn names_are_looked_for_where_they_may_be() {
+        let names = |wanted: &[&str], exact| {
+            let trials = plan(&["a"], filter(wanted, exact)).trials();
+            trials.map(|trial| trial.path.name()).collect::<Vec<_>>()
+        };
+        let all = plan(&["a"], Filter::default());
+        let long = all.trials().nth(99).unwrap().path.name();
+        assert_eq!(names(&[&long], true), *std::slice::from_ref(&long));
+        assert_eq!(names(&["/x/n/s/short", "/x/m/s/short"], true), ["/x/n/s/short"]);
+        assert_eq!(names(&["/x/n/s/*"], false), ["/x/n/s/short", "/x/n/s/shorter"]);
+        let (start, _) = long.split_at(long.len() - "n39/a39/n40/s/t".len());
+        assert_eq!(names(&[&format!("{start}n39/*")], false).len(), 2);
+        assert!(names(&["/y/*"], false).is_empty());
+        assert_eq!(plan(&[], filter(&["/x/n/s/s*r"], false)).missing().count(), 1);
+    }
+
+    /// Would catch the path of a second emulator that is called like that of the first.
+    #[test]
+    fn copies_are_counted() {
+        let trials = plan(&["a", "b", "c"], filter(&["/x/n/s/short"], true)).trials();
+        let names: Vec<_> = trials.map(|trial| trial.unique_name()).collect();
+        assert_eq!(names, ["/x/n/s/short", "/x/n/s/short@b", "/x/n/s/short@c"]);
+    }
+}

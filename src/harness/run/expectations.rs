@@ -1,0 +1,231 @@
+//! Failures that are known: a file, reviewed like code, that says which paths fail on which
+//! versions of QEMU, and why.
+
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobMatcher};
+use semver::VersionReq;
+use serde::Deserialize;
+
+use crate::harness::outcome::Verdict;
+use crate::qemu::Version;
+
+/// The file that is read when nobody names one.
+const FILE: &str = "expectations.toml";
+
+/// What is known to fail. The default expects nothing to.
+#[derive(Debug, Default)]
+pub struct Expectations(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    path: GlobMatcher,
+    versions: VersionReq,
+    outcomes: Vec<Expected>,
+    why: String,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    expected: Vec<WrittenEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEntry {
+    /// A glob over the whole name of a path.
+    path: String,
+    /// Which versions of QEMU, such as `>=7.0, <8.2`; all without.
+    #[serde(default)]
+    versions: String,
+    /// How it fails; any way without.
+    #[serde(default)]
+    outcomes: Vec<Expected>,
+    reason: String,
+    link: Option<String>,
+}
+
+/// The ways to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Expected {
+    Failed,
+    Crashed,
+    Hung,
+}
+
+/// A file of expectations that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {why}")]
+pub struct BadExpectations {
+    file: String,
+    why: String,
+}
+
+impl Expectations {
+    /// Reads `file`, or without one `expectations.toml` in the current folder if it is there.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something else than expectations.
+    pub fn read(file: Option<&Path>) -> Result<Self, BadExpectations> {
+        let bad =
+            |file: &Path, why: String| BadExpectations { file: file.display().to_string(), why };
+        let path = file.unwrap_or(Path::new(FILE));
+        match fs::read_to_string(path) {
+            Ok(text) => text.parse().map_err(|why| bad(path, why)),
+            Err(e) if file.is_none() && e.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(e) => Err(bad(path, format!("cannot be read: {e}"))),
+        }
+    }
+
+    fn entry(&self, name: &str, version: Version) -> impl Iterator<Item = &Entry> {
+        let Version { major, minor, micro } = version;
+        let version = semver::Version::new(major.into(), minor.into(), micro.into());
+        let known = move |entry: &&Entry| entry.versions.matches(&version);
+        let name = name.to_owned();
+        self.0.iter().filter(known).filter(move |entry| entry.path.is_match(&name))
+    }
+
+    /// Whether anything is expected of the path `name` on this version of QEMU.
+    pub fn concern(&self, name: &str, version: Version) -> bool {
+        self.entry(name, version).next().is_some()
+    }
+
+    /// How the path `name` went, in the light of what was expected of it.
+    pub fn judge(&self, name: &str, version: Version, verdict: Verdict) -> Verdict {
+        let mut entries = self.entry(name, version);
+        match verdict {
+            Verdict::Passed => match entries.next() {
+                None => Verdict::Passed,
+                Some(entry) => Verdict::UnexpectedPass(format!(
+                    "it passes, but was expected to fail: {}",
+                    entry.why
+                )),
+            },
+            verdict => match entries.find(|entry| entry.covers(&verdict)) {
+                None => verdict,
+                Some(entry) => Verdict::ExpectedFailure(format!(
+                    "{}; {}: {}",
+                    entry.why,
+                    verdict.word(),
+                    verdict.message()
+                )),
+            },
+        }
+    }
+}
+
+impl Entry {
+    fn covers(&self, verdict: &Verdict) -> bool {
+        let kind = match verdict {
+            Verdict::Failed(_) => Expected::Failed,
+            Verdict::Crashed(_) => Expected::Crashed,
+            Verdict::Hung(_) => Expected::Hung,
+            _ => return false,
+        };
+        self.outcomes.is_empty() || self.outcomes.contains(&kind)
+    }
+}
+
+impl FromStr for Expectations {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let written: Written = toml::from_str(text).map_err(|e| e.to_string())?;
+        let entry = |(number, entry): (usize, WrittenEntry)| {
+            let bad = |what: &str, why: String| {
+                format!("{what} of the {}. [[expected]]: {why}", number + 1)
+            };
+            let glob = GlobBuilder::new(&entry.path).build();
+            let path = glob.map_err(|e| bad("path", e.to_string()))?.compile_matcher();
+            let versions = match entry.versions.trim() {
+                "" => VersionReq::STAR,
+                versions => versions
+                    .parse()
+                    .map_err(|e: semver::Error| bad("versions", format!("{versions}: {e}")))?,
+            };
+            if entry.reason.trim().is_empty() {
+                return Err(bad("reason", "it is empty".to_owned()));
+            }
+            let link = entry.link.map_or(String::new(), |link| format!(" ({link})"));
+            let why = format!("{}{link}", entry.reason);
+            Ok(Entry { path, versions, outcomes: entry.outcomes, why })
+        };
+        written.expected.into_iter().enumerate().map(entry).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+[[expected]]
+path = "/ppc64/*/sdhci-tests/*"
+versions = ">=7.0, <8.2"
+outcomes = ["crashed"]
+reason = "SDHCI and endianness"
+link = "https://example.org/1"
+
+[[expected]]
+path = "*/flaky"
+reason = "known for long"
+"#;
+
+    fn judge(name: &str, version: &str, verdict: Verdict) -> Verdict {
+        let expectations: Expectations = TEXT.parse().unwrap();
+        expectations.judge(name, version.parse().unwrap(), verdict)
+    }
+
+    /// Would catch a known failure that fails the run, and a new one that does not.
+    #[test]
+    fn only_what_is_expected_is_forgiven() {
+        let crash = || Verdict::Crashed("boom".to_owned());
+        let name = "/ppc64/pseries/a/sdhci-tests/registers";
+        let known = "SDHCI and endianness (https://example.org/1); crashed: boom".to_owned();
+        assert_eq!(judge(name, "7.2.22", crash()), Verdict::ExpectedFailure(known));
+        assert_eq!(judge(name, "8.2.0", crash()), crash(), "another version");
+        let failure = Verdict::Failed("boom".to_owned());
+        assert_eq!(judge(name, "7.2.22", failure.clone()), failure, "another outcome");
+        assert_eq!(judge("/arm/x/sdhci-tests/registers", "7.2.0", crash()), crash());
+        let word = |verdict| judge("/a/flaky", "11.1.0", verdict).word();
+        assert_eq!(word(failure), "expected-failure");
+        assert_eq!(word(Verdict::Passed), "unexpected-pass");
+        let skipped = Verdict::Skipped("why".to_owned());
+        assert_eq!(judge("/a/flaky", "11.1.0", skipped.clone()), skipped);
+    }
+
+    /// Would catch a mistake in the file that is overlooked, and with it a failure.
+    #[test]
+    fn mistakes_are_named() {
+        for (text, words) in [
+            ("[[expected]]\npath = \"x\"", "missing field `reason`"),
+            (
+                "[[expected]]\npath = \"x\"\nreason = \" \"",
+                "reason of the 1. [[expected]]: it is empty",
+            ),
+            ("[[expected]]\npath = \"[\"\nreason = \"y\"", "path of the 1. [[expected]]: "),
+            (
+                "[[expected]]\npath = \"x\"\nreason = \"y\"\nversions = \"new\"",
+                "versions of the 1.",
+            ),
+            (
+                "[[expected]]\npath = \"x\"\nreason = \"y\"\nversion = \"7\"",
+                "unknown field `version`",
+            ),
+            ("[[expected]]\npath = \"x\"\nreason = \"y\"\noutcomes = [\"bad\"]", "unknown variant"),
+            ("path", "TOML parse error at line 1"),
+        ] {
+            let e = text.parse::<Expectations>().unwrap_err();
+            assert!(e.contains(words), "{e}");
+        }
+        assert!(Expectations::read(Some(Path::new("/nowhere/x.toml"))).is_err());
+    }
+}

@@ -1,0 +1,274 @@
+//! One path on one QEMU, and what came of it. Whatever QEMU, a driver or a test does, it
+//! stays in here. Which QEMU, and what becomes of it afterwards, is decided elsewhere.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+use crate::graph::Path;
+use crate::harness::diagnose;
+use crate::harness::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
+use crate::harness::plan::Trial;
+use crate::harness::reproduce::recorder::Recorder;
+use crate::protocol;
+use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
+use crate::{Error, Result};
+
+/// How long a QEMU that closed its sockets may take to end: it may be writing a core.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// What a test that panics on this thread said; `None` while no test runs here.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Lets panics of tests be kept instead of printed. Others go where they went before.
+fn catch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let kept = PANIC.with_borrow_mut(|slot| {
+                let Some(text) = slot else { return false };
+                let payload = panic.payload();
+                let said = payload.downcast_ref::<&str>().copied();
+                let said = said.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+                let said = said.unwrap_or("a panic without words");
+                let at = panic
+                    .location()
+                    .map_or(String::new(), |at| format!(" ({}:{})", here(at.file()), at.line()));
+                *text = format!("{said}{at}");
+                true
+            });
+            if !kept {
+                before(panic);
+            }
+        }));
+    });
+}
+
+/// How a test's function ended.
+pub(crate) enum End {
+    Returned(Result<()>),
+    Panicked(String),
+}
+
+/// Runs the test of `path` on `vm`, come what may.
+pub(crate) fn run_test(path: &Path, vm: &Rc<Vm>) -> End {
+    catch_panics();
+    PANIC.set(Some(String::new()));
+    let result = catch_unwind(AssertUnwindSafe(|| path.run(vm)));
+    let said = PANIC.take().unwrap_or_default();
+    match result {
+        Ok(result) => End::Returned(result),
+        Err(_) => End::Panicked(said),
+    }
+}
+
+/// One run of a path.
+pub(crate) struct Tried {
+    pub verdict: Verdict,
+    pub took: Duration,
+    pub phases: Phases,
+    pub evidence: Evidence,
+    /// What listened to the test, if it came to that.
+    pub recorder: Option<Rc<Recorder>>,
+}
+
+impl Tried {
+    /// A run that came to nothing, or to its end somewhere else.
+    pub fn new(path: &Path, emulator: &Emulator, verdict: Verdict) -> Self {
+        let command_line = path.config().pasteable(&emulator.path, emulator.module_dir());
+        let file = path.file().map(str::to_owned);
+        let evidence = Evidence { command_line, file, ..Evidence::default() };
+        let (took, phases) = (Duration::ZERO, Phases::default());
+        Self { verdict, took, phases, evidence, recorder: None }
+    }
+
+    /// The same as one of several, on a QEMU on which the paths called `after` had run.
+    pub fn attempt(self, after: Vec<String>) -> Attempt {
+        let evidence = self.verdict.is_failure().then_some(self.evidence);
+        Attempt { verdict: self.verdict, took: self.took, after, evidence }
+    }
+
+    /// Whether it passed, or did not apply.
+    pub fn is_good(&self) -> bool {
+        matches!(self.verdict, Verdict::Passed | Verdict::Skipped(_))
+    }
+
+    /// The outcome of `trial`, of which this was the last run, after these attempts.
+    pub fn outcome(self, trial: &Trial, attempts: Vec<Attempt>) -> Outcome {
+        let plain = self.is_good() || self.verdict == Verdict::Stopped;
+        Outcome {
+            name: trial.path.name(),
+            emulator: trial.emulator.path.to_string_lossy().into_owned(),
+            verdict: self.verdict,
+            took: self.took + attempts.iter().map(|attempt| attempt.took).sum::<Duration>(),
+            phases: self.phases,
+            attempts,
+            reproducer: None,
+            evidence: (!plain).then_some(self.evidence),
+        }
+    }
+
+    /// Takes what `vm` has to say of how it went. It is killed.
+    fn with_last_words(mut self, vm: &Vm) -> Self {
+        vm.kill();
+        self.evidence.transcript = vm.transcript().to_string();
+        self.evidence.output = vm.output();
+        self.judged()
+    }
+
+    /// Looks what QEMU said of its own faults, and whether all this is owed to the run being
+    /// stopped.
+    fn judged(mut self) -> Self {
+        (self.verdict, self.evidence) = diagnose::judge(self.verdict, self.evidence);
+        if is_stopping() && self.verdict.is_failure() {
+            self.verdict = Verdict::Stopped;
+        }
+        self
+    }
+}
+
+/// Waits for the QEMU that `launch` gives.
+///
+/// # Errors
+/// There is none: how the path went, then.
+pub(crate) fn launched(
+    path: &Path,
+    emulator: &Emulator,
+    launch: impl FnOnce() -> Result<Vm, LaunchError>,
+) -> Result<(Rc<Vm>, Duration), Box<Tried>> {
+    let begun = Instant::now();
+    let e = match launch() {
+        Ok(vm) => return Ok((Rc::new(vm), begun.elapsed())),
+        Err(e) => e,
+    };
+    let message = e.to_string();
+    let mut tried = Tried::new(path, emulator, Verdict::Failed(message.clone()));
+    tried.took = begun.elapsed();
+    tried.phases.launch = tried.took.as_secs_f64();
+    if let LaunchError::NoGreeting { ending, protocol, transcript, output, .. } = e {
+        tried.verdict = match (ending, *protocol) {
+            (Some(_), _) | (None, protocol::Error::Closed { .. }) => Verdict::Crashed(message),
+            (None, protocol::Error::Deadline { .. }) => Verdict::Hung(message),
+            (None, _) => Verdict::Failed(message),
+        };
+        (tried.evidence.transcript, tried.evidence.output) = (transcript, output);
+    }
+    Err(Box::new(tried.judged()))
+}
+
+/// Runs `path` on `vm`, which became ready in `launch`. Unless the path passed or was
+/// skipped, that QEMU is dead then.
+pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
+    let begun = Instant::now();
+    let recorder = Recorder::attach(vm);
+    let end = run_test(path, vm);
+    let ended = Instant::now();
+    let attached = vm.attached().unwrap_or(ended);
+    let mut tried = Tried::new(path, vm.emulator(), judge(end, vm));
+    tried.took = launch + begun.elapsed();
+    tried.phases = Phases {
+        launch: launch.as_secs_f64(),
+        attach: (attached - begun).as_secs_f64(),
+        test: (ended - attached).as_secs_f64(),
+        leave: 0.0,
+    };
+    tried.recorder = Some(recorder);
+    if let Verdict::Hung(why) = &mut tried.verdict {
+        why.push_str(&format!("; {}", vm.doing()));
+    }
+    let findings = vm.ram().findings();
+    if tried.verdict == Verdict::Passed && !findings.is_empty() {
+        tried.verdict = Verdict::Failed(findings.join("; "));
+    }
+    if tried.is_good() { tried } else { tried.with_last_words(vm) }
+}
+
+/// Lets QEMU quit, and looks how it does: `None` if well.
+pub(crate) fn leave(vm: &Vm) -> Option<Verdict> {
+    match vm.quit(vm.deadline().limit()) {
+        Ok(ending) if ending.is_success() => None,
+        Ok(ending) => Some(Verdict::Crashed(format!("the test passed, but then QEMU {ending}"))),
+        Err(why) => Some(Verdict::Hung(format!("the test passed, but then QEMU {why}"))),
+    }
+}
+
+/// What became of a path that had passed on `vm` as the last one there, because of what
+/// QEMU did afterwards. QEMU is dead then.
+pub(crate) fn spoiled(
+    path: &Path,
+    vm: &Vm,
+    recorder: Option<Rc<Recorder>>,
+    verdict: Verdict,
+) -> Tried {
+    Tried { recorder, ..Tried::new(path, vm.emulator(), verdict) }.with_last_words(vm)
+}
+
+/// Whether QEMU wrote of a fault of its own, although the last path on `vm` passed.
+pub(crate) fn is_suspicious(vm: &Vm) -> bool {
+    let evidence = Evidence { output: vm.output(), ..Evidence::default() };
+    diagnose::judge(Verdict::Passed, evidence).0.is_failure()
+}
+
+/// Runs `path` on a QEMU of its own, from its start to its end.
+pub(crate) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Tried {
+    let launch = || Vm::launch(emulator, path.config(), limits);
+    let (vm, took) = match launched(path, emulator, launch) {
+        Ok(launched) => launched,
+        Err(tried) => return *tried,
+    };
+    let mut tried = run_on(path, &vm, took);
+    match tried.verdict {
+        Verdict::Passed => {
+            let begun = Instant::now();
+            let ill = leave(&vm).or_else(|| is_suspicious(&vm).then_some(Verdict::Passed));
+            if let Some(verdict) = ill {
+                let Tried { took, phases, recorder, .. } = tried;
+                tried = Tried { took, phases, ..spoiled(path, &vm, recorder, verdict) };
+            }
+            tried.took += begun.elapsed();
+            tried.phases.leave = begun.elapsed().as_secs_f64();
+        }
+        _ => {
+            vm.kill();
+        }
+    }
+    tried
+}
+
+/// What is to be said of a test that ended so.
+pub(crate) fn judge(end: End, vm: &Vm) -> Verdict {
+    // A closed socket is the first sign of an end; other errors may hide one.
+    let patience = match &end {
+        End::Returned(Err(e)) if is_closed(e) => LAST_MOMENTS,
+        _ => Duration::ZERO,
+    };
+    let (what, verdict) = match end {
+        End::Returned(Ok(())) => ("the test had passed".to_owned(), Verdict::Passed),
+        End::Panicked(said) => (said.clone(), Verdict::Failed(said)),
+        End::Returned(Err(e)) => {
+            let what = e.to_string();
+            let verdict = match e.root() {
+                Error::Skipped(_) => Verdict::Skipped(what.clone()),
+                Error::Protocol(protocol::Error::Deadline { .. }) => Verdict::Hung(what.clone()),
+                _ => Verdict::Failed(what.clone()),
+            };
+            (what, verdict)
+        }
+    };
+    match vm.ending_within(patience) {
+        Some(ending) => Verdict::Crashed(format!("QEMU {ending}: {what}")),
+        None if patience > Duration::ZERO => Verdict::Crashed(format!(
+            "QEMU closed its connection, but was still there {patience:?} later: {what}"
+        )),
+        None => verdict,
+    }
+}
+
+fn is_closed(e: &Error) -> bool {
+    matches!(e.root(), Error::Protocol(protocol::Error::Closed { .. }))
+}

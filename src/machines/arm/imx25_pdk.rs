@@ -1,0 +1,64 @@
+//! The i.MX25 product development kit.
+
+use std::rc::Rc;
+
+use crate::drivers::i2c::imx_i2c::ImxI2c;
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Further, Machine, Place, Setup};
+use crate::qemu::{MIB, RamSpec, Version, Vm};
+use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
+use crate::{Error, Result, machine};
+
+/// The two SD host controllers of the i.MX25, as QEMU models them.
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_2_00],
+    capabilities: 0x07e2_0000,
+    base_clock_mhz: 0,
+    sdma: true,
+    max_block: 2048,
+    vendor: Vendor::Usdhc,
+};
+
+/// QEMU's `imx25-pdk`.
+pub struct Imx25Pdk {
+    vm: Rc<Vm>,
+}
+
+impl Imx25Pdk {
+    fn host(&self, base: u64) -> Result<GenericSdhci> {
+        // It is NXP's eSDHC, and QEMU from 11 on has its reset values and Block Count. They
+        // are neither the specification's nor the uSDHC's.
+        if self.vm.emulator().capabilities.version >= Version::new(11, 0, 0) {
+            return Err(Error::skipped("from QEMU 11 on it is an eSDHC, with its own registers"));
+        }
+        Ok(GenericSdhci::new(&self.vm, base, SDHCI))
+    }
+}
+
+impl Machine for Imx25Pdk {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<ImxI2c> for Imx25Pdk {
+    fn contained(&self) -> Result<ImxI2c> {
+        Ok(ImxI2c::new(&self.vm, 0x43f8_0000))
+    }
+}
+
+impl Contains<GenericSdhci> for Imx25Pdk {
+    const MORE: &'static [Further<Self, GenericSdhci>] =
+        &[("esdhc2", |board| board.host(0x53fb_8000))];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        self.host(0x53fb_4000)
+    }
+}
+
+machine!(
+    Imx25Pdk = "arm/imx25-pdk", "aarch64/imx25-pdk";
+    contains ImxI2c, GenericSdhci
+);

@@ -1,0 +1,60 @@
+//! The i.MX 6UltraLite evaluation kit.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdSlot;
+use crate::qos::sdhci::{Profile, VERSION_2_00, VERSION_3_00, Vendor};
+use crate::{Result, machine};
+
+/// The uSDHC of the i.MX 6UltraLite. It is one of version 3.00, which
+/// QEMU has right since 10.2.
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_2_00, VERSION_3_00],
+    capabilities: 0x0578_34b4,
+    base_clock_mhz: 52,
+    sdma: true,
+    max_block: 512,
+    vendor: Vendor::Usdhc,
+};
+
+/// QEMU's `mcimx6ul-evk`.
+pub struct Mcimx6ulEvk {
+    vm: Rc<Vm>,
+}
+
+impl Mcimx6ulEvk {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for Mcimx6ulEvk {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for Mcimx6ulEvk {
+    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] =
+        &[("usdhc2", |board| Ok(board.host(0x0219_4000)))];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0x0219_0000))
+    }
+}
+
+impl Produces<SdSlot> for Mcimx6ulEvk {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        Rc::new(SdSlot(Rc::new(self.host(0x0219_0000))))
+    }
+}
+
+machine!(
+    Mcimx6ulEvk = "arm/mcimx6ul-evk", "aarch64/mcimx6ul-evk";
+    contains GenericSdhci; produces SdSlot
+);

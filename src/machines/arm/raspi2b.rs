@@ -1,0 +1,56 @@
+//! The Raspberry Pi 2B, and the 3B with the same controller at the same place.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdSlot;
+use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
+use crate::{Result, machine};
+
+/// The Arasan controller of the BCM2835 family.
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_3_00],
+    capabilities: 0x0521_34b4,
+    base_clock_mhz: 52,
+    sdma: false,
+    max_block: 1024,
+    vendor: Vendor::Standard,
+};
+
+/// QEMU's `raspi2b` and `raspi3b`.
+pub struct Raspi2b {
+    vm: Rc<Vm>,
+}
+
+impl Raspi2b {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for Raspi2b {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0, 1024 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for Raspi2b {
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0x3f30_0000))
+    }
+}
+
+impl Produces<SdSlot> for Raspi2b {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        Rc::new(SdSlot(Rc::new(self.host(0x3f30_0000))))
+    }
+}
+
+machine!(
+    Raspi2b = "arm/raspi2b", "aarch64/raspi2b", "aarch64/raspi3b";
+    contains GenericSdhci; produces SdSlot
+);

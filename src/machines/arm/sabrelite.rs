@@ -1,0 +1,63 @@
+//! The Sabre Lite board with the i.MX 6.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdBus;
+use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
+use crate::{Result, machine};
+
+/// The uSDHC of the i.MX 6.
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_3_00],
+    capabilities: 0x0578_34b4,
+    base_clock_mhz: 52,
+    sdma: true,
+    max_block: 512,
+    vendor: Vendor::Usdhc,
+};
+
+/// QEMU's `sabrelite`.
+pub struct Sabrelite {
+    vm: Rc<Vm>,
+}
+
+impl Sabrelite {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for Sabrelite {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x1000_0000, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for Sabrelite {
+    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] = &[
+        ("sdhc2", |board| Ok(board.host(0x0219_4000))),
+        ("sdhc3", |board| Ok(board.host(0x0219_8000))),
+        ("sdhc4", |board| Ok(board.host(0x0219_c000))),
+    ];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0x0219_0000))
+    }
+}
+
+impl Produces<SdBus> for Sabrelite {
+    fn produced(self: Rc<Self>) -> Rc<SdBus> {
+        // The bus that QEMU takes for a card without an address is that of the last one.
+        Rc::new(SdBus(Rc::new(self.host(0x0219_c000))))
+    }
+}
+
+machine!(
+    Sabrelite = "arm/sabrelite", "aarch64/sabrelite";
+    contains GenericSdhci; produces SdBus
+);

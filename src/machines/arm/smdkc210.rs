@@ -1,0 +1,62 @@
+//! The SMDKC210 and NURI boards with the Exynos 4210.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdSlot;
+use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
+use crate::{Result, machine};
+
+/// The controllers of the Exynos 4210.
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_2_00],
+    capabilities: 0x05e8_0080,
+    base_clock_mhz: 0,
+    sdma: true,
+    max_block: 512,
+    vendor: Vendor::Standard,
+};
+
+/// QEMU's `smdkc210` and `nuri`.
+pub struct Smdkc210 {
+    vm: Rc<Vm>,
+}
+
+impl Smdkc210 {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for Smdkc210 {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x4000_0000, 1024 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for Smdkc210 {
+    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] = &[
+        ("sdhci1", |board| Ok(board.host(0x1252_0000))),
+        ("sdhci2", |board| Ok(board.host(0x1253_0000))),
+        ("sdhci3", |board| Ok(board.host(0x1254_0000))),
+    ];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0x1251_0000))
+    }
+}
+
+impl Produces<SdSlot> for Smdkc210 {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        Rc::new(SdSlot(Rc::new(self.host(0x1251_0000))))
+    }
+}
+
+machine!(
+    Smdkc210 = "arm/smdkc210", "aarch64/smdkc210", "arm/nuri", "aarch64/nuri";
+    contains GenericSdhci; produces SdSlot
+);

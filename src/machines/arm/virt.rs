@@ -1,0 +1,62 @@
+//! The virtual machine of the Arm emulators.
+
+use std::rc::Rc;
+
+use vm_memory::GuestAddress;
+
+use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
+use crate::drivers::virtio::virtio_mmio::VirtioMmio;
+use crate::graph::{Contains, Machine, Place, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::qom::find_one;
+use crate::qos::virtio::Slots;
+use crate::{Result, machine};
+
+/// QEMU's `virt`.
+pub struct ArmVirt {
+    vm: Rc<Vm>,
+}
+
+impl Machine for ArmVirt {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0x4000_0000, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+/// The configuration space, above the RAM where the CPU can address that.
+const ECAM_HIGH: u64 = 0x40_1000_0000;
+/// The configuration space elsewhere.
+const ECAM_LOW: u64 = 0x3f00_0000;
+/// Vendor and device of the host bridge itself, the first function there.
+const BRIDGE: u32 = 0x0008_1b36;
+
+impl Contains<GenericPcihost> for ArmVirt {
+    fn contained(&self) -> Result<GenericPcihost> {
+        let is_high = self.vm.qtest().readl(GuestAddress(ECAM_HIGH))? == BRIDGE;
+        let layout = Layout {
+            ecam: if is_high { ECAM_HIGH } else { ECAM_LOW },
+            io: 0x3eff_0000,
+            ports: (0x1000, 0xf000),
+            memory: (0x1000_0000, 0x2eff_0000),
+        };
+        Ok(GenericPcihost::new(&self.vm, layout))
+    }
+}
+
+/// Where it has its slots for virtio devices.
+const SLOTS: Slots = Slots {
+    base: 0x0a00_0000,
+    step: 0x200,
+    count: 32,
+    line: |vm, slot| Ok((find_one(vm, "arm_gic")?, 16 + slot)),
+};
+
+impl Contains<VirtioMmio> for ArmVirt {
+    fn contained(&self) -> Result<VirtioMmio> {
+        Ok(VirtioMmio::new(&self.vm, SLOTS))
+    }
+}
+
+machine!(ArmVirt = "arm/virt", "aarch64/virt"; contains GenericPcihost, VirtioMmio);

@@ -1,0 +1,59 @@
+//! The Zynq-7000 board.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdSlot;
+use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
+use crate::{Result, machine};
+
+/// The controllers of the Zynq-7000 (UG585, appendix B.27).
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_2_00],
+    capabilities: 0x69ec_0080,
+    base_clock_mhz: 0,
+    sdma: true,
+    max_block: 512,
+    vendor: Vendor::Standard,
+};
+
+/// QEMU's `xilinx-zynq-a9`.
+pub struct XilinxZynqA9 {
+    vm: Rc<Vm>,
+}
+
+impl XilinxZynqA9 {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for XilinxZynqA9 {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for XilinxZynqA9 {
+    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] =
+        &[("sd1", |board| Ok(board.host(0xe010_1000)))];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0xe010_0000))
+    }
+}
+
+impl Produces<SdSlot> for XilinxZynqA9 {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        Rc::new(SdSlot(Rc::new(self.host(0xe010_0000))))
+    }
+}
+
+machine!(
+    XilinxZynqA9 = "arm/xilinx-zynq-a9", "aarch64/xilinx-zynq-a9";
+    contains GenericSdhci; produces SdSlot
+);

@@ -1,0 +1,59 @@
+//! The virtual board with the Versal.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdSlot;
+use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
+use crate::{Result, machine};
+
+/// The controllers of the Versal.
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_3_00],
+    capabilities: 0x2807_37ec_6481,
+    base_clock_mhz: 100,
+    sdma: true,
+    max_block: 512,
+    vendor: Vendor::Standard,
+};
+
+/// QEMU's `xlnx-versal-virt`.
+pub struct XlnxVersalVirt {
+    vm: Rc<Vm>,
+}
+
+impl XlnxVersalVirt {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for XlnxVersalVirt {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for XlnxVersalVirt {
+    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] =
+        &[("sd1", |board| Ok(board.host(0xf105_0000)))];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0xf104_0000))
+    }
+}
+
+impl Produces<SdSlot> for XlnxVersalVirt {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        Rc::new(SdSlot(Rc::new(self.host(0xf104_0000))))
+    }
+}
+
+machine!(
+    XlnxVersalVirt = "aarch64/xlnx-versal-virt";
+    contains GenericSdhci; produces SdSlot
+);

@@ -1,0 +1,60 @@
+//! The ZCU102 board with the Zynq UltraScale+.
+
+use std::rc::Rc;
+
+use crate::drivers::sd::generic_sdhci::GenericSdhci;
+use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::qos::sd::SdSlot;
+use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
+use crate::{Result, machine};
+
+/// The controllers of the Zynq UltraScale+ (UG1087, module SDIO).
+const SDHCI: Profile = Profile {
+    versions: &[VERSION_3_00],
+    capabilities: 0x2807_37ec_6481,
+    base_clock_mhz: 100,
+    sdma: true,
+    max_block: 512,
+    vendor: Vendor::Standard,
+};
+
+/// QEMU's `xlnx-zcu102`.
+pub struct XlnxZcu102 {
+    vm: Rc<Vm>,
+}
+
+impl XlnxZcu102 {
+    fn host(&self, base: u64) -> GenericSdhci {
+        GenericSdhci::new(&self.vm, base, SDHCI)
+    }
+}
+
+impl Machine for XlnxZcu102 {
+    // Its DisplayPort plays sound, for which QEMU has no back end without its defaults.
+    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB)).with_defaults();
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<GenericSdhci> for XlnxZcu102 {
+    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] =
+        &[("sd1", |board| Ok(board.host(0xff17_0000)))];
+
+    fn contained(&self) -> Result<GenericSdhci> {
+        Ok(self.host(0xff16_0000))
+    }
+}
+
+impl Produces<SdSlot> for XlnxZcu102 {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        Rc::new(SdSlot(Rc::new(self.host(0xff16_0000))))
+    }
+}
+
+machine!(
+    XlnxZcu102 = "aarch64/xlnx-zcu102";
+    contains GenericSdhci; produces SdSlot
+);

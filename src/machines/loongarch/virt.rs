@@ -1,0 +1,41 @@
+//! The virtual machine of the LoongArch emulator.
+
+use std::rc::Rc;
+
+use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
+use crate::graph::{Contains, Machine, Place, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::{Result, machine};
+
+/// QEMU's `virt`.
+pub struct Loongarch64Virt {
+    vm: Rc<Vm>,
+}
+
+/// It takes no less than 1 GiB. The first 256 MiB of that are at address 0 in every
+/// version; where the rest is differs.
+const RAM: RamSpec = RamSpec { base: 0, size: 1024 * MIB, usable: (64 * MIB, 192 * MIB) };
+
+impl Machine for Loongarch64Virt {
+    const SETUP: Setup = Setup::bare(RAM);
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+/// Where it has its PCI host bridge. The first 0x4000 ports belong to its ISA bus.
+const LAYOUT: Layout = Layout {
+    ecam: 0x2000_0000,
+    io: 0x1800_0000,
+    ports: (0x8000, 0x8000),
+    memory: (0x4000_0000, 0x4000_0000),
+};
+
+impl Contains<GenericPcihost> for Loongarch64Virt {
+    fn contained(&self) -> Result<GenericPcihost> {
+        Ok(GenericPcihost::new(&self.vm, LAYOUT))
+    }
+}
+
+machine!(Loongarch64Virt = "loongarch64/virt"; contains GenericPcihost);

@@ -1,0 +1,29 @@
+//! The PC with the i440FX chipset.
+
+use std::rc::Rc;
+
+use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
+use crate::graph::{Contains, Machine, Place, Setup};
+use crate::qemu::{MIB, RamSpec, Vm};
+use crate::{Result, machine};
+
+/// QEMU's `pc`.
+pub struct Pc {
+    vm: Rc<Vm>,
+}
+
+impl Machine for Pc {
+    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
+
+    fn boot(place: &Place) -> Result<Self> {
+        Ok(Self { vm: place.vm.clone() })
+    }
+}
+
+impl Contains<I440FxPcihost> for Pc {
+    fn contained(&self) -> Result<I440FxPcihost> {
+        Ok(I440FxPcihost::new(&self.vm))
+    }
+}
+
+machine!(Pc = "x86_64/pc", "i386/pc"; contains I440FxPcihost);
