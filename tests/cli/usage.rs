@@ -36,6 +36,21 @@ pub fn wrong_usage() {
     for (arguments, words) in cases {
         qgraph(&sandbox, arguments).expect(2).silent().says(words);
     }
+    // Deeper than the compiler of globs can go.
+    let deep = format!("{}b{}", "{a,".repeat(200), "}".repeat(200));
+    for arguments in
+        [&["list", &*deep][..], &["run", "--skip", &deep], &["graph", "--machine", &deep]]
+    {
+        let words = ["is no glob: it nests 200 braces, and may nest 50"];
+        qgraph(&sandbox, arguments).expect(2).silent().says(&words);
+    }
+    fs::write(
+        sandbox.at("expectations.toml"),
+        format!("[[expected]]\npath = \"{deep}\"\nreason = \"x\"\n"),
+    )
+    .expect("written");
+    let words = ["expectations.toml: path of the 1. [[expected]]: no glob: it nests"];
+    qgraph(&sandbox, &["run"]).expect(2).silent().says(&words);
     qgraph(&sandbox, &["why", "no-such-node"]).expect(2).silent().says(&["no-such-node"]);
     qgraph(&sandbox, &["why", "sdhci-pcj"]).expect(2).says(&["did you mean ", "sdhci-pci,"]);
 }

@@ -1,13 +1,24 @@
 //! Which paths somebody wants: by name, by machine.
 
-use globset::{GlobBuilder, GlobMatcher};
+use super::glob::Glob;
 
 /// A pattern that cannot be understood.
 #[derive(Debug, thiserror::Error)]
-#[error("the pattern {pattern:?} is no glob: {why}")]
+#[error("the pattern {:?} is no glob: {why}", beginning(pattern))]
 pub struct BadPattern {
     pattern: String,
     why: String,
+}
+
+/// How many characters of a pattern a message repeats.
+const MOST_SHOWN: usize = 80;
+
+/// The pattern, cut where it would fill a screen.
+fn beginning(pattern: &str) -> String {
+    match pattern.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &pattern[..end]),
+        None => pattern.to_owned(),
+    }
 }
 
 /// A substring, a glob over the whole name, or the name itself.
@@ -15,7 +26,7 @@ pub struct BadPattern {
 enum Pattern {
     Exact(String),
     Part(String),
-    Glob(GlobMatcher),
+    Glob(Glob),
 }
 
 /// What makes a pattern a glob.
@@ -26,10 +37,8 @@ impl Pattern {
         if !pattern.contains(WILD) {
             return Ok(Self::Part(pattern.to_owned()));
         }
-        let glob = GlobBuilder::new(pattern)
-            .build()
-            .map_err(|e| BadPattern { pattern: pattern.to_owned(), why: e.kind().to_string() })?;
-        Ok(Self::Glob(glob.compile_matcher()))
+        let bad = |why| BadPattern { pattern: pattern.to_owned(), why };
+        Ok(Self::Glob(Glob::new(pattern).map_err(bad)?))
     }
 
     /// What every name that matches begins with.
@@ -38,7 +47,7 @@ impl Pattern {
             Self::Exact(whole) => whole,
             Self::Part(_) => "",
             Self::Glob(glob) => {
-                let glob = glob.glob().glob();
+                let glob = glob.text();
                 let end = glob.find(|c| c == '\\' || WILD.contains(&c));
                 &glob[..end.unwrap_or(glob.len())]
             }
@@ -49,7 +58,7 @@ impl Pattern {
         match self {
             Self::Exact(whole) => whole == name,
             Self::Part(part) => name.contains(part.as_str()),
-            Self::Glob(glob) => glob.is_match(name),
+            Self::Glob(glob) => glob.matches(name),
         }
     }
 }
@@ -130,6 +139,8 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn filter(wanted: &[&str], skipped: &[&str], machines: &[&str], exact: bool) -> Filter {
@@ -184,5 +195,20 @@ mod tests {
     fn a_bad_glob_is_refused() {
         let bad = Filter::new(&["[z-a]".to_owned()], &[], &[], false).unwrap_err();
         assert!(bad.to_string().starts_with("the pattern \"[z-a]\" is no glob: "), "{bad}");
+    }
+
+    proptest! {
+        /// Would catch a text that ends the program when it is given as a filter, what to skip
+        /// or a machine.
+        #[test]
+        fn no_text_panics(text in "([*?{},!\\[\\]\\\\/a-c]|\\PC){0,60}", exact: bool) {
+            let texts = [text];
+            if let Ok(filter) = Filter::new(&texts, &texts, &texts, exact) {
+                let name = "/arm/virt/a/b-tests/c";
+                filter.wants_path(name);
+                filter.wants_machine("arm/virt");
+                prop_assert!(!filter.is_bound() || filter.may_want(""));
+            }
+        }
     }
 }

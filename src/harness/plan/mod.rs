@@ -3,6 +3,7 @@
 pub(crate) mod durations;
 pub(crate) mod filter;
 pub(crate) mod fleet;
+pub(crate) mod glob;
 pub(crate) mod order;
 pub(crate) mod shard;
 

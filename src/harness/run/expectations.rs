@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-use globset::{GlobBuilder, GlobMatcher};
 use semver::VersionReq;
 use serde::Deserialize;
 
 use crate::harness::outcome::Verdict;
+use crate::harness::plan::glob::Glob;
 use crate::qemu::Version;
 
 /// The file that is read when nobody names one.
@@ -21,7 +21,7 @@ pub struct Expectations(Vec<Entry>);
 
 #[derive(Debug)]
 struct Entry {
-    path: GlobMatcher,
+    path: Glob,
     versions: VersionReq,
     outcomes: Vec<Expected>,
     why: String,
@@ -90,7 +90,7 @@ impl Expectations {
         let version = semver::Version::new(major.into(), minor.into(), micro.into());
         let known = move |entry: &&Entry| entry.versions.matches(&version);
         let name = name.to_owned();
-        self.0.iter().filter(known).filter(move |entry| entry.path.is_match(&name))
+        self.0.iter().filter(known).filter(move |entry| entry.path.matches(&name))
     }
 
     /// Whether anything is expected of the path `name` on this version of QEMU.
@@ -143,8 +143,8 @@ impl FromStr for Expectations {
             let bad = |what: &str, why: String| {
                 format!("{what} of the {}. [[expected]]: {why}", number + 1)
             };
-            let glob = GlobBuilder::new(&entry.path).build();
-            let path = glob.map_err(|e| bad("path", e.to_string()))?.compile_matcher();
+            let path = Glob::new(&entry.path);
+            let path = path.map_err(|why| bad("path", format!("no glob: {why}")))?;
             let versions = match entry.versions.trim() {
                 "" => VersionReq::STAR,
                 versions => versions
@@ -211,7 +211,14 @@ reason = "known for long"
                 "[[expected]]\npath = \"x\"\nreason = \" \"",
                 "reason of the 1. [[expected]]: it is empty",
             ),
-            ("[[expected]]\npath = \"[\"\nreason = \"y\"", "path of the 1. [[expected]]: "),
+            (
+                "[[expected]]\npath = \"[\"\nreason = \"y\"",
+                "path of the 1. [[expected]]: no glob: ",
+            ),
+            (
+                &format!("[[expected]]\npath = \"{}\"\nreason = \"y\"", "{a,".repeat(200)),
+                "path of the 1. [[expected]]: no glob: it nests 200 braces",
+            ),
             (
                 "[[expected]]\npath = \"x\"\nreason = \"y\"\nversions = \"new\"",
                 "versions of the 1.",
