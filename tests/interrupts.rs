@@ -25,7 +25,8 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use fake::{Finished, PATIENCE, RUNNER, Running, Sandbox};
-use rustix::process::Signal;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
 
 fn main() -> ExitCode {
     if fake::called() == RUNNER {
@@ -68,7 +69,9 @@ fn during_the_probe() {
     let sandbox = Sandbox::new();
     let fake = sandbox.fake("probe-hang");
     for (count, (signal, status)) in
-        [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)].into_iter().enumerate()
+        [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)]
+            .into_iter()
+            .enumerate()
     {
         let running = sandbox.start(sandbox.qgraph(["run", "--qemu"]).arg(&fake));
         until(&running, "the probe", |_| sandbox.launches(&fake).len() == count + 1);
@@ -81,14 +84,14 @@ fn during_the_probe() {
     // A listing has nothing to say; it just ends, and the emulator with it.
     let running = sandbox.start(sandbox.qgraph(["list", "--qemu"]).arg(&fake));
     until(&running, "the probe", |_| sandbox.launches(&fake).len() == 4);
-    running.signal(Signal::TERM);
+    running.signal(Signal::SIGTERM);
     assert_eq!(running.finish().status.signal(), Some(15));
 }
 
 /// Would catch a signal that does not end a request at once, is taken for a crash of QEMU,
 /// or takes what was done with it.
 fn during_a_request() {
-    for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
         let sandbox = Sandbox::new();
         let count = sandbox
             .run(sandbox.qgraph(["list", "sdhci-tests/", "--qemu"]).arg(sandbox.fake("healthy")));
@@ -114,7 +117,7 @@ fn a_second_signal() {
     // Its failure is more than a pipe holds.
     let fake = sandbox.fake("request-floodfail");
     let (mut reader, writer) = io::pipe().expect("a pipe");
-    rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a small pipe");
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).expect("a small pipe");
     let mut command = sandbox.qgraph(["run", "sdhci-tests/registers", "--qemu"]);
     let running = sandbox.start_with(command.arg(fake), Some(writer.into()), None);
     // The report has begun, and will not end.
@@ -122,7 +125,7 @@ fn a_second_signal() {
     let begun = Instant::now();
     while !running.is_over_within(Duration::from_millis(20)) {
         assert!(begun.elapsed() < PATIENCE, "it cannot be stopped");
-        running.signal(Signal::TERM);
+        running.signal(Signal::SIGTERM);
     }
     running.finish().expect(143);
 }
@@ -135,7 +138,7 @@ fn what_is_ignored() {
     command.args(["-c", "trap '' HUP INT; exec \"$@\"", "sh"]).arg(run.get_program());
     let running = sandbox.start(command.args(run.get_args()));
     until(&running, "a path", |run| run.stdout().contains("/x86_64/q35/"));
-    for signal in [Signal::HUP, Signal::INT, Signal::TERM] {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
         running.signal(signal);
     }
     // The first that counts says the status.
@@ -150,7 +153,7 @@ fn killed_during_a_request() {
     // In its process and its transcript alike it now hangs: all others are over.
     until(&running, "a path", |run| run.stdout().contains("/x86_64/q35/"));
     assert!(sandbox.processes().iter().any(|(_, line)| line.contains(&*fake.to_string_lossy())));
-    running.signal(Signal::KILL);
+    running.signal(Signal::SIGKILL);
     assert_eq!(running.finish().status.signal(), Some(9));
 }
 
@@ -159,7 +162,7 @@ fn the_runner_killed_during_a_request() {
     let sandbox = Sandbox::new();
     let fake = sandbox.fake("request-hang");
     let runner = sandbox.fake_at(Path::new(RUNNER));
-    for signal in [Signal::KILL, Signal::INT, Signal::TERM] {
+    for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGTERM] {
         let before = sandbox.launches(&fake).len();
         let mut command = sandbox.command(&runner);
         command.args(["sdhci-tests/registers", "--test-threads", "2"]);
@@ -168,7 +171,7 @@ fn the_runner_killed_during_a_request() {
             sandbox.launches(&fake).len() > before && sandbox.processes().len() > 1
         });
         running.signal(signal);
-        assert_eq!(running.finish().status.signal(), Some(signal.as_raw()));
+        assert_eq!(running.finish().status.signal(), Some(signal as i32));
     }
 }
 
@@ -200,7 +203,7 @@ fn interrupt(sandbox: &Sandbox, mut command: Command, check: impl Fn(Signal, &Fi
             fs::remove_dir_all(sandbox.at("cache")).expect("an empty cache");
             fs::create_dir(sandbox.at("cache")).expect("a cache");
         }
-        let signal = [Signal::INT, Signal::TERM, Signal::KILL][interrupted / 2 % 3];
+        let signal = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL][interrupted / 2 % 3];
         let share = RandomState::new().hash_one(interrupted) as u32;
         let moment = usual.mul_f64(f64::from(share) / f64::from(u32::MAX));
         let begun = Instant::now();
@@ -249,7 +252,7 @@ fn random_moments() {
     emulators(&sandbox, &mut command);
     interrupt(&sandbox, command, |signal, finished| {
         assert!(!finished.stderr.contains("panicked"), "{finished}");
-        let number = signal.as_raw();
+        let number = signal as i32;
         // Before it watches signals, and when nothing can be done, it is killed by them; after
         // its last path it has passed.
         match (finished.status.code(), finished.status.signal()) {
@@ -278,7 +281,7 @@ fn random_moments_of_the_runner() {
     let mut command = sandbox.command(sandbox.fake_at(Path::new(RUNNER)));
     emulators(&sandbox, command.arg("sdhci-tests/"));
     interrupt(&sandbox, command, |signal, finished| match finished.status.code() {
-        None => assert_eq!(finished.status.signal(), Some(signal.as_raw()), "{finished}"),
+        None => assert_eq!(finished.status.signal(), Some(signal as i32), "{finished}"),
         Some(status) => assert_eq!(status, 0, "{finished}"),
     });
 }

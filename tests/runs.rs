@@ -16,12 +16,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fake::{Finished, REGISTERS, Sandbox};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use qgraph::graph::Model;
 use qgraph::harness::{Filter, Fleet, Plan, Settings, Verdict, run_all};
 use qgraph::qemu::{Limits, Prober, Vm};
 use qgraph::qos::sdhci::Sdhci;
 use qgraph::{Result, tests};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -259,7 +260,7 @@ fn a_run_that_is_killed_and_resumed() {
         while running.stdout().lines().count() < 3 {
             assert!(!running.is_over_within(Duration::from_millis(10)), "{}", running.stdout());
         }
-        running.signal(Signal::KILL);
+        running.signal(Signal::SIGKILL);
         running.wait();
         if let Some(file) = journal {
             // As if it had been killed in the middle of a line.
@@ -414,7 +415,7 @@ fn a_run_of_the_matrix(seed: u64) -> usize {
             let mut qemus =
                 sandbox.processes().into_iter().filter(|(_, line)| line.contains("-machine"));
             if let Some((pid, _)) = qemus.next_back() {
-                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 break;
             }
         }

@@ -12,15 +12,17 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::line::{LINE_LIMIT, LineBuffer, TooLong};
+use super::poll;
 use super::tap::Passage;
 use super::transcript::{Transcript, Way, show};
 use super::{Deadline, Error};
@@ -273,9 +275,9 @@ impl Channel {
             }
             if *sent < self.out.len() {
                 // A full socket: whatever moves first, read or write, goes on.
-                let events = PollFlags::IN | PollFlags::OUT;
-                if self.poll(events, &mut wait)?.contains(PollFlags::IN) {
-                    self.receive(RecvFlags::DONTWAIT)?;
+                let events = PollFlags::POLLIN | PollFlags::POLLOUT;
+                if self.poll(events, &mut wait)?.contains(PollFlags::POLLIN) {
+                    self.receive(MsgFlags::MSG_DONTWAIT)?;
                 }
             } else if until == Until::Sent {
                 return Ok(());
@@ -288,13 +290,13 @@ impl Channel {
     /// Sends what the socket takes now.
     fn send(&mut self, sent: &mut usize) -> Result<(), Fault> {
         while *sent < self.out.len() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match send(&self.stream, &self.out[*sent..], flags) {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(self.stream.as_raw_fd(), &self.out[*sent..], flags) {
                 Ok(count) => *sent += count,
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
                 // What it had answered before it went may still be read; then comes the end.
-                Err(Errno::PIPE | Errno::CONNRESET) => *sent = self.out.len(),
+                Err(Errno::EPIPE | Errno::ECONNRESET) => *sent = self.out.len(),
                 Err(errno) => return Err(Fault::Io(errno.into())),
             }
         }
@@ -305,9 +307,9 @@ impl Channel {
     fn wait_for_bytes(&mut self, wait: &mut Wait) -> Result<(), Fault> {
         loop {
             if wait.hurry {
-                self.poll(PollFlags::IN, wait)?;
+                self.poll(PollFlags::POLLIN, wait)?;
             }
-            let came = self.receive(RecvFlags::empty())?;
+            let came = self.receive(MsgFlags::empty())?;
             // Also when something came: a QEMU that never falls silent may never answer. A line
             // that has come this far will soon be too long, and that says more.
             if !came || self.lines.partial().len() < LONG {
@@ -320,14 +322,14 @@ impl Channel {
     }
 
     /// Receives once; whether there was something.
-    fn receive(&mut self, flags: RecvFlags) -> Result<bool, Fault> {
-        match recv(&self.stream, self.lines.room(), flags) {
-            Ok((_, 0)) | Err(Errno::CONNRESET) => Err(Fault::Closed),
-            Ok((_, count)) => {
+    fn receive(&mut self, flags: MsgFlags) -> Result<bool, Fault> {
+        match recv(self.stream.as_raw_fd(), self.lines.room(), flags) {
+            Ok(0) | Err(Errno::ECONNRESET) => Err(Fault::Closed),
+            Ok(count) => {
                 self.lines.filled(count);
                 Ok(true)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
             Err(errno) => Err(Fault::Io(errno.into())),
         }
     }
@@ -335,15 +337,14 @@ impl Channel {
     /// Waits for `events` until the deadline.
     fn poll(&mut self, events: PollFlags, wait: &mut Wait) -> Result<PollFlags, Fault> {
         loop {
-            let left = Timespec::try_from(wait.left()?).ok();
-            let mut fds = [PollFd::new(&self.stream, events)];
-            match poll(&mut fds, left.as_ref()) {
-                Ok(0) | Err(Errno::INTR) => {}
+            match poll(&self.stream, events, wait.left()?) {
+                Err(Errno::EINTR) => {}
+                Ok(happened) if happened.is_empty() => {}
                 // An error or a hang-up shows itself at the next receive.
-                Ok(_) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => {
-                    return Ok(PollFlags::IN);
+                Ok(happened) if happened.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) => {
+                    return Ok(PollFlags::POLLIN);
                 }
-                Ok(_) => return Ok(fds[0].revents()),
+                Ok(happened) => return Ok(happened),
                 Err(errno) => return Err(Fault::Io(errno.into())),
             }
         }
@@ -358,7 +359,7 @@ impl Channel {
             if let Some(Step::Done) = self.take_lines(&mut on_line)? {
                 return Ok(());
             }
-            if !self.receive(RecvFlags::DONTWAIT)? {
+            if !self.receive(MsgFlags::MSG_DONTWAIT)? {
                 return Ok(());
             }
         }

@@ -13,6 +13,9 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
+
 use super::line::{LineBuffer, TooLong};
 use super::{Deadline, Error, Transcript};
 
@@ -41,7 +44,7 @@ impl Far {
     /// Both ends, and what a client needs besides. What a client sends soon fills its end.
     pub(super) fn pair() -> (UnixStream, Self, Rc<Deadline>, Rc<Transcript>) {
         let (near, stream) = UnixStream::pair().expect("a socket pair");
-        rustix::net::sockopt::set_socket_send_buffer_size(&near, 1).expect("a small buffer");
+        setsockopt(&near, SndBuf, &1).expect("a small buffer");
         stream.set_nonblocking(true).expect("a socket that does not block");
         let deadline = Rc::new(Deadline::new());
         deadline.set_limit(Duration::ZERO);

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `line` | bytes to lines; no input or output, no clock |
+//! | `poll` | waiting for one file |
 //! | `channel` | lines over a socket, within a deadline |
 //! | `answer` | what a line of the qtest protocol says; no input or output |
 //! | `qtest`, `irq`, `bulk`, `batch` | the qtest client |
@@ -27,6 +28,7 @@ pub mod line;
 pub mod message;
 #[cfg(test)]
 mod peer;
+mod poll;
 mod qmp;
 mod qtest;
 mod tap;
@@ -37,6 +39,7 @@ pub use batch::{Answer, Answers, Batch, Slot};
 pub use deadline::Deadline;
 pub use error::{Error, Result};
 pub use message::{Event, Greeting};
+pub(crate) use poll::poll;
 pub use qmp::Qmp;
 pub(crate) use qtest::MOST_POSTED;
 pub use qtest::Qtest;

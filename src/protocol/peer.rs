@@ -7,6 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBuf;
+
 use super::{Deadline, Error, Transcript};
 
 /// The far end. All it does is checked: a request that is not as expected fails the test.
@@ -59,7 +62,7 @@ impl Talk {
     pub(super) fn start_narrow(script: impl FnOnce(Peer) + Send + 'static) -> (UnixStream, Self) {
         let (near, far) = UnixStream::pair().expect("a socket pair");
         for end in [&near, &far] {
-            rustix::net::sockopt::set_socket_send_buffer_size(end, 1).expect("a small buffer");
+            setsockopt(end, SndBuf, &1).expect("a small buffer");
         }
         Self::with(near, far, script)
     }

@@ -12,8 +12,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{getuid, linkat};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,7 @@ pub fn folder() -> PathBuf {
     match etcetera::choose_base_strategy() {
         Ok(user) => user.cache_dir().join("qgraph"),
         Err(_) => {
-            let user = rustix::process::getuid().as_raw();
+            let user = getuid();
             std::env::temp_dir().join(format!("qgraph-{user}"))
         }
     }
@@ -105,7 +107,7 @@ pub fn load<T: DeserializeOwned>(cache: &Path, stamp: &Stamp) -> Option<(T, u64)
 /// The cache cannot be written.
 pub fn store<T: Serialize>(cache: &Path, stamp: &Stamp, known: &T) -> io::Result<()> {
     let entry = Entry { writer: WRITER.to_owned(), stamp: stamp.clone(), written: now(), known };
-    write_whole(&stamp.file(cache), &serde_json::to_vec(&entry)?, Mode::RUSR | Mode::WUSR)
+    write_whole(&stamp.file(cache), &serde_json::to_vec(&entry)?, Mode::S_IRUSR | Mode::S_IWUSR)
 }
 
 /// Writes a file that appears whole or not at all, in place of one that is there, and makes
@@ -122,7 +124,7 @@ pub(crate) fn write_whole(file: &Path, bytes: &[u8], mode: Mode) -> io::Result<(
     // A file system, or a kernel, that knows no files without a name.
     let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
     fresh.write_all(bytes)?;
-    fresh.as_file().set_permissions(fs::Permissions::from_mode(mode.as_raw_mode()))?;
+    fresh.as_file().set_permissions(fs::Permissions::from_mode(mode.bits()))?;
     fresh.persist(file)?;
     Ok(())
 }
@@ -130,15 +132,15 @@ pub(crate) fn write_whole(file: &Path, bytes: &[u8], mode: Mode) -> io::Result<(
 /// Writes a file that has no name until it is whole: should we be killed before, nothing
 /// of it stays.
 fn link_whole(folder: &Path, file: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     let mut fresh = fs::File::from(open(folder, flags, mode)?);
     fresh.write_all(bytes)?;
     let from = format!("/proc/self/fd/{}", fresh.as_raw_fd());
     // A link does not replace; and somebody else may be doing the same.
     for _ in 0..10 {
         let _ = fs::remove_file(file);
-        match linkat(CWD, &from, CWD, file, AtFlags::SYMLINK_FOLLOW) {
-            Err(Errno::EXIST) => {}
+        match linkat(AT_FDCWD, &*from, AT_FDCWD, file, AtFlags::AT_SYMLINK_FOLLOW) {
+            Err(Errno::EEXIST) => {}
             linked => return Ok(linked?),
         }
     }

@@ -8,21 +8,27 @@
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::set_parent_process_death_signal;
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process_group, pidfd_open};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
+use nix::poll::PollFlags;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpid, getppid};
+use once_cell::sync::OnceCell;
+
+use crate::protocol::poll;
 
 /// What to start.
 pub struct Launch {
@@ -136,8 +142,8 @@ static ALIVE: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
 pub fn stop_all() {
     let alive = lock(&ALIVE);
     STOPPING.store(true, Ordering::SeqCst);
-    for pid in alive.iter().flatten().filter_map(|&pid| Pid::from_raw(pid)) {
-        let _ = kill_process_group(pid, Signal::KILL);
+    for &pid in alive.iter().flatten() {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
 
@@ -150,16 +156,18 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs `job` on the thread that starts all children, and returns what it returns.
 fn on_spawner<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    static SPAWNER: OnceLock<Option<Sender<Job>>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
+    // Tried again by the next who asks, should there be no threads left now.
+    static SPAWNER: OnceCell<Sender<Job>> = OnceCell::new();
+    let spawner = SPAWNER.get_or_try_init(|| {
         let (sender, jobs) = channel::<Job>();
         let run = move || jobs.into_iter().for_each(|job| job());
         let thread = std::thread::Builder::new().name("spawner".to_owned()).spawn(run);
-        thread.ok().map(|_| sender)
-    });
-    let gone = || io::Error::other("the thread that starts QEMU could not be started");
+        thread.map(|_| sender).map_err(|e| {
+            io::Error::new(e.kind(), format!("the thread that starts QEMU cannot be started: {e}"))
+        })
+    })?;
+    let gone = || io::Error::other("the thread that starts QEMU has ended");
     let (answer, result) = channel();
-    let spawner = spawner.as_ref().ok_or_else(gone)?;
     spawner.send(Box::new(move || drop(answer.send(job())))).map_err(|_| gone())?;
     result.recv().map_err(|_| gone())
 }
@@ -171,12 +179,12 @@ impl Process {
     /// Those of the kernel: no such file, not executable, no processes left.
     pub fn start(launch: Launch) -> io::Result<Self> {
         // It runs where whoever asks for it may run.
-        let cores = sched_getaffinity(None).ok();
+        let cores = sched_getaffinity(Pid::from_raw(0)).ok();
         on_spawner(move || Self::start_here(launch, cores))?
     }
 
     fn start_here(launch: Launch, cores: Option<CpuSet>) -> io::Result<Self> {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (read, write) = io::pipe()?;
         let mut command = Command::new(&launch.program);
         command
             .args(&launch.arguments)
@@ -190,18 +198,18 @@ impl Process {
         let parent = getpid();
         let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
         let prepare = move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
+            set_pdeathsig(Signal::SIGKILL)?;
             if let Some(cores) = &cores {
-                let _ = sched_setaffinity(None, cores);
+                let _ = sched_setaffinity(Pid::from_raw(0), cores);
             }
             // We may have died before the line above took effect.
-            if getppid() != Some(parent) {
+            if getppid() != parent {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             for &number in &numbers {
                 // SAFETY: `launch.inherit` keeps these files open until the child has them.
                 let file = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
-                fcntl_setfd(file, FdFlags::empty())?;
+                fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
             }
             Ok(())
         };
@@ -215,18 +223,17 @@ impl Process {
         }
         let mut child = command.spawn()?;
         drop(command); // and with it our copies of what the child writes to
-        let pid = Pid::from_child(&child);
-        let watch = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from);
-        let watched = watch.and_then(|pidfd| Ok((pidfd, follow_output(read)?)));
+        let pid = Pid::from_raw(child.id() as i32);
+        let watched = pidfd_open(pid).and_then(|pidfd| Ok((pidfd, follow_output(read)?)));
         let (pidfd, output) = match watched {
             Ok(watched) => watched,
             Err(e) => {
-                let _ = kill_process_group(pid, Signal::KILL);
+                let _ = killpg(pid, Signal::SIGKILL);
                 let _ = child.wait();
                 return Err(e);
             }
         };
-        alive.get_or_insert_default().insert(pid.as_raw_nonzero().get());
+        alive.get_or_insert_default().insert(pid.as_raw());
         Ok(Self { child, pid, pidfd, output, ending: None })
     }
 
@@ -245,11 +252,9 @@ impl Process {
     pub fn wait_until(&mut self, deadline: Instant) -> Option<Ending> {
         while self.ending.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
-            let mut files = [PollFd::new(&self.pidfd, PollFlags::IN)];
-            match poll(&mut files, Some(&timeout)) {
-                Ok(0) => return None,
-                Err(rustix::io::Errno::INTR) => {}
+            match poll(&self.pidfd, PollFlags::POLLIN, left) {
+                Ok(happened) if happened.is_empty() => return None,
+                Err(Errno::EINTR) => {}
                 _ => self.reap(),
             }
         }
@@ -266,15 +271,15 @@ impl Process {
         let mut alive = lock(&ALIVE);
         // What it started and did not end would otherwise stay behind. Its number is ours
         // until the wait.
-        let _ = kill_process_group(self.pid, Signal::KILL);
+        let _ = killpg(self.pid, Signal::SIGKILL);
         self.ending = Some(Ending(self.child.wait().unwrap_or_default()));
-        alive.get_or_insert_default().remove(&self.pid.as_raw_nonzero().get());
+        alive.get_or_insert_default().remove(&self.pid.as_raw());
     }
 
     /// Kills it, with all it has started, and waits for its end.
     pub fn kill(&mut self) -> Ending {
         if self.ending().is_none() {
-            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = killpg(self.pid, Signal::SIGKILL);
             self.reap();
         }
         self.ending.unwrap_or(Ending(ExitStatus::default()))
@@ -307,12 +312,20 @@ impl Drop for Process {
     }
 }
 
+/// A file that can be read from once the process with this number has ended. `nix` has no
+/// function for it.
+fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: it takes two numbers and touches no memory of ours.
+    let file = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: the kernel has just opened it for us, close-on-exec, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(file as RawFd) })
+}
+
 /// Collects what comes out of a pipe until nobody writes to it any more.
-fn follow_output(pipe: OwnedFd) -> io::Result<Shared> {
+fn follow_output(mut pipe: PipeReader) -> io::Result<Shared> {
     let shared = Shared::default();
     let output = shared.clone();
     let collect = move || {
-        let mut pipe = std::fs::File::from(pipe);
         let mut buffer = [0; 4096];
         loop {
             match pipe.read(&mut buffer) {

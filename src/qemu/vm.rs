@@ -8,7 +8,7 @@ mod hang;
 mod reset;
 mod start;
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub use reset::ResetError;
 pub(super) use start::{Connected, connect};
 pub use start::{LaunchError, Starting};
+
+use once_cell::unsync::OnceCell;
 
 use super::command_line::Config;
 use super::emulator::Emulator;
@@ -110,11 +112,7 @@ impl Vm {
     /// # Errors
     /// QEMU does not answer.
     pub fn endian(&self) -> Result<Endian> {
-        if let Some(&known) = self.endian.get() {
-            return Ok(known);
-        }
-        let endian = self.qtest.endianness()?;
-        Ok(*self.endian.get_or_init(|| endian))
+        Ok(*self.endian.get_or_try_init(|| self.qtest.endianness())?)
     }
 
     /// What this QEMU was asked to be.

@@ -2,16 +2,17 @@
 //! on it. The devices are their drivers' affair.
 
 use std::cell::RefCell;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::wait_until;
 use crate::graph::QemuArgs;
-use crate::protocol;
+use crate::protocol::{self, poll};
 use crate::qemu::{Socket, Vm};
 use crate::{Error, Result};
 
@@ -128,20 +129,20 @@ impl Wire {
         let mut rest = &bytes[..];
         let socket = self.vm.socket(SOCKET.name)?;
         let (limit, until) = (self.vm.deadline().limit(), self.vm.deadline().for_request());
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         while !rest.is_empty() {
-            match send(socket, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(socket.as_raw_fd(), rest, flags) {
                 Ok(sent) => rest = &rest[sent..],
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         let partial = String::new();
                         let e = protocol::Error::Deadline { what: what(), partial, waited: limit };
                         return Err(e.into());
                     }
-                    let left = Timespec::try_from(left).ok();
                     // An error shows itself at the next send.
-                    let _ = poll(&mut [PollFd::new(socket, PollFlags::OUT)], left.as_ref());
+                    let _ = poll(socket, PollFlags::POLLOUT, left);
                 }
                 Err(errno) => return Err(lost(what(), errno)),
             }
@@ -195,11 +196,11 @@ impl Wire {
                     return Ok(Some(frame));
                 }
             }
-            match recv(socket, &mut room, RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Err(lost(what.to_owned(), Errno::CONNRESET)),
-                Ok((_, count)) => arrived.extend_from_slice(&room[..count]),
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => {}
+            match recv(socket.as_raw_fd(), &mut room, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => return Err(lost(what.to_owned(), Errno::ECONNRESET)),
+                Ok(count) => arrived.extend_from_slice(&room[..count]),
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(lost(what.to_owned(), errno)),
             }
         }
@@ -209,7 +210,9 @@ impl Wire {
 /// The error of a socket that carries no frames any more.
 fn lost(what: String, errno: Errno) -> Error {
     let e = match errno {
-        Errno::PIPE | Errno::CONNRESET => protocol::Error::Closed { what, partial: String::new() },
+        Errno::EPIPE | Errno::ECONNRESET => {
+            protocol::Error::Closed { what, partial: String::new() }
+        }
         errno => protocol::Error::Io { what, source: errno.into() },
     };
     e.into()

@@ -11,14 +11,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write, stderr, stdin, stdout};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getpid, kill_process};
+use nix::sys::signal::{Signal, raise};
+use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::{Value, json};
 
 use super::pc::Pc;
@@ -96,7 +97,7 @@ impl Port {
 
     /// Hangs up, where it is a socket.
     fn shutdown(&self) {
-        let _ = rustix::net::shutdown(&self.output, rustix::net::Shutdown::Both);
+        let _ = shutdown(self.output.as_raw_fd(), Shutdown::Both);
     }
 }
 
@@ -143,8 +144,8 @@ pub fn main() -> ! {
 
 /// Neither SIGTERM nor SIGINT nor SIGHUP ends it.
 fn hang() -> ! {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let _ = signal_hook::flag::register(signal.as_raw(), Arc::default());
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        let _ = signal_hook::flag::register(signal as i32, Arc::default());
     }
     std::thread::sleep(LONG);
     exit(99)
@@ -190,7 +191,7 @@ impl Emulator {
             }
             "segv" => loop {
                 // The first one only takes Rust's own handler away.
-                let _ = kill_process(getpid(), Signal::SEGV);
+                let _ = raise(Signal::SIGSEGV);
             },
             "hang" => hang(),
             "spin" => {
@@ -199,7 +200,7 @@ impl Emulator {
                 exit(99)
             }
             "stop" => {
-                let _ = kill_process(getpid(), Signal::STOP);
+                let _ = raise(Signal::SIGSTOP);
                 // Another thread may be the one that is stopped first.
                 hang()
             }

@@ -15,11 +15,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 use serde_json::Value;
 use signal_hook::flag;
 use tempfile::TempDir;
@@ -52,9 +55,9 @@ pub fn main(trials: Vec<Trial>) -> ExitCode {
         _ => {
             // Where we were started with these ignored, as in the background of a script, what
             // we start would ignore them as well. What is caught is not inherited.
-            for signal in [Signal::INT, Signal::HUP] {
+            for signal in [Signal::SIGINT, Signal::SIGHUP] {
                 let is_on = Arc::new(AtomicBool::new(true));
-                let _ = flag::register_conditional_default(signal.as_raw(), is_on);
+                let _ = flag::register_conditional_default(signal as i32, is_on);
             }
             let mut arguments = Arguments::from_args();
             // They wait most of the time.
@@ -179,7 +182,17 @@ impl Sandbox {
         let child = command.spawn().expect("started");
         // Whatever it inherits is not ours any more.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        Running { sandbox: self, child, output }
+        let (ended, over) = channel();
+        let pid = pid(&child);
+        // It is not reaped here: its number stays its own, for signals and for `wait`.
+        let watch = move || {
+            while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+                == Err(Errno::EINTR)
+            {}
+            drop(ended);
+        };
+        std::thread::spawn(watch);
+        Running { sandbox: self, child, over, output }
     }
 
     /// The processes of the sandbox that are there, by what `/proc` says: number and command
@@ -245,15 +258,21 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         // After a test that failed.
         for (pid, _) in self.processes() {
-            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32)
 }
 
 /// A run that has begun.
 pub struct Running<'a> {
     sandbox: &'a Sandbox,
     child: Child,
+    /// Closed once it is over.
+    over: Receiver<()>,
     output: TempDir,
 }
 
@@ -266,24 +285,12 @@ impl Running<'_> {
     /// Whether it is over by now, or within this time. It is not reaped: signals reach nobody
     /// else.
     pub fn is_over_within(&self, time: Duration) -> bool {
-        let pid = Pid::from_child(&self.child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd");
-        let until = Instant::now() + time;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).expect("not for years");
-            let files = &mut [PollFd::new(&pidfd, PollFlags::IN)];
-            match poll(files, Some(&timeout)) {
-                Ok(count) if count > 0 => return true,
-                _ if left.is_zero() => return false,
-                _ => {}
-            }
-        }
+        self.over.recv_timeout(time) != Err(RecvTimeoutError::Timeout)
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it is not reaped");
+        kill(pid(&self.child), signal).expect("it is not reaped");
     }
 
     /// Waits for its end, and makes sure that it leaves nothing behind.

@@ -5,11 +5,9 @@ pub(crate) mod merge;
 pub mod read;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
 
 pub use merge::Merge;
 
@@ -34,8 +32,8 @@ fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
 fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).append(true).create(true).open(path);
     let file = file.map_err(at(path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
             let busy = io::Error::new(io::ErrorKind::WouldBlock, "another run is writing it");
             Err(at(path)(busy))
         }

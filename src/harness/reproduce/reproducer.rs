@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Mode;
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::harness::outcome::{Outcome, Verdict};
@@ -258,7 +258,7 @@ impl Reproducer {
     /// # Errors
     /// Those of the kernel.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        cache::write_whole(file, self.script()?.as_bytes(), Mode::from_raw_mode(0o755))
+        cache::write_whole(file, self.script()?.as_bytes(), Mode::from_bits_truncate(0o755))
     }
 
     /// How many requests it makes.

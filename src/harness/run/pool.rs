@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::harness::outcome::{Outcome, Phases, Verdict};
 use crate::harness::plan::Trial;
@@ -87,7 +88,7 @@ impl Pool {
         let core = own_core(number, self.settings.jobs);
         let work = move || {
             if let Some(core) = core {
-                let _ = sched_setaffinity(None, &core);
+                let _ = sched_setaffinity(Pid::from_raw(0), &core);
             }
             worker::work(number, &desk, &queue, &settings, &messages);
         };
@@ -103,13 +104,14 @@ impl Pool {
 /// fraction. With fewer workers somebody else may be using the others, and with more the
 /// kernel knows better.
 fn own_core(number: usize, jobs: NonZeroUsize) -> Option<CpuSet> {
-    let allowed = sched_getaffinity(None).ok()?;
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
+    let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
+    let is_allowed = |core: &usize| allowed.is_set(*core) == Ok(true);
+    let cores: Vec<usize> = (0..CpuSet::count()).filter(is_allowed).collect();
     if cores.len() != jobs.get() {
         return None;
     }
     let mut own = CpuSet::new();
-    own.set(*cores.get(number % jobs)?);
+    own.set(*cores.get(number % jobs)?).ok()?;
     Some(own)
 }
 

@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::getpgid;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{getpgid, gettid};
 
 use super::*;
 
@@ -38,23 +36,21 @@ fn run(launch: Launch) -> (Ending, String) {
 /// A pipe that tells when everybody has closed its other end, of which the number is
 /// given, too: `/proc/self/fd/NUMBER` is how a shell writes to it.
 struct Watch {
-    reader: BufReader<File>,
+    reader: BufReader<PipeReader>,
 }
 
 impl Watch {
     fn new() -> (Self, OwnedFd, i32) {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let (read, write) = io::pipe().expect("a pipe");
         let number = write.as_raw_fd();
-        (Self { reader: BufReader::new(read.into()) }, write, number)
+        (Self { reader: BufReader::new(read) }, write.into(), number)
     }
 
     /// The next line; empty when nobody has the pipe open for writing any more.
     fn line(&mut self) -> String {
         if self.reader.buffer().is_empty() {
-            let timeout = Timespec::try_from(LONG).expect("a time");
-            let mut files =
-                [PollFd::from_borrowed_fd(self.reader.get_ref().as_fd(), PollFlags::IN)];
-            assert_eq!(poll(&mut files, Some(&timeout)), Ok(1), "somebody still has the pipe");
+            let happened = poll(self.reader.get_ref(), PollFlags::POLLIN, LONG).expect("polled");
+            assert!(!happened.is_empty(), "somebody still has the pipe");
         }
         let mut line = String::new();
         self.reader.read_line(&mut line).expect("readable");
@@ -71,7 +67,7 @@ fn is_there(pid: u32) -> bool {
 #[test]
 fn the_child_has_the_files_that_were_named() {
     let file = |name: &str| -> OwnedFd {
-        let file = memfd_create(name, MemfdFlags::CLOEXEC).expect("a file");
+        let file = memfd_create(name, MFdFlags::MFD_CLOEXEC).expect("a file");
         File::from(file.try_clone().expect("a file")).write_all(name.as_bytes()).expect("room");
         file
     };
@@ -165,7 +161,7 @@ fn a_child_outlives_the_thread_that_asked_for_it() {
     let launch = Launch { stdio: Some(far.into()), ..launch("cat", &[]) };
     let thread = move || {
         let process = Process::start(launch).expect("a process");
-        (process, rustix::thread::gettid().as_raw_nonzero())
+        (process, gettid())
     };
     let (mut process, thread) = std::thread::spawn(thread).join().unwrap();
     // A thread that was joined may still be on its way out.

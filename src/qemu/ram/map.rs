@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::libc::off_t;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory};
 
 use crate::{Error, Result};
@@ -17,14 +19,15 @@ pub struct Mapping {
 /// A file that exists in memory only, `size` bytes of zeroes. It is closed in children
 /// that do not ask for it.
 pub(in crate::qemu) fn memory_file(name: &str, size: u64) -> io::Result<File> {
-    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
     file.set_len(size)?;
     Ok(file)
 }
 
 /// Makes the first `size` bytes of such a file zeroes again, for all who have it.
 pub(in crate::qemu) fn zero(file: impl AsFd, size: u64) -> io::Result<()> {
-    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    let size = off_t::try_from(size).map_err(io::Error::other)?;
     Ok(fallocate(file, hole, 0, size)?)
 }
 

@@ -1,11 +1,12 @@
 //! Making a running machine what it was at its start, so that the next path can have it.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 
 use super::{Limits, Vm};
 use crate::protocol;
@@ -62,9 +63,9 @@ impl Vm {
 fn drain(socket: &UnixStream) -> io::Result<()> {
     let mut scrap = [0; 4096];
     loop {
-        match recv(socket, &mut scrap, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) | Err(Errno::AGAIN) => return Ok(()),
-            Ok(_) | Err(Errno::INTR) => {}
+        match recv(socket.as_raw_fd(), &mut scrap, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) | Err(Errno::EAGAIN) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! The start of a QEMU: what is handed to it, its process, and its sockets up to the greeting.
 //! Its arguments are made in `command_line`.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use once_cell::unsync::OnceCell;
 
 use super::{Limits, Vm, hang};
 use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
