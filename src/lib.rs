@@ -5,6 +5,7 @@
 
 mod error;
 mod parallel;
+mod shown;
 
 pub mod protocol;
 

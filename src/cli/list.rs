@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::shard::ShardArguments;
 use super::{EmulatorArguments, FilterArguments, Stop};
+use crate::shown::{self, shown};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -27,7 +28,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let mut out = BufWriter::new(io::stdout().lock());
     if !arguments.json {
         for trial in plan.trials().filter(|trial| trial.copies_before == 0) {
-            writeln!(out, "{}", trial.path.name())?;
+            writeln!(out, "{}", shown(&trial.path.name()))?;
         }
     } else {
         let mut between = "[";
@@ -38,7 +39,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
                 "test": trial.path.test(),
                 "emulator": trial.emulator.path.to_string_lossy(),
             });
-            write!(out, "{between}\n{path}")?;
+            write!(out, "{between}\n{}", shown::json(&path)?)?;
             between = ",";
         }
         writeln!(out, "\n]")?;

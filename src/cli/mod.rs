@@ -27,6 +27,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::graph::{Kind, Model};
 use crate::harness::{BadPattern, Filter, Fleet, Plan};
 use crate::qemu::{Prober, is_stopping};
+use crate::shown::shown_lines;
 
 /// Tests QEMU's device models: every test on every machine that has a path to it.
 #[derive(Parser)]
@@ -118,10 +119,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Says something on standard error. That nobody reads it is no reason to end, as
-/// `eprintln!` would.
+/// Says something on standard error, made fit for it. That nobody reads it is no reason to
+/// end, as `eprintln!` would.
 fn say(colour: anstyle::AnsiColor, kind: &str, text: impl std::fmt::Display) {
     let style = colour.on_default();
+    let text = shown_lines(&text.to_string());
     let _ = writeln!(anstream::stderr(), "{style}{kind}:{style:#} {text}");
 }
 

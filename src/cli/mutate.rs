@@ -14,6 +14,7 @@ use crate::harness::mutate::{
     Counts, Ignored, Line, Options, PathStrength, SuiteStrength, measure_all, suites,
 };
 use crate::qemu::{Limits, Prober};
+use crate::shown::{self, shown};
 
 /// How results are written.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -150,7 +151,7 @@ fn read_suites(file: &Path) -> Result<BTreeMap<String, SuiteStrength>, Stop> {
 }
 
 fn json(line: &Line) -> io::Result<()> {
-    writeln!(io::stdout(), "{}", serde_json::to_string(line).map_err(io::Error::other)?)
+    writeln!(io::stdout(), "{}", shown::json(line)?)
 }
 
 fn share(percent: Option<f64>) -> String {
@@ -190,7 +191,7 @@ fn show_path(path: &PathStrength) -> io::Result<()> {
     };
     writeln!(out, "{:>8}  {}", unmeasured.outcome, path.name)?;
     for line in unmeasured.why.lines() {
-        writeln!(out, "          {line}")?;
+        writeln!(out, "          {}", shown(line))?;
     }
     out.flush()
 }
@@ -227,7 +228,8 @@ fn show_end(
         writeln!(out, "    {at}{via}")?;
         for it in ignored.iter().take(EXAMPLES) {
             let changes = it.changes.join("; ");
-            writeln!(out, "        {} = {}: {changes}", it.request, it.answer)?;
+            let text = format!("{} = {}: {changes}", it.request, it.answer);
+            writeln!(out, "        {}", shown(&text))?;
         }
         if ignored.len() > EXAMPLES {
             writeln!(out, "        and {} more answers", ignored.len() - EXAMPLES)?;

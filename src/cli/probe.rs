@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{EmulatorArguments, Stop, warn};
 use crate::harness::Fleet;
 use crate::qemu::Prober;
+use crate::shown::{shown, shown_lines};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -24,21 +25,21 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         writeln!(
             out,
             "{}\n    QEMU {}{package}{}, {}: {} machines, {} devices\n    qtest accelerator: {}",
-            emulator.path.display(),
+            shown(&emulator.path.to_string_lossy()),
             has.version,
-            has.package,
-            has.arch,
+            shown(&has.package),
+            shown(&has.arch),
             has.machines.len(),
             has.devices.len(),
-            emulator.accelerator,
+            shown(&emulator.accelerator.to_string()),
         )?;
     }
     for unusable in &fleet.unusable {
         writeln!(
             out,
             "{}\n    cannot be used\n    {}",
-            unusable.path.display(),
-            unusable.why.replace('\n', "\n    ")
+            shown(&unusable.path.to_string_lossy()),
+            shown_lines(&unusable.why).replace('\n', "\n    ")
         )?;
     }
     out.flush()?;

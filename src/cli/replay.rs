@@ -12,6 +12,7 @@ use super::signals::Watch;
 use super::{Stop, seconds};
 use crate::harness::{Judgement, Minimizer, Replay, Reproducer, replay};
 use crate::qemu::{Emulator, Prober, binary};
+use crate::shown::{shown, shown_lines};
 
 #[derive(clap::Args)]
 #[command(after_help = "Exit status: 0 it no longer fails; 1 it still fails; 2 that cannot be \
@@ -52,16 +53,17 @@ fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let reproducer = Reproducer::read(&arguments.file).map_err(|e| usage(&e))?;
     let emulator = Arc::new(emulator(arguments, &reproducer)?);
     let mut out = io::stdout().lock();
-    writeln!(out, "replaying {} on {}", reproducer.about.path, emulator.path.display())?;
+    let what = format!("replaying {} on {}", reproducer.about.path, emulator.path.display());
+    writeln!(out, "{}", shown(&what))?;
     let replayed = replay(&reproducer, &emulator, arguments.timeout).map_err(|e| usage(&e))?;
     let (status, what) = match replayed.judge(&reproducer) {
         Judgement::StillFails(why) => (1, format!("still fails: {why}")),
         Judgement::Passes(why) => (0, format!("no longer fails: {why}")),
         Judgement::Unknown(why) => (2, format!("cannot tell: {why}")),
     };
-    writeln!(out, "{what}")?;
+    writeln!(out, "{}", shown_lines(&what))?;
     if status != 0 && !replayed.output.trim().is_empty() {
-        writeln!(out, "QEMU wrote:\n{}", replayed.output.trim_end())?;
+        writeln!(out, "QEMU wrote:\n{}", shown_lines(replayed.output.trim_end()))?;
     }
     if arguments.minimize {
         if status != 1 {
@@ -126,7 +128,7 @@ fn minimize(
         smaller.request_count(),
         reproducer.request_count(),
         minimizer.trials.into_inner(),
-        file.display()
+        shown(&file.to_string_lossy())
     )?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{EmulatorArguments, Stop};
 use crate::graph::{Answer, Lack, Model, Subject};
+use crate::shown::shown;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -31,8 +32,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         Subject::NoEdge { after, rest, instead } => {
             let wanted = rest.trim_matches('/');
             let wanted = if wanted.is_empty() { "a test" } else { wanted };
-            writeln!(out, "{}: no such path", arguments.name)?;
-            writeln!(out, "  the graph has no edge from {after} to {wanted}")?;
+            writeln!(out, "{}: no such path", shown(&arguments.name))?;
+            writeln!(out, "  the graph has no edge from {after} to {}", shown(wanted))?;
             writeln!(out, "  from {after} edges lead to: {}", instead.join(", "))?;
             return Ok(ExitCode::FAILURE);
         }
@@ -61,10 +62,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
             },
         };
         available |= said.starts_with("available");
-        writeln!(out, "  {}: {said}", emulator.path.display())?;
+        writeln!(out, "  {}", shown(&format!("{}: {said}", emulator.path.display())))?;
     }
     if !others.is_empty() {
-        writeln!(out, "  no, they do not emulate {needed}: {}", others.join(", "))?;
+        let text = format!("no, they do not emulate {needed}: {}", others.join(", "));
+        writeln!(out, "  {}", shown(&text))?;
     }
     Ok(if available { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::graph::Model;
-use crate::harness::outcome::{Outcome, Verdict, reproduce};
+use crate::harness::outcome::{Outcome, Verdict, abridged, reproduce};
 use crate::harness::plan::Plan;
 use crate::harness::plan::filter::Filter;
 use crate::harness::plan::fleet::Fleet;
@@ -18,6 +18,7 @@ use crate::harness::run::expectations::Expectations;
 use crate::harness::run::pool::Settings;
 use crate::harness::run::worker::run_alone;
 use crate::qemu::{Prober, Unusable};
+use crate::shown::{shown, shown_lines};
 
 /// The name of the trial that fails when there is no QEMU to run anything on.
 const USABLE: &str = "usable-qemu";
@@ -39,7 +40,7 @@ const READABLE: &str = "readable-expectations";
 pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let fleet = Fleet::gather(&[], &Prober::new(), |warning| {
-        let _ = writeln!(io::stderr(), "warning: {warning}");
+        say("warning", &warning);
     });
     let shard = match std::env::var_os(shard::ENVIRONMENT) {
         Some(_) if arguments.exact && arguments.filter.is_some() => Ok(Shard::WHOLE),
@@ -49,7 +50,7 @@ pub fn main() -> ExitCode {
     let shard = match shard {
         Ok(shard) => shard,
         Err(e) => {
-            let _ = writeln!(io::stderr(), "error: {} in the environment: {e}", shard::ENVIRONMENT);
+            say("error", &format!("{} in the environment: {e}", shard::ENVIRONMENT));
             return ExitCode::from(101);
         }
     };
@@ -58,23 +59,25 @@ pub fn main() -> ExitCode {
     if let Some(name) = arguments.filter.as_ref().filter(|_| arguments.exact)
         && !trials.iter().any(|trial| trial.name() == name)
     {
-        let _ = writeln!(
-            io::stderr(),
-            "error: there is no path called {name}; `qgraph why {name}` may say why"
-        );
+        say("error", &format!("there is no path called {name}; `qgraph why {name}` may say why"));
         return ExitCode::from(101);
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Some(trouble) = reproducers.trouble() {
-        let _ = writeln!(io::stderr(), "warning: {trouble}");
+        say("warning", &trouble);
     }
     conclusion.exit_code()
+}
+
+/// Says something on standard error, whoever reads it.
+fn say(kind: &str, text: &str) {
+    let _ = writeln!(io::stderr(), "{kind}: {}", shown_lines(text));
 }
 
 fn trials(fleet: &Fleet, shard: Shard, list: bool, reproducers: &Arc<Reproducers>) -> Vec<Trial> {
     let mut trials = Vec::new();
     if let Some(why) = fleet.nothing_usable() {
-        trials.push(Trial::test(USABLE, move || Err(Failed::from(why))));
+        trials.push(Trial::test(USABLE, move || Err(Failed::from(shown_lines(&why)))));
     } else if fleet.named {
         trials.extend(fleet.unusable.iter().map(unusable));
     }
@@ -94,7 +97,7 @@ fn trials(fleet: &Fleet, shard: Shard, list: bool, reproducers: &Arc<Reproducers
         ..Settings::default()
     };
     for trial in plan.trials() {
-        let name = trial.unique_name();
+        let name = shown(&trial.unique_name());
         let settings = settings.clone();
         let job = move || conclude(run_alone(&trial, &settings));
         trials.push(Trial::ignorable_test(name, job));
@@ -106,36 +109,37 @@ fn trials(fleet: &Fleet, shard: Shard, list: bool, reproducers: &Arc<Reproducers
         let why = plan.why_missing(&path);
         *reasons.entry(why.clone()).or_default() += 1;
         // A list is read by programs, which want names and nothing else.
-        let kind = if list { String::new() } else { why.clone() };
+        let kind = if list { String::new() } else { shown(&why) };
         let trial = Trial::test(path.name(), move || Err(Failed::from(why)));
         trials.push(trial.with_kind(kind).with_ignored_flag(true));
     }
     // nextest, which sets this, lists for itself.
     if list && std::env::var_os("NEXTEST").is_none() {
         for (why, count) in reasons {
-            let _ = writeln!(io::stderr(), "note: {count} ignored: {why}");
+            say("note", &format!("{count} ignored: {why}"));
         }
     }
     trials
 }
 
 fn unusable(unusable: &Unusable) -> Trial {
-    let why = unusable.to_string();
-    let name = format!("{USABLE}/{}", unusable.path.display());
+    let why = shown_lines(&unusable.to_string());
+    let name = shown(&format!("{USABLE}/{}", unusable.path.display()));
     Trial::test(name, move || Err(Failed::from(why)))
 }
 
 fn conclude(outcome: Outcome) -> Result<Completion, Failed> {
     match outcome.verdict {
-        Verdict::Skipped(why) => Ok(Completion::ignored_with(why)),
+        Verdict::Skipped(why) => Ok(Completion::ignored_with(shown(&why))),
         verdict if !verdict.is_failure() && verdict != Verdict::Stopped => {
             Ok(Completion::Completed)
         }
         verdict => {
             let evidence = outcome.evidence.unwrap_or_default();
             let (word, message) = (verdict.word(), verdict.message());
+            let message = abridged(message).join("\n");
             let replay = outcome.reproducer.as_deref().map(reproduce).unwrap_or_default();
-            Err(Failed::from(format!("{word}: {message}\n{replay}{evidence}")))
+            Err(Failed::from(format!("{word}: {message}\n{}{evidence}", shown(&replay))))
         }
     }
 }

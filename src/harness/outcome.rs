@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::qemu::command_line::quote;
+use crate::shown::shown;
 
 /// How a path went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,9 +189,9 @@ const MOST_CHARACTERS: usize = 4000;
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         show(f, "QEMU says of itself", &self.diagnosis)?;
-        writeln!(f, "QEMU: {}", self.command_line)?;
+        writeln!(f, "QEMU: {}", shown(&self.command_line))?;
         if let Some(file) = &self.file {
-            writeln!(f, "test: {}", here(file))?;
+            writeln!(f, "test: {}", shown(here(file)))?;
         }
         show(f, "the last requests and answers", &self.transcript)?;
         show(f, "QEMU wrote", &self.output)
@@ -236,18 +237,6 @@ pub(super) fn reproduce(file: &Path) -> String {
 /// A source file, without the folder in which this library was built.
 pub(super) fn here(file: &str) -> &str {
     file.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/")).unwrap_or(file)
-}
-
-/// A line that somebody else wrote, fit for a terminal.
-pub(super) fn shown(line: &str) -> String {
-    let fit = |c: char| match c {
-        '\t' => c,
-        // Line ends, what turns the direction of writing, and what XML forbids.
-        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    line.chars().map(fit).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! `bad_emulators.rs`.
 
 mod emulators;
+mod escapes;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod mutate;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use emulators::*;
+use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
 use mutate::*;
 use output::*;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         everything_passes,
         something_fails,
         reports,
+        what_others_say_is_tame,
+        what_files_say_is_tame,
         a_report_that_cannot_be_written,
         nothing_matches,
         wrong_usage,

@@ -16,9 +16,11 @@ pub fn how_strong_tests_are() {
     let finished = qgraph(&sandbox, &reset_values).expect(0);
     assert_eq!(finished.stderr, "", "{finished}");
     // Present State has bits that this test leaves alone.
-    for words in
-        ["19 answers, ", "Ignored:\nsdhci-tests/reset-values\n    src/tests/sdhci.rs:", "seed 0:\n"]
-    {
+    for words in [
+        "19 answers, ",
+        "Ignored:\nsdhci-tests/reset-values\n    src/tests/sd/sdhci.rs:",
+        "seed 0:\n",
+    ] {
         assert!(finished.stdout.contains(words), "no {words}: {finished}");
     }
     let at_least = |percent| [&reset_values[..], &["--at-least", percent]].concat();

@@ -30,6 +30,8 @@ pub const LAUNCHES: &str = "launches";
 pub const SLEEPER: &str = "sleeper";
 /// Longer than any test: a fake that nobody ends ends itself.
 const LONG: Duration = Duration::from_secs(120);
+/// What drives a terminal, begins lines of its own, and is a command in the log of a CI job.
+pub const NASTY: &str = "\u{1b}[31m\u{7}\n::error::made up\r\n  ::warning::made up\n##[error]made up \u{9b}2J\u{202e}<b>";
 /// What endless lines and floods are made of.
 static CHUNK: [u8; 1_000_000] = [b'x'; 1_000_000];
 
@@ -271,6 +273,14 @@ impl Emulator {
                 child.expect("a child");
                 exit(3)
             }
+            "nasty" => {
+                eprintln!("{NASTY}");
+                if self.when == "probe" {
+                    exit(1)
+                }
+                let line: String = NASTY.chars().filter(|c| !"\r\n".contains(*c)).collect();
+                self.send(to, format!("FAIL {line}").as_bytes());
+            }
             "events" | "nothing" | "deaf" | "sticky" => return Answer::Follows,
             other => panic!("no such role: {other}"),
         }
@@ -298,8 +308,9 @@ impl Emulator {
 
     fn serve_qmp(&self) {
         let (major, minor) = if self.is_old { (6, 2) } else { (7, 2) };
+        let package = if self.what == "nasty" { NASTY } else { "fake" };
         let greeting = json!({"QMP": {"capabilities": [], "version": {
-            "qemu": {"major": major, "minor": minor, "micro": 0}, "package": "fake"}}});
+            "qemu": {"major": major, "minor": minor, "micro": 0}, "package": package}}});
         self.send(&self.qmp, greeting.to_string().as_bytes());
         for line in BufReader::new(&self.qmp.input).lines().map_while(Result::ok) {
             let request: Value = serde_json::from_str(&line).expect("JSON");
@@ -350,6 +361,9 @@ impl Emulator {
             "query-status" => json!({"running": true, "status": "running"}),
             "query-target" => json!({"arch": self.arch}),
             "query-machines" => machines,
+            "qom-list-types" if self.what == "nasty" => {
+                json!([{"name": "sdhci-pci", "parent": "pci-device"}, {"name": NASTY}])
+            }
             "qom-list-types" => json!([{"name": "sdhci-pci", "parent": "pci-device"}]),
             other => {
                 let desc = format!("The command {other} has not been found");

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use super::text::{first_line, told};
 use super::{Output, Summary};
-use crate::harness::outcome::{Outcome, Verdict, abridged, here, shown};
+use crate::harness::outcome::{Outcome, Verdict, abridged, here};
+use crate::shown::shown;
 
 /// How many paths the summary lists: GitHub takes a MiB from one step.
 const MOST_LISTED: usize = 500;
@@ -35,7 +36,7 @@ impl<W: Write> Output for Github<W> {
     fn outcome(&mut self, outcome: &Outcome, label: &str) -> io::Result<()> {
         let verdict = &outcome.verdict;
         let (word, millis) = (verdict.word(), outcome.took.as_millis());
-        let mut text = format!("{word:16}{millis:6} ms  {}\n", plain(label));
+        let mut text = format!("{word:16}{millis:6} ms  {}\n", shown(label));
         let level = match (verdict.is_failure(), verdict.is_notable()) {
             (true, _) => Some("error"),
             (_, true) => Some("warning"),
@@ -112,11 +113,6 @@ fn data(text: &str) -> String {
 /// As a property of a command wants it.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
-}
-
-/// A line in which nothing is a command; of the old ones `##[` begins one anywhere.
-fn plain(text: &str) -> String {
-    shown(text).replace("##[", "## [")
 }
 
 /// As text of a cell of a table: Markdown lets every punctuation be an entity.

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use super::place::Place;
 use super::{Output, Summary, WORDS};
 use crate::graph::{Drawing, State};
-use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here, shown};
+use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
+use crate::shown::shown;
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");

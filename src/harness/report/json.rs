@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::Output;
 use crate::harness::outcome::Outcome;
+use crate::shown;
 
 /// Writes each outcome as a line of JSON.
 pub struct Json<W>(pub W);
@@ -14,7 +15,7 @@ impl<W: Write> Output for Json<W> {
     }
 
     fn outcome(&mut self, outcome: &Outcome, _: &str) -> io::Result<()> {
-        let line = serde_json::to_string(outcome).map_err(io::Error::other)?;
+        let line = shown::json(outcome)?;
         writeln!(self.0, "{line}")?;
         self.0.flush()
     }

@@ -17,7 +17,8 @@ use quick_junit::{
 use super::place::Place;
 use super::text::first_line;
 use super::{Output, Summary};
-use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here, shown};
+use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
+use crate::shown::shown;
 
 /// Writes a file of it at the end.
 pub struct Junit {
@@ -136,7 +137,7 @@ fn description(verdict: &Verdict, evidence: Option<&Evidence>, outcome: &Outcome
     let mut lines = abridged(verdict.message());
     if let Some(evidence) = evidence {
         lines.push(format!("QEMU: {}", shown(&evidence.command_line)));
-        lines.extend(evidence.file.as_deref().map(|file| format!("test: {}", here(file))));
+        lines.extend(evidence.file.as_deref().map(|file| format!("test: {}", shown(here(file)))));
     }
     let file = outcome.reproducer.as_ref();
     lines.extend(file.map(|file| format!("to replay it: {}", shown(&file.display().to_string()))));

@@ -27,6 +27,7 @@ pub use pretty::Pretty;
 pub use tap::Tap;
 
 use crate::harness::outcome::{Outcome, Verdict};
+use crate::shown::shown_lines;
 
 /// A way to write outcomes down.
 pub trait Output {
@@ -186,7 +187,8 @@ impl Report {
             // Whoever closed the pipe has seen enough.
             if let Some(e) = way.broken.take().filter(|e| e.kind() != io::ErrorKind::BrokenPipe) {
                 let name = way.output.name();
-                let _ = writeln!(io::stderr(), "warning: {name} could not be written: {e}");
+                let text = format!("warning: {name} could not be written: {e}");
+                let _ = writeln!(io::stderr(), "{}", shown_lines(&text));
             }
         }
         left == 0 && !self.failed

@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::text::{first_line, told};
 use super::{Output, Summary};
-use crate::harness::outcome::{Outcome, Verdict, shown};
+use crate::harness::outcome::{Outcome, Verdict};
+use crate::shown::shown;
 
 /// Writes to standard output; the progress bar, on a terminal only, to standard error.
 pub struct Pretty {

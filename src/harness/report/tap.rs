@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::text::attempts;
 use super::{Output, Summary};
-use crate::harness::outcome::{Outcome, Verdict, abridged, here, shown};
+use crate::harness::outcome::{Outcome, Verdict, abridged, here};
+use crate::shown::shown;
 
 /// Writes the protocol.
 pub struct Tap<W> {

@@ -1,6 +1,7 @@
 //! What there is to tell of an outcome, as lines for people.
 
-use crate::harness::outcome::{Attempt, Outcome, Verdict, abridged, reproduce, shown};
+use crate::harness::outcome::{Attempt, Outcome, Verdict, abridged, reproduce};
+use crate::shown::shown;
 
 /// How many of the paths before are named.
 const MOST_BEFORE: usize = 3;

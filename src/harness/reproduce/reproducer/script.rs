@@ -6,6 +6,7 @@ use std::io;
 
 use super::{Action, END, MARK, Reproducer};
 use crate::qemu::command_line::quote;
+use crate::shown::shown;
 
 /// Bytes as `printf %b` takes them.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
@@ -336,8 +337,7 @@ impl Reproducer {
             let title = format!("{title}:");
             for (number, line) in words.lines().enumerate() {
                 let title = if number == 0 { &*title } else { "" };
-                let shown = line.replace(char::is_control, "\u{fffd}");
-                text.push_str(&format!("# {title:9} {shown}\n"));
+                text.push_str(&format!("# {title:9} {}\n", shown(line)));
             }
         }
         if !about.is_whole {
