@@ -22,7 +22,7 @@ fn trial(glob: &str) -> Trial {
 }
 
 fn launch(trial: &Trial) -> Rc<Vm> {
-    let vm = Vm::launch(&trial.emulator, trial.path.config(), Limits::default());
+    let vm = Vm::launch(&trial.emulator, trial.config(), Limits::default());
     Rc::new(vm.expect("a QEMU"))
 }
 
@@ -40,7 +40,7 @@ fn nothing_is_left_of_the_path_before() {
     leaked.write(0, &[0xa5; 64]).expect("written");
     std::mem::forget(leaked);
     assert_eq!(vm.ram().findings().len(), 1);
-    let image = trial.path.config().images[0].name;
+    let image = trial.config().images[0].name;
     vm.write_image(image, 512, &[0x5a; 512]).expect("written");
     vm.qtest().outb(IMR, 0x5a).expect("written");
     assert_eq!(vm.qtest().inb(IMR).expect("read"), 0x5a);

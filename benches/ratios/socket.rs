@@ -26,7 +26,7 @@ const MAPPED_READS: u32 = 20;
 
 fn launch(bench: &Bench) -> Result<Vm> {
     let trial = bench.on_a_pc()?;
-    Ok(Vm::launch(&trial.emulator, trial.path.config(), Limits::default())?)
+    Ok(Vm::launch(&trial.emulator, trial.config(), Limits::default())?)
 }
 
 /// `inl` one by one against batches, and against a loop that does nothing but write and read.

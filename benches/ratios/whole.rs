@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Launch, test and end of one path, and whether asking QEMU to quit is dearer than killing it.
 pub fn one_path(bench: &Bench, table: &mut Table) -> Result {
     let trial = bench.on_a_pc()?;
-    let launch = || Vm::launch(&trial.emulator, trial.path.config(), Limits::default());
+    let launch = || Vm::launch(&trial.emulator, trial.config(), Limits::default());
     let [mut launches, mut tests, mut ends, mut wholes] = [(); 4].map(|()| Vec::new());
     for _ in 0..RUNS {
         let begun = Instant::now();

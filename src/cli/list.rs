@@ -37,6 +37,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
                 "name": trial.path.name(),
                 "machine": trial.path.machine(),
                 "test": trial.path.test(),
+                "command": trial
+                    .config()
+                    .pasteable(&trial.emulator.path, trial.emulator.module_dir()),
                 "emulator": trial.emulator.path.to_string_lossy(),
             });
             write!(out, "{between}\n{}", shown::json(&path)?)?;

@@ -7,9 +7,9 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use super::args::QemuArgs;
+use super::args::Addition;
 use super::model::{EdgeKind, Offer};
-use super::node::{Consumes, Contains, Machine, Node, Place, Produces, Setup};
+use super::node::{Consumes, Contains, Machine, Node, Produces, Setup, Site};
 use crate::qemu::Vm;
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ pub struct MachineDecl {
     /// What its command line needs.
     pub setup: Setup,
     /// Makes the object at which a path begins.
-    pub boot: fn(&Place) -> Result<Object>,
+    pub boot: fn(&Site) -> Result<Object>,
 }
 
 /// A driver or an interface, declared by [`driver!`](crate::driver) or
@@ -53,6 +53,8 @@ pub struct MachineDecl {
 pub struct NodeDecl {
     /// Its names, one node each.
     pub names: &'static [&'static str],
+    /// Which of them are aliases of a device type: (node, type).
+    pub aliases: &'static [(&'static str, &'static str)],
     /// Whether it is an interface.
     pub interface: bool,
 }
@@ -68,7 +70,7 @@ pub struct EdgeDecl {
     /// The plain edge first, then the named ones.
     pub offers: fn() -> Vec<Offer>,
     /// Goes along it; the number says which of `offers`.
-    pub follow: fn(&Object, &Place, usize) -> Result<Object>,
+    pub follow: fn(&Object, &Site, usize) -> Result<Object>,
 }
 
 /// A test, declared by [`tests!`](crate::tests!).
@@ -94,7 +96,7 @@ impl MachineDecl {
         Self {
             names: M::NAMES,
             setup: M::SETUP,
-            boot: |place| Ok(Object::new(Rc::new(M::boot(place)?))),
+            boot: |site| Ok(Object::new(Rc::new(M::boot(site)?))),
         }
     }
 }
@@ -107,14 +109,15 @@ impl EdgeDecl {
             to: D::NAMES,
             kind: EdgeKind::Contains,
             offers: || {
-                let named = M::MORE.iter().map(|(name, _)| Offer { name, args: QemuArgs::NONE });
-                std::iter::once(Offer::NOTHING).chain(named).collect()
+                let named = M::INSTANCES.iter().map(|it| (it.name, it.plug));
+                let all = std::iter::once(("", M::PLUG)).chain(named);
+                all.map(|(name, plug)| Offer { name, plug, ..Offer::NOTHING }).collect()
             },
             follow: |at, _, offer| {
                 let machine = at.get::<M>()?;
                 let device = match offer.checked_sub(1) {
                     None => machine.contained()?,
-                    Some(more) => M::MORE[more].1(&machine)?,
+                    Some(further) => (M::INSTANCES[further].find)(&machine)?,
                 };
                 Ok(Object::new(Rc::new(device)))
             },
@@ -127,7 +130,7 @@ impl EdgeDecl {
             from: D::NAMES,
             to: I::NAMES,
             kind: EdgeKind::Produces,
-            offers: || vec![Offer::NOTHING],
+            offers: || vec![Offer { plug: D::PLUG, ..Offer::NOTHING }],
             follow: |at, _, _| Ok(Object::new(at.get::<D>()?.produced())),
         }
     }
@@ -139,10 +142,13 @@ impl EdgeDecl {
             to: D::NAMES,
             kind: EdgeKind::ConsumedBy,
             offers: || {
-                let named = D::MORE.iter().map(|v| Offer { name: v.name, args: v.args });
-                std::iter::once(Offer { name: "", args: D::ARGS }).chain(named).collect()
+                let named = D::VARIANTS.iter().map(|variant| (variant.name, variant.add));
+                let all = std::iter::once(("", Addition::NONE)).chain(named);
+                let offer =
+                    |(name, variant)| Offer { name, variant, args: D::ARGS, ..Offer::NOTHING };
+                all.map(offer).collect()
             },
-            follow: |at, place, _| Ok(Object::new(Rc::new(D::attach(at.get::<I>()?, place)?))),
+            follow: |at, site, _| Ok(Object::new(Rc::new(D::attach(at.get::<I>()?, site)?))),
         }
     }
 }
@@ -181,6 +187,7 @@ macro_rules! interface {
         $crate::inventory::submit! {
             $crate::graph::NodeDecl {
                 names: <$t as $crate::graph::Node>::NAMES,
+                aliases: <$t as $crate::graph::Node>::ALIASES,
                 interface: true,
             }
         }
@@ -202,17 +209,35 @@ macro_rules! machine {
 }
 
 /// Declares a driver, its names, and its edges:
-/// `driver!(SdhciPci = "sdhci-pci"; consumes dyn PciBus; produces dyn Sdhci);`.
+/// `driver!(SdhciPci = "sdhci-pci"; consumes dyn PciBus; produces dyn Sdhci);`. A family takes
+/// its names from its table of [`Member`](crate::graph::Member)s:
+/// `driver!(E1000 as MEMBERS; consumes dyn PciBus);`.
 #[macro_export]
 macro_rules! driver {
-    ($t:ty = $($name:literal),+
-        $(; contains $($d:ty),+)? $(; consumes $($c:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
+    ($t:ty = $($name:literal),+ $(; $($edges:tt)*)?) => {
         impl $crate::graph::Node for $t {
             const NAMES: &'static [&'static str] = &[$($name),+];
         }
+        $crate::driver_edges!($t $(; $($edges)*)?);
+    };
+    ($t:ty as $members:ident $(; $($edges:tt)*)?) => {
+        impl $crate::graph::Node for $t {
+            const NAMES: &'static [&'static str] = &$crate::graph::names(&$members);
+            const ALIASES: &'static [(&'static str, &'static str)] =
+                &$crate::graph::aliases(&$members);
+        }
+        $crate::driver_edges!($t $(; $($edges)*)?);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! driver_edges {
+    ($t:ty $(; contains $($d:ty),+)? $(; consumes $($c:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
         $crate::inventory::submit! {
             $crate::graph::NodeDecl {
                 names: <$t as $crate::graph::Node>::NAMES,
+                aliases: <$t as $crate::graph::Node>::ALIASES,
                 interface: false,
             }
         }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use super::args::QemuArgs;
+use super::args::{Addition, QemuArgs};
 use super::decl::{Declarations, Object};
-use super::node::{Place, Setup};
+use super::node::{Plug, Setup, Site};
 use crate::Result;
 use crate::qemu::{Capabilities, Vm};
 
@@ -70,18 +70,23 @@ pub struct Offer {
     pub name: &'static str,
     /// What it adds to the command line.
     pub args: QemuArgs,
+    /// What the variant adds to that.
+    pub variant: Addition,
+    /// Where what it leads to takes devices.
+    pub plug: Plug,
 }
 
 impl Offer {
     /// The plain edge that adds nothing.
-    pub const NOTHING: Self = Self { name: "", args: QemuArgs::NONE };
+    pub const NOTHING: Self =
+        Self { name: "", args: QemuArgs::NONE, variant: Addition::NONE, plug: Plug::NONE };
 }
 
 /// How a path begins at a machine.
 #[derive(Clone, Copy)]
 pub(super) struct Boot {
     pub setup: Setup,
-    pub boot: fn(&Place) -> Result<Object>,
+    pub boot: fn(&Site) -> Result<Object>,
 }
 
 /// A node of the graph.
@@ -92,6 +97,8 @@ pub struct NodeEntry {
     pub kind: Kind,
     /// How often it was declared; a sound graph declares everything once.
     pub declared: usize,
+    /// The device type that its name is an alias of, or its name.
+    pub device: &'static str,
     /// The source file of a test.
     pub file: Option<&'static str>,
     pub(super) boot: Option<Boot>,
@@ -101,7 +108,7 @@ pub struct NodeEntry {
 #[derive(Clone, Copy)]
 pub(super) enum Step {
     /// Goes on to the next object; the number says by which offer of the declaration.
-    Follow(fn(&Object, &Place, usize) -> Result<Object>, usize),
+    Follow(fn(&Object, &Site, usize) -> Result<Object>, usize),
     /// Ends with a test.
     Run(fn(&Object, &Rc<Vm>) -> Result<()>),
 }
@@ -113,6 +120,17 @@ pub struct Edge {
     /// Its variant and arguments.
     pub offer: Offer,
     pub(super) step: Step,
+}
+
+impl Edge {
+    /// Where a path that was at `plug` and takes this edge plugs in its next device. A device
+    /// says itself where it takes others.
+    pub(super) fn plug_after(&self, plug: Plug) -> Plug {
+        match self.kind {
+            EdgeKind::ConsumedBy => self.offer.plug,
+            EdgeKind::Contains | EdgeKind::Produces => plug.with(self.offer.plug),
+        }
+    }
 }
 
 /// The graph of everything declared, whatever QEMU there is.
@@ -150,7 +168,8 @@ impl Model {
         for node in &declarations.nodes {
             let kind = if node.interface { Kind::Interface } else { Kind::Driver };
             for name in node.names {
-                model.declare(name, kind);
+                let alias = node.aliases.iter().find(|(alias, _)| alias == name);
+                model.declare(name, kind).device = alias.map_or(name, |(_, device)| device);
             }
         }
         for edge in &declarations.edges {
@@ -181,6 +200,7 @@ impl Model {
                 name,
                 kind: Kind::Undeclared,
                 declared: 0,
+                device: name,
                 file: None,
                 boot: None,
             })
@@ -260,7 +280,8 @@ impl Model {
     /// The device type that an edge needs and this emulator lacks.
     pub(super) fn edge_lacks(&self, edge: EdgeIndex, has: &Capabilities) -> Option<&'static str> {
         let (_, to) = self.graph.edge_endpoints(edge).expect("an edge of this graph");
-        let device = self.graph[edge].offer.args.device_type(self.graph[to].name)?;
+        let device = self.graph[edge].offer.args.device_name(self.graph[to].name)?;
+        let device = self.find(device).map_or(device, |node| node.device);
         (!has.has_device(device)).then_some(device)
     }
 

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use super::args::QemuArgs;
-use crate::Result;
+use super::args::{Addition, QemuArgs};
+use super::family::Member;
 use crate::qemu::{RamSpec, Vm};
+use crate::{Error, Result};
 
 /// What a path can arrive at: a machine, a driver, or an interface (a `dyn Trait`).
 pub trait Node: 'static {
@@ -12,16 +13,58 @@ pub trait Node: 'static {
     /// little more than their name (`i82550`, `i82551`, …) is one type with several
     /// names: one node a name. Names are QEMU's where QEMU has one.
     const NAMES: &'static [&'static str];
+    /// Nodes that are called by an alias that QEMU has for a device type: (node, type).
+    /// QEMU's `-device` knows aliases; the list of the devices that a QEMU has does not.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
 }
 
-/// Where on a path a node is being built.
-pub struct Place<'a> {
+/// Where the next device on a path is plugged in, as QEMU's command line names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Plug {
+    /// The bus as `bus=` of `-device` takes it; empty where QEMU finds it.
+    pub bus: &'static str,
+    /// A free address on it in the bus's own notation (`04.0` on PCI), or the device's own.
+    pub address: &'static str,
+}
+
+impl Plug {
+    /// Neither bus nor address.
+    pub const NONE: Self = Self { bus: "", address: "" };
+
+    /// A bus and an address, either of which may be empty.
+    pub const fn new(bus: &'static str, address: &'static str) -> Self {
+        Self { bus, address }
+    }
+
+    /// What `other` has, and for the rest what this has.
+    pub fn with(self, other: Self) -> Self {
+        let choose = |a: &'static str, b: &'static str| if a.is_empty() { b } else { a };
+        Self { bus: choose(other.bus, self.bus), address: choose(other.address, self.address) }
+    }
+}
+
+/// The step of a path at which a node is being built.
+pub struct Site<'a> {
     /// The running QEMU.
     pub vm: &'a Rc<Vm>,
     /// The name of the node being built, one of [`Node::NAMES`].
     pub node: &'static str,
     /// The variant of the edge that led here, empty for the plain one.
     pub variant: &'static str,
+    /// Where the node is plugged in; the command line says the same.
+    pub plug: Plug,
+}
+
+impl Site<'_> {
+    /// The value of the member of a family that is being built.
+    ///
+    /// # Errors
+    /// Returns [`Error::Failed`] if no member is called like the node.
+    pub fn member<'m, T>(&self, members: &'m [Member<T>]) -> Result<&'m T> {
+        let member = members.iter().find(|member| member.name == self.node);
+        let value = member.map(|member| &member.value);
+        value.ok_or_else(|| Error::failed(format!("no member of this family is {}", self.node)))
+    }
 }
 
 /// What a machine needs on its command line besides `-machine NAME`.
@@ -65,25 +108,57 @@ pub trait Machine: Node + Sized {
     /// The command line that the machine needs.
     const SETUP: Setup;
 
-    /// Takes possession of the machine in `place.vm`, which has just started.
-    fn boot(place: &Place) -> Result<Self>;
+    /// Takes possession of the machine in `site.vm`, which has just started.
+    fn boot(site: &Site) -> Result<Self>;
 }
 
-/// One further device of a kind that `M` contains: its name, which stands behind the
-/// node's in the path, and how it is found.
-pub type Further<M, D> = (&'static str, fn(&M) -> Result<D>);
+/// One device of a kind of which `M` contains several.
+pub struct Instance<M, D> {
+    /// Stands behind the node's name in the path: `generic-sdhci:sd1`.
+    pub name: &'static str,
+    /// Where what the device offers takes further devices.
+    pub plug: Plug,
+    /// Finds the device.
+    pub find: fn(&M) -> Result<D>,
+}
+
+impl<M, D> Instance<M, D> {
+    /// A further device that takes no others.
+    pub const fn new(name: &'static str, find: fn(&M) -> Result<D>) -> Self {
+        Self { name, plug: Plug::NONE, find }
+    }
+
+    /// This device with a bus of this name on QEMU's command line.
+    pub const fn bus(self, bus: &'static str) -> Self {
+        Self { plug: Plug { bus, ..self.plug }, ..self }
+    }
+
+    /// This device with a free address for another.
+    pub const fn address(self, address: &'static str) -> Self {
+        Self { plug: Plug { address, ..self.plug }, ..self }
+    }
+}
 
 /// `Self --contains--> D`: D is soldered on, no command line is needed to have it.
-pub trait Contains<D: Node>: Node {
+pub trait Contains<D: Node>: Node + Sized {
+    /// Where what the plain device offers takes further devices.
+    const PLUG: Plug = Plug::NONE;
     /// Further edges of the same kind, for a machine that has several such devices.
-    const MORE: &'static [Further<Self, D>] = &[];
+    const INSTANCES: &'static [Instance<Self, D>] = &[];
 
     /// The contained device.
+    ///
+    /// # Errors
+    /// Returns an error if the machine does not have it where it should be.
     fn contained(&self) -> Result<D>;
 }
 
 /// `Self --produces--> I`: Self can be used through the interface I.
 pub trait Produces<I: ?Sized + Node>: Node {
+    /// Where the interface, if it is a bus, takes devices: what is not empty of it counts
+    /// before what an edge to Self says.
+    const PLUG: Plug = Plug::NONE;
+
     /// Self, seen as the interface.
     fn produced(self: Rc<Self>) -> Rc<I>;
 }
@@ -94,17 +169,20 @@ pub trait Produces<I: ?Sized + Node>: Node {
 pub struct Variant {
     /// What stands behind the node's name in the path: `virtio-blk-pci:modern`.
     pub name: &'static str,
-    /// The arguments instead of those of the plain edge.
-    pub args: QemuArgs,
+    /// What it adds to the arguments of the plain edge.
+    pub add: Addition,
 }
 
 /// `Self --consumes--> I`: Self is plugged into I by the arguments that `ARGS` adds.
 pub trait Consumes<I: ?Sized + Node>: Node + Sized {
     /// What the plain edge adds to the command line.
     const ARGS: QemuArgs = QemuArgs::DEVICE;
-    /// Further edges with arguments of their own.
-    const MORE: &'static [Variant] = &[];
+    /// Further edges, which add to the arguments of the plain one.
+    const VARIANTS: &'static [Variant] = &[];
 
     /// Finds the device, which QEMU has created, behind `to`.
-    fn attach(to: Rc<I>, place: &Place) -> Result<Self>;
+    ///
+    /// # Errors
+    /// Returns an error if the device is not there, or is not as it should be.
+    fn attach(to: Rc<I>, site: &Site) -> Result<Self>;
 }

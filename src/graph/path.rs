@@ -6,9 +6,9 @@ use std::sync::Arc;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
-use super::model::{Availability, Edge, Model, NodeEntry, Step};
-use super::node::Place;
-use crate::qemu::{Config, Vm};
+use super::model::{Availability, Edge, Model, NodeEntry, Offer, Step};
+use super::node::{Plug, Site};
+use crate::qemu::{Config, Version, Vm};
 use crate::{Error, Result};
 
 /// A way from a machine to a test.
@@ -78,15 +78,18 @@ impl Path {
         name
     }
 
-    /// What QEMU is asked to be on this path.
-    pub fn config(&self) -> Config {
+    /// What a QEMU of this version is asked to be on this path.
+    pub fn config(&self, version: Version) -> Config {
         let boot = self.model.graph[self.machine].boot.expect("a path begins at a machine");
         let (_, machine) = self.machine().split_once('/').unwrap_or(("", self.machine()));
         let mut config = Config::new(machine, boot.setup.properties, boot.setup.ram);
         config.defaults = boot.setup.defaults;
         config.options.extend(boot.setup.options.split_whitespace().map(str::to_owned));
+        let mut plug = Plug::NONE;
         for (edge, node) in self.steps() {
-            config.options.extend(edge.offer.args.words(node.name));
+            let Offer { args, variant, .. } = &edge.offer;
+            config.options.extend(args.words(node.name, variant, plug, version));
+            plug = edge.plug_after(plug);
             config.images.extend_from_slice(edge.offer.args.images);
             config.sockets.extend_from_slice(edge.offer.args.sockets);
         }
@@ -101,15 +104,16 @@ impl Path {
     /// What a driver or the test found wrong. A panic of theirs is not caught here.
     pub fn run(&self, vm: &Rc<Vm>) -> Result<()> {
         let boot = self.model.graph[self.machine].boot.expect("a path begins at a machine");
-        let place = Place { vm, node: self.machine(), variant: "" };
-        let first = (boot.boot)(&place).map_err(|e| attaching(place.node, e))?;
-        self.go_on(&first, self.steps(), vm)
+        let site = Site { vm, node: self.machine(), variant: "", plug: Plug::NONE };
+        let first = (boot.boot)(&site).map_err(|e| attaching(site.node, e))?;
+        self.follow(&first, self.steps(), Plug::NONE, vm)
     }
 
-    fn go_on<'a>(
+    fn follow<'a>(
         &self,
         at: &Object,
         mut steps: impl Iterator<Item = (&'a Edge, &'a NodeEntry)>,
+        plug: Plug,
         vm: &Rc<Vm>,
     ) -> Result<()> {
         let Some((edge, node)) = steps.next() else {
@@ -123,9 +127,10 @@ impl Path {
                 Ok(vm.qtest().flush()?)
             }
             Step::Follow(follow, offer) => {
-                let place = Place { vm, node: node.name, variant: edge.offer.name };
-                let next = follow(at, &place, offer).map_err(|e| attaching(node.name, e))?;
-                self.go_on(&next, steps, vm)
+                let (node, variant) = (node.name, edge.offer.name);
+                let site = Site { vm, node, variant, plug: edge.offer.args.plug(plug) };
+                let next = follow(at, &site, offer).map_err(|e| attaching(node, e))?;
+                self.follow(&next, steps, edge.plug_after(plug), vm)
             }
         }
     }

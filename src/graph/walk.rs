@@ -12,8 +12,12 @@ use super::path::Path;
 /// Whether names that begin with this may be wanted: `/ARCH/MACHINE/`, `/ARCH/MACHINE/NODE/`, …
 type MayBegin = Box<dyn Fn(&str) -> bool + Send>;
 
-/// All simple paths from machines to tests: no node twice on one path, parallel edges a
-/// path each. Memory grows with the longest path, not with the number of paths, and no node
+/// How many interfaces a path may enter a second time. A bridge is a driver that consumes and
+/// produces the same bus, so that a device can be behind one, but not behind two.
+const RETURNS: u8 = 1;
+
+/// All paths from machines to tests on which no node is twice, but for an interface behind a
+/// bridge, parallel edges a path each. Memory grows with the longest path, not with the number of paths, and no node
 /// is entered from which no path goes on, so that time grows with the paths that there are.
 pub struct Walk {
     model: Arc<Model>,
@@ -28,7 +32,10 @@ pub struct Walk {
     /// The path so far.
     edges: Vec<EdgeIndex>,
     stack: Vec<Frame>,
-    on_path: Vec<bool>,
+    /// How often each node is on the path.
+    on_path: Vec<u8>,
+    /// How many nodes are on it twice.
+    returns: u8,
 }
 
 /// A node on the path.
@@ -70,12 +77,13 @@ impl Model {
             edges: Vec::new(),
             stack: Vec::new(),
             on_path: Vec::new(),
+            returns: 0,
             model: self.clone(),
         };
         if !walk.machines.is_empty() {
             walk.leads = self.leads_to_test(|edge| walk.has(edge));
             walk.cycles = Cycles::new(self, |edge| walk.has(edge));
-            walk.on_path = vec![false; self.graph.node_count()];
+            walk.on_path = vec![0; self.graph.node_count()];
         }
         walk
     }
@@ -106,28 +114,37 @@ impl Walk {
                 return false;
             }
         }
-        self.on_path[node.index()] = true;
+        let times = &mut self.on_path[node.index()];
+        *times += 1;
+        self.returns += *times - 1;
         self.stack.push(Frame { node, taken: 0, name });
         true
     }
 
     fn leave(&mut self) {
         if let Some(frame) = self.stack.pop() {
-            self.on_path[frame.node.index()] = false;
+            let times = &mut self.on_path[frame.node.index()];
+            *times -= 1;
+            self.returns -= *times;
             self.name.truncate(frame.name);
             self.edges.pop();
         }
     }
 
     fn may_take(&mut self, edge: EdgeIndex, to: NodeIndex) -> bool {
-        let Self { model, leads, cycles, on_path, available, .. } = self;
+        let Self { model, leads, cycles, on_path, returns, available, .. } = self;
         let has = |edge: EdgeIndex| available.as_ref().is_none_or(|has| has.edges[edge.index()]);
+        let may_return = *returns < RETURNS;
+        let is_free = |node: NodeIndex| match on_path[node.index()] {
+            0 => true,
+            1 => may_return && model.graph[node].kind == Kind::Interface,
+            _ => false,
+        };
         leads[to.index()]
-            && !on_path[to.index()]
+            && is_free(to)
             && has(edge)
-            && cycles.can_be_left(model, to, |edge, to| {
-                leads[to.index()] && !on_path[to.index()] && has(edge)
-            })
+            && cycles
+                .can_be_left(model, to, |edge, to| leads[to.index()] && is_free(to) && has(edge))
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::rc::Rc;
 
+use crate::graph::Site;
 use crate::protocol::Endian;
 use crate::qos::registers::{Registers, Width};
 use crate::{Error, Result, interface};
 
-/// A bus with one controller on it. QEMU calls that of a board's first controller
-/// `i2c-bus.0`, and there drivers plug their devices in.
+/// A bus with one controller on it.
 pub trait I2cBus {
     /// Writes `data` to the device at the 7-bit `address`: start, address, data, stop.
     ///
@@ -40,6 +40,19 @@ pub struct I2cDevice {
 }
 
 impl I2cDevice {
+    /// The device that this path has plugged into `bus`.
+    ///
+    /// # Errors
+    /// Returns an error if the address of the edge is not of the form `0xNN`.
+    pub fn plugged(bus: Rc<dyn I2cBus>, site: &Site, order: Endian) -> Result<Self> {
+        let address = site.plug.address;
+        let number = address.strip_prefix("0x").and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let number = number.filter(|number| *number < 0x80).ok_or_else(|| {
+            Error::failed(format!("{}: {address:?} is no I2C address", site.node))
+        })?;
+        Ok(Self::new(bus, number, order))
+    }
+
     /// The device at the 7-bit `address`.
     pub fn new(bus: Rc<dyn I2cBus>, address: u8, order: Endian) -> Self {
         Self { bus, address, order }

@@ -21,10 +21,10 @@ pub const SOCKET: Socket = Socket { name: "net", by_hand: "hubport,id=net,hubid=
 /// The option of QEMU that plugs it in, for a device with the property `netdev=net`.
 pub const BACKEND: &str = "-netdev socket,id=net,fd={net}";
 
-/// The arguments of a PCI network device in slot 4 that is plugged in and has the address
+/// The arguments of a PCI network device that is plugged in and has the address
 /// [`MAC`].
 pub const PCI_DEVICE: QemuArgs =
-    QemuArgs::device("addr=04.0,romfile=,mac=02:11:22:33:44:55,netdev=net")
+    QemuArgs::device("bus={bus},addr={addr},romfile=,mac=02:11:22:33:44:55,netdev=net")
         .before(BACKEND)
         .sockets(&[SOCKET]);
 

@@ -7,8 +7,8 @@
 
 use std::rc::Rc;
 
-use qgraph::graph::{Consumes, Place, QemuArgs};
-use qgraph::qos::pci::{Bar, PciAddress, PciBus, PciDevice, regs};
+use qgraph::graph::{Consumes, QemuArgs, Site};
+use qgraph::qos::pci::{Bar, PciBus, PciDevice, regs};
 use qgraph::qos::registers::{Registers, Width};
 use qgraph::{Error, Result};
 
@@ -51,11 +51,11 @@ pub struct Edu {
 /// firmware. That the bus comes from a host bridge that fits is the compiler's concern.
 impl Consumes<dyn PciBus> for Edu {
     /// What the command line needs for it: `-device edu,addr=04.0`.
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0");
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},addr={addr}");
 
     /// Finds the device in the QEMU that was started with that option.
-    fn attach(bus: Rc<dyn PciBus>, _: &Place) -> Result<Self> {
-        let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
+    fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
+        let device = PciDevice::plugged(&bus, site)?;
         let bar = device.map_bar(0)?;
         device.enable()?;
         let mut edu = Self { device, bar, swapped: false };

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use qgraph::Result;
 use qgraph::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
-use qgraph::graph::{Contains, Machine, Place, Setup};
+use qgraph::graph::{Contains, Machine, Setup, Site};
 use qgraph::qemu::{MIB, RamSpec, Vm};
 
 /// QEMU's `virt` for Xtensa.
@@ -21,8 +21,8 @@ impl Machine for XtensaVirt {
     /// machine has only what it, or a driver, says it has.
     const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::generic_pcihost::Layout;
-use crate::graph::Produces;
+use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, PciBus, Space, Windows};
+use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Registers, Width};
 use crate::{Result, driver};
 
@@ -58,6 +58,8 @@ impl PciBus for PciBusGeneric {
 }
 
 impl Produces<dyn PciBus> for PciBusGeneric {
+    const PLUG: Plug = SLOT;
+
     fn produced(self: Rc<Self>) -> Rc<dyn PciBus> {
         self
     }

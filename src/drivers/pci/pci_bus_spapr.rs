@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
-use crate::graph::Produces;
+use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, PciBus, Space, Windows};
+use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Registers, Width};
 use crate::{Error, Result, driver};
 
@@ -183,6 +183,8 @@ impl PciBus for PciBusSpapr {
 }
 
 impl Produces<dyn PciBus> for PciBusSpapr {
+    const PLUG: Plug = SLOT;
+
     fn produced(self: Rc<Self>) -> Rc<dyn PciBus> {
         self
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, QemuArgs};
+use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::registers::Registers;
@@ -47,12 +47,13 @@ pub struct Ds1338 {
 
 impl Consumes<dyn I2cBus> for Ds1338 {
     // At the first second of 2020 when the machine starts.
-    const ARGS: QemuArgs = QemuArgs::device("bus=i2c-bus.0,address=0x68")
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},address={addr}")
+        .at("0x68")
         .before("-rtc base=2020-01-01T00:00:00,clock=vm");
 
-    fn attach(bus: Rc<dyn I2cBus>, place: &Place) -> Result<Self> {
-        place.vm.note_lasting("what a battery keeps");
-        Ok(Self { device: I2cDevice::new(bus, 0x68, Endian::Big) })
+    fn attach(bus: Rc<dyn I2cBus>, site: &Site) -> Result<Self> {
+        site.vm.note_lasting("what a battery keeps");
+        Ok(Self { device: I2cDevice::plugged(bus, site, Endian::Big)? })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, QemuArgs};
+use crate::graph::{Consumes, QemuArgs, Site};
 use crate::qemu::{Image, MIB, Vm};
 use crate::qos::sd::{Card, SdBus, SdSlot};
 use crate::qos::sdhci::Sdhci;
@@ -29,8 +29,8 @@ impl Consumes<SdBus> for SdCard {
         .before("-drive if=none,id=sd,format=raw,file={sd}")
         .images(&[IMAGE]);
 
-    fn attach(bus: Rc<SdBus>, place: &Place) -> Result<Self> {
-        Ok(Self { host: bus.0.clone(), vm: place.vm.clone() })
+    fn attach(bus: Rc<SdBus>, site: &Site) -> Result<Self> {
+        Ok(Self { host: bus.0.clone(), vm: site.vm.clone() })
     }
 }
 
@@ -38,8 +38,8 @@ impl Consumes<SdSlot> for SdCard {
     const ARGS: QemuArgs =
         QemuArgs::NONE.before("-drive if=sd,index=0,format=raw,file={sd}").images(&[IMAGE]);
 
-    fn attach(slot: Rc<SdSlot>, place: &Place) -> Result<Self> {
-        Ok(Self { host: slot.0.clone(), vm: place.vm.clone() })
+    fn attach(slot: Rc<SdSlot>, site: &Site) -> Result<Self> {
+        Ok(Self { host: slot.0.clone(), vm: site.vm.clone() })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, Produces, QemuArgs};
-use crate::qos::pci::{Bar, PciAddress, PciBus, PciDevice};
+use crate::graph::{Consumes, Produces, QemuArgs, Site};
+use crate::qos::pci::{Bar, PciBus, PciDevice};
 use crate::qos::registers::Registers;
 use crate::qos::sd::SdBus;
 use crate::qos::sdhci::{Profile, Sdhci, VERSION_2_00, Vendor};
@@ -16,10 +16,10 @@ pub struct SdhciPci {
 }
 
 impl Consumes<dyn PciBus> for SdhciPci {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0");
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},addr={addr}");
 
-    fn attach(bus: Rc<dyn PciBus>, _: &Place) -> Result<Self> {
-        let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
+    fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
+        let device = PciDevice::plugged(&bus, site)?;
         let registers = device.map_bar(0)?;
         device.enable()?;
         Ok(Self { _device: device, registers })

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, QemuArgs};
+use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::qom::Peripheral;
@@ -42,12 +42,12 @@ pub struct Emc1414 {
 }
 
 impl Consumes<dyn I2cBus> for Emc1414 {
-    const ARGS: QemuArgs = QemuArgs::device("bus=i2c-bus.0,address=0x70,id=emc1414");
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},address={addr},id=emc1414").at("0x70");
 
-    fn attach(bus: Rc<dyn I2cBus>, place: &Place) -> Result<Self> {
+    fn attach(bus: Rc<dyn I2cBus>, site: &Site) -> Result<Self> {
         Ok(Self {
-            device: I2cDevice::new(bus, 0x70, Endian::Big),
-            outside: Peripheral::new(place.vm, "emc1414"),
+            device: I2cDevice::plugged(bus, site, Endian::Big)?,
+            outside: Peripheral::new(site.vm, "emc1414"),
         })
     }
 }

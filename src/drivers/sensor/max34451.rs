@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, QemuArgs};
+use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::qom::Peripheral;
@@ -112,12 +112,12 @@ pub struct Max34451 {
 }
 
 impl Consumes<dyn I2cBus> for Max34451 {
-    const ARGS: QemuArgs = QemuArgs::device("bus=i2c-bus.0,address=0x4e,id=max34451");
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},address={addr},id=max34451").at("0x4e");
 
-    fn attach(bus: Rc<dyn I2cBus>, place: &Place) -> Result<Self> {
+    fn attach(bus: Rc<dyn I2cBus>, site: &Site) -> Result<Self> {
         Ok(Self {
-            device: I2cDevice::new(bus, 0x4e, Endian::Little),
-            outside: Peripheral::new(place.vm, "max34451"),
+            device: I2cDevice::plugged(bus, site, Endian::Little)?,
+            outside: Peripheral::new(site.vm, "max34451"),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, QemuArgs};
+use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, I2cDevice};
@@ -41,13 +41,13 @@ pub struct Tmp105 {
 }
 
 impl Consumes<dyn I2cBus> for Tmp105 {
-    const ARGS: QemuArgs = QemuArgs::device("bus=i2c-bus.0,address=0x49,id=tmp105");
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},address={addr},id=tmp105").at("0x49");
 
-    fn attach(bus: Rc<dyn I2cBus>, place: &Place) -> Result<Self> {
+    fn attach(bus: Rc<dyn I2cBus>, site: &Site) -> Result<Self> {
         Ok(Self {
-            device: I2cDevice::new(bus, 0x49, Endian::Big),
-            outside: Peripheral::new(place.vm, "tmp105"),
-            vm: place.vm.clone(),
+            device: I2cDevice::plugged(bus, site, Endian::Big)?,
+            outside: Peripheral::new(site.vm, "tmp105"),
+            vm: site.vm.clone(),
         })
     }
 }

@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 pub use state::State;
 use state::States;
 
-use super::model::{EdgeKind, Kind, Model};
-use crate::qemu::Capabilities;
+use super::model::{EdgeKind, Kind, Model, Offer};
+use super::node::Plug;
+use crate::qemu::{Capabilities, Version};
 
 /// A node of the drawing.
 #[derive(Debug, Clone)]
@@ -128,7 +129,10 @@ impl Model {
                 variant: edge.offer.name.to_owned(),
                 options: match self.graph[to].kind {
                     Kind::Test => Vec::new(),
-                    _ => edge.offer.args.words(self.graph[to].name),
+                    _ => {
+                        let Offer { args, variant, .. } = &edge.offer;
+                        args.words(self.graph[to].name, variant, Plug::NONE, Version::default())
+                    }
                 },
                 emulators: which(&|has| has.nodes[from.index()] && has.edges[id.index()]),
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::picture::escape;
 use super::*;
 use crate::graph::{
-    Declarations, EdgeDecl, MachineDecl, NodeDecl, Offer, QemuArgs, Setup, TestDecl,
+    Addition, Declarations, EdgeDecl, MachineDecl, NodeDecl, Offer, QemuArgs, Setup, TestDecl,
 };
 use crate::qemu::{MIB, MachineType, RamSpec};
 
@@ -19,17 +19,15 @@ fn machine(name: &'static str) -> &'static MachineDecl {
 }
 
 fn node(name: &'static str, interface: bool) -> &'static NodeDecl {
-    leak(NodeDecl { names: leak([name]), interface })
+    leak(NodeDecl { names: leak([name]), aliases: &[], interface })
 }
 
 fn edge(from: &'static str, kind: EdgeKind, to: &'static str) -> &'static EdgeDecl {
     let offers = match kind {
         EdgeKind::ConsumedBy => || {
-            let variant = QemuArgs::device("disable-legacy=on");
-            vec![
-                Offer { name: "", args: QemuArgs::DEVICE },
-                Offer { name: "modern", args: variant },
-            ]
+            let variant = Addition::properties(&["disable-legacy=on"]);
+            let plain = Offer { args: QemuArgs::DEVICE, ..Offer::NOTHING };
+            vec![plain, Offer { name: "modern", variant, ..plain }]
         },
         _ => || vec![Offer::NOTHING],
     };

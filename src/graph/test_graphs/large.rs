@@ -43,6 +43,9 @@ fn dead_ends_are_not_entered() {
 fn ways_that_come_back_to_themselves_are_not_entered() {
     let mut plain = diamonds(40);
     plain.tests.clear();
+    // Interfaces may be come back to.
+    let interfaces = std::mem::take(&mut plain.interfaces);
+    plain.drivers.extend(interfaces);
     plain.edge("n40", "n0").test("s/t", "n0").test("s/u", "x/m");
     let model = plain.model();
     let names: Vec<_> = model.walk(None, |_| true).map(|path| path.name()).collect();

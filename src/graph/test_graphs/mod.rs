@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::*;
-use crate::qemu::{Capabilities, MIB, MachineType, RamSpec, Vm};
+use crate::qemu::{Capabilities, MIB, MachineType, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
 /// The edges that a declaration offers: of each the variant's name, and the device that
@@ -30,12 +30,12 @@ const OTHER_DEVICE: Offers = &[("", Some("other"))];
 fn offers(offers: Offers) -> Vec<Offer> {
     let device = |device| match device {
         None => DeviceOption::None,
-        Some("") => DeviceOption::Node(""),
-        Some(name) => DeviceOption::Named(name, ""),
+        Some("") => DeviceOption::Node,
+        Some(name) => DeviceOption::Named(name),
     };
     let offer = |&(name, needs)| {
         let args = QemuArgs { device: device(needs), ..QemuArgs::NONE };
-        Offer { name, args }
+        Offer { name, args, ..Offer::NOTHING }
     };
     offers.iter().map(offer).collect()
 }
@@ -74,7 +74,9 @@ impl Plain {
             let (names, setup) = (names(machine), Setup::bare(RamSpec::new(0, MIB)));
             leak(MachineDecl { names, setup, boot: |_| no_object() })
         };
-        let node = |node: &String, interface| leak(NodeDecl { names: names(node), interface });
+        let node = |node: &String, interface| {
+            leak(NodeDecl { names: names(node), aliases: &[], interface })
+        };
         let edge = |(from, to, offers): &(String, String, usize)| {
             leak(EdgeDecl {
                 from: names(from),

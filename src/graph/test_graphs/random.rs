@@ -15,7 +15,7 @@ const NODES: &[&str] = &["a", "b", "c", "d", "s", "i", "ii", "a:v", "undeclared"
 const TESTS: &[&str] = &["s/t", "s/t/u", "t/u", "v/w"];
 
 fn graph() -> impl Strategy<Value = Plain> {
-    let inner = prop::collection::vec((0..NODES.len(), 0..NODES.len(), 0..OFFERS.len()), 0..14);
+    let inner = prop::collection::vec((0..NODES.len(), 0..NODES.len(), 0..OFFERS.len()), 0..12);
     let first = prop::collection::vec((0..MACHINES.len(), 0..NODES.len(), 0..OFFERS.len()), 1..5);
     let of = [NODES, MACHINES].concat();
     let of = prop::collection::vec(prop::sample::subsequence(of, 0..4), TESTS.len());
@@ -46,7 +46,7 @@ fn some_emulator() -> impl Strategy<Value = Capabilities> {
         .prop_map(|(arch, machines, devices)| emulator(arch, machines, devices))
 }
 
-/// The names of all simple paths, sorted, without the model.
+/// The names of all paths with no node twice but for one interface, sorted, without the model.
 fn enumerate(plain: &Plain, has: Option<&Capabilities>) -> Vec<String> {
     fn visit(
         plain: &Plain,
@@ -60,7 +60,10 @@ fn enumerate(plain: &Plain, has: Option<&Capabilities>) -> Vec<String> {
             paths.push(format!("{name}/{test}"));
         }
         for (from, to, offers) in &plain.edges {
-            if *from != at || before.contains(to) {
+            let times = before.iter().filter(|node| *node == to).count();
+            let distinct: BTreeSet<_> = before.iter().collect();
+            let may_return = distinct.len() == before.len() && plain.interfaces.contains(to);
+            if *from != at || times > usize::from(may_return) {
                 continue;
             }
             for &(variant, device) in OFFERS[*offers] {

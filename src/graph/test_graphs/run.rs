@@ -56,16 +56,16 @@ impl Machine for Board {
     const SETUP: Setup =
         Setup::bare(RamSpec::new(0x1000, MIB)).properties("secure=on").options("-cpu  max");
 
-    fn boot(place: &Place) -> Result<Self> {
-        log(format!("boot {}", place.node));
+    fn boot(site: &Site) -> Result<Self> {
+        log(format!("boot {}", site.node));
         Ok(Self)
     }
 }
 
 impl Contains<Bridge> for Board {
-    const MORE: &'static [Further<Self, Bridge>] = &[
-        ("second", |_| Ok(Bridge(2, Goes("bridge 2".into())))),
-        ("broken", |_| Err(Error::failed("no bridge there"))),
+    const INSTANCES: &'static [Instance<Self, Bridge>] = &[
+        Instance::new("second", |_| Ok(Bridge(2, Goes("bridge 2".into())))).bus("second.0"),
+        Instance::new("broken", |_| Err(Error::failed("no bridge there"))),
     ];
 
     fn contained(&self) -> Result<Bridge> {
@@ -80,36 +80,36 @@ impl Bus for Bridge {
 }
 
 impl Produces<dyn Bus> for Bridge {
+    const PLUG: Plug = Plug::new("", "04.0");
+
     fn produced(self: Rc<Self>) -> Rc<dyn Bus> {
         Rc::new(Self(self.0, Goes(format!("bus of {}", self.1.0))))
     }
 }
 
 impl Consumes<dyn Bus> for Disk {
-    const ARGS: QemuArgs = QemuArgs::device("addr=04.0")
+    const ARGS: QemuArgs = QemuArgs::device("bus={bus},addr={addr}")
         .before("-drive file={disk},id=d")
         .after("-device plugged,bus=d")
         .images(&[Image { name: "disk", size: 512 }])
         .sockets(&[Socket { name: "net", by_hand: "" }]);
-    const MORE: &'static [Variant] = &[Variant {
+    const VARIANTS: &'static [Variant] = &[Variant {
         name: "old",
-        args: QemuArgs {
-            device: DeviceOption::Named("old-disk", "addr=05.0"),
-            ..QemuArgs::NONE.after("-global old-disk.x=1")
-        },
+        add: Addition::properties(&["old=on"]).after("-global old-disk.x=1"),
     }];
 
-    fn attach(to: Rc<dyn Bus>, place: &Place) -> Result<Self> {
-        log(format!("attach {} {:?} to bus {}", place.node, place.variant, to.number()));
-        Ok(Self { bus: to.number(), _goes: Goes(place.node.into()) })
+    fn attach(to: Rc<dyn Bus>, site: &Site) -> Result<Self> {
+        let Site { node, variant, plug, .. } = site;
+        log(format!("attach {node} {variant:?} to bus {} {plug:?}", to.number()));
+        Ok(Self { bus: to.number(), _goes: Goes(site.node.into()) })
     }
 }
 
 const BOARD: MachineDecl = MachineDecl::of::<Board>();
 const NODES: [NodeDecl; 3] = [
-    NodeDecl { names: Bridge::NAMES, interface: false },
-    NodeDecl { names: Disk::NAMES, interface: false },
-    NodeDecl { names: <dyn Bus>::NAMES, interface: true },
+    NodeDecl { names: Bridge::NAMES, aliases: &[], interface: false },
+    NodeDecl { names: Disk::NAMES, aliases: &[], interface: false },
+    NodeDecl { names: <dyn Bus>::NAMES, aliases: &[], interface: true },
 ];
 const EDGES: [EdgeDecl; 3] = [
     EdgeDecl::contains::<Board, Bridge>(),
@@ -169,7 +169,7 @@ fn every_variant_of_every_name_is_a_path() {
 fn the_command_line_of_a_path() {
     let declarations = declarations();
     let plain = path(&declarations, "/x/board/bridge/bus/disk-b/disk-tests/reads");
-    let config = plain.config();
+    let config = plain.config(Version::default());
     assert_eq!((&*config.machine, &*config.properties), ("board", "secure=on"));
     assert_eq!(config.ram, RamSpec::new(0x1000, MIB));
     assert_eq!(
@@ -182,22 +182,25 @@ fn the_command_line_of_a_path() {
     assert_eq!(plain.file(), Some("tests/disk.rs"));
 
     let old = path(&declarations, "/x/board/bridge:second/bus/disk-b:old/disk-tests/reads");
-    let config = old.config();
+    let config = old.config(Version::default());
     assert_eq!(
         config.options.join(" "),
-        "-cpu max -device old-disk,addr=05.0 -global old-disk.x=1"
+        "-cpu max -drive file={disk},id=d -device disk-b,bus=second.0,addr=04.0,old=on \
+         -device plugged,bus=d -global old-disk.x=1"
     );
-    assert_eq!((config.images, config.sockets), (vec![], vec![]));
+    assert_eq!(config.images, [Image { name: "disk", size: 512 }]);
 }
 
-/// Would catch an emulator asked for the wrong device of a variant.
+/// Would catch an emulator that is asked for a device it lacks, or not asked.
 #[test]
-fn a_variant_needs_its_own_device() {
+fn a_path_needs_its_machine_and_its_devices() {
     let model = Arc::new(Model::new(&declarations()));
-    let has = emulator("x", ["board"], ["old-disk"]);
+    let has = emulator("x", ["board"], ["disk-b"]);
     let available = model.availability(&has);
     let walk = model.walk(Some(available), |_| true);
-    assert!(walk.map(|path| path.name()).all(|name| name.contains(":old/")));
+    let names: Vec<_> = walk.map(|path| path.name()).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+    assert!(names.iter().all(|name| name.contains("/disk-b")), "{names:?}");
     let plain = path(&declarations(), "/x/board/bridge/bus/disk-a/disk-tests/reads");
     let lack = Lack::Device { device: "disk-a", node: "disk-a" };
     assert_eq!(model.first_lack(&plain, &has), Some(lack));
@@ -244,7 +247,7 @@ fn objects_come_in_order_and_go_after_the_test() {
         log,
         [
             "boot x/board",
-            "attach disk-b \"old\" to bus 2",
+            "attach disk-b \"old\" to bus 2 Plug { bus: \"second.0\", address: \"04.0\" }",
             "test on bus 2",
             "drop disk-b",
             "drop bus of bridge 2",
@@ -300,7 +303,7 @@ fn two_declarations_of_one_name_are_an_error_and_no_panic() {
     assert!(log.contains(&"test on bus 1".to_owned()), "{log:?}");
 
     let mut other_machine = declarations();
-    let boot = |_: &Place| Ok(Object::new(Rc::new(Disk { bus: 0, _goes: Goes("it".into()) })));
+    let boot = |_: &Site| Ok(Object::new(Rc::new(Disk { bus: 0, _goes: Goes("it".into()) })));
     other_machine.machines.push(leak(MachineDecl { boot, ..BOARD }));
     let (result, _) = run(&path(&other_machine, "/x/board/bridge/bus/disk-a/disk-tests/reads"));
     let said = result.unwrap_err().to_string();
@@ -308,7 +311,7 @@ fn two_declarations_of_one_name_are_an_error_and_no_panic() {
 
     let mut driver_and_test = declarations();
     let names: &[&str] = &["disk-tests/reads"];
-    driver_and_test.nodes.push(leak(NodeDecl { names, interface: false }));
+    driver_and_test.nodes.push(leak(NodeDecl { names, aliases: &[], interface: false }));
     driver_and_test.edges.push(leak(EdgeDecl {
         from: Bridge::NAMES,
         to: names,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::graph::{Availability, Model, Path};
-use crate::qemu::Emulator;
+use crate::qemu::{Config, Emulator};
 use shard::{Load, Rule};
 
 pub use durations::Durations;
@@ -32,6 +32,11 @@ pub struct Trial {
 }
 
 impl Trial {
+    /// The command line of the path on this emulator.
+    pub fn config(&self) -> Config {
+        self.path.config(self.emulator.capabilities.version)
+    }
+
     /// The path's name; where several emulators have the path, all but the first add
     /// theirs, so that names are unique.
     pub fn unique_name(&self) -> String {
@@ -43,7 +48,7 @@ impl Trial {
 
     /// Whether one QEMU can run both, one after the other.
     pub fn shares_qemu_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.emulator, &other.emulator) && self.path.config() == other.path.config()
+        Arc::ptr_eq(&self.emulator, &other.emulator) && self.config() == other.config()
     }
 }
 
@@ -74,12 +79,12 @@ impl Plan {
             return self.clone();
         }
         let mut loads = BTreeMap::<String, Load>::new();
-        for Trial { path, emulator, .. } in self.trials() {
-            let name = path.name();
-            let weight = durations.map_or(1, |it| it.micros(&name, &emulator.path));
+        for trial in self.trials() {
+            let name = trial.path.name();
+            let weight = durations.map_or(1, |it| it.micros(&name, &trial.emulator.path));
             let load = loads.entry(name).or_insert_with_key(|name| Load {
                 name: name.clone(),
-                group: format!("{} {:?}", path.machine(), path.config()),
+                group: format!("{} {:?}", trial.path.machine(), trial.config()),
                 weight: 0,
             });
             load.weight += weight;

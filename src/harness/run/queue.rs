@@ -21,12 +21,12 @@ pub(crate) struct Group {
 
 impl Group {
     fn of(trial: Trial) -> Self {
-        let (emulator, config) = (trial.emulator.clone(), trial.path.config());
+        let (emulator, config) = (trial.emulator.clone(), trial.config());
         Self { emulator, config, trials: VecDeque::from([trial]) }
     }
 
     fn fits(&self, trial: &Trial) -> bool {
-        Arc::ptr_eq(&self.emulator, &trial.emulator) && self.config == trial.path.config()
+        Arc::ptr_eq(&self.emulator, &trial.emulator) && self.config == trial.config()
     }
 }
 

@@ -80,7 +80,9 @@ pub(crate) struct Tried {
 impl Tried {
     /// A run that came to nothing, or to its end somewhere else.
     pub fn new(path: &Path, emulator: &Emulator, verdict: Verdict) -> Self {
-        let command_line = path.config().pasteable(&emulator.path, emulator.module_dir());
+        let command_line = path
+            .config(emulator.capabilities.version)
+            .pasteable(&emulator.path, emulator.module_dir());
         let file = path.file().map(str::to_owned);
         let evidence = Evidence { command_line, file, ..Evidence::default() };
         let (took, phases) = (Duration::ZERO, Phases::default());
@@ -216,7 +218,7 @@ pub(crate) fn is_suspicious(vm: &Vm) -> bool {
 
 /// Runs `path` on a QEMU of its own, from its start to its end.
 pub(crate) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Tried {
-    let launch = || Vm::launch(emulator, path.config(), limits);
+    let launch = || Vm::launch(emulator, path.config(emulator.capabilities.version), limits);
     let (vm, took) = match launched(path, emulator, launch) {
         Ok(launched) => launched,
         Err(tried) => return *tried,

@@ -156,7 +156,7 @@ impl Worker<'_> {
         let limits = self.settings.limits;
         let (vm, took) = launched(&trial.path, &trial.emulator, || match started {
             Some(starting) => starting.ready(limits),
-            None => Vm::launch(&trial.emulator, trial.path.config(), limits),
+            None => Vm::launch(&trial.emulator, trial.config(), limits),
         })?;
         let _ = self.messages.send(Message::Launched);
         Ok((Session { vm, ran: Vec::new(), recorder: None }, took))
@@ -322,7 +322,7 @@ impl Worker<'_> {
         let version = trial.emulator.capabilities.version;
         let expectations = &self.settings.expectations;
         outcome.verdict = expectations.judge(&outcome.name, version, outcome.verdict);
-        let (emulator, config) = (&trial.emulator, trial.path.config());
+        let (emulator, config) = (&trial.emulator, trial.config());
         self.settings.reproducers.keep(&mut outcome, emulator, &config, recorder.as_deref());
         outcome
     }
@@ -333,7 +333,7 @@ impl Worker<'_> {
         let fails_after = |suspect: &&Trial| {
             self.desk.go_on();
             let _ = self.messages.send(Message::Launched);
-            let Ok(vm) = Vm::launch(&suspect.emulator, suspect.path.config(), limits) else {
+            let Ok(vm) = Vm::launch(&suspect.emulator, suspect.config(), limits) else {
                 return false;
             };
             let vm = Rc::new(vm);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::drivers::i2c::imx_i2c::ImxI2c;
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Further, Machine, Place, Setup};
+use crate::graph::{Contains, Instance, Machine, Plug, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Version, Vm};
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
 use crate::{Error, Result, machine};
@@ -38,20 +38,22 @@ impl Imx25Pdk {
 impl Machine for Imx25Pdk {
     const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 
 impl Contains<ImxI2c> for Imx25Pdk {
+    const PLUG: Plug = Plug::new("i2c-bus.0", "");
+
     fn contained(&self) -> Result<ImxI2c> {
         Ok(ImxI2c::new(&self.vm, 0x43f8_0000))
     }
 }
 
 impl Contains<GenericSdhci> for Imx25Pdk {
-    const MORE: &'static [Further<Self, GenericSdhci>] =
-        &[("esdhc2", |board| board.host(0x53fb_8000))];
+    const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
+        &[Instance::new("esdhc2", |board| board.host(0x53fb_8000))];
 
     fn contained(&self) -> Result<GenericSdhci> {
         self.host(0x53fb_4000)

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::sd::SdSlot;
 use crate::qos::sdhci::{Profile, VERSION_2_00, VERSION_3_00, Vendor};
@@ -34,14 +34,14 @@ impl Mcimx6ulEvk {
 impl Machine for Mcimx6ulEvk {
     const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 
 impl Contains<GenericSdhci> for Mcimx6ulEvk {
-    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] =
-        &[("usdhc2", |board| Ok(board.host(0x0219_4000)))];
+    const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
+        &[Instance::new("usdhc2", |board| Ok(board.host(0x0219_4000)))];
 
     fn contained(&self) -> Result<GenericSdhci> {
         Ok(self.host(0x0219_0000))

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::i2c::omap_i2c::OmapI2c;
-use crate::graph::{Contains, Machine, Place, Setup};
+use crate::graph::{Contains, Machine, Plug, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::{Result, machine};
 
@@ -16,12 +16,14 @@ impl Machine for N800 {
     // Its audio codec wants a back end, and QEMU 8.2 has one only with default devices.
     const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB)).with_defaults();
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 
 impl Contains<OmapI2c> for N800 {
+    const PLUG: Plug = Plug::new("i2c-bus.0", "");
+
     fn contained(&self) -> Result<OmapI2c> {
         OmapI2c::new(&self.vm, 0x4807_0000)
     }

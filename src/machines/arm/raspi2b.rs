@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::graph::{Contains, Machine, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::sd::SdSlot;
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
@@ -33,8 +33,8 @@ impl Raspi2b {
 impl Machine for Raspi2b {
     const SETUP: Setup = Setup::bare(RamSpec::new(0, 1024 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::sd::SdBus;
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
@@ -33,16 +33,16 @@ impl Sabrelite {
 impl Machine for Sabrelite {
     const SETUP: Setup = Setup::bare(RamSpec::new(0x1000_0000, 128 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 
 impl Contains<GenericSdhci> for Sabrelite {
-    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] = &[
-        ("sdhc2", |board| Ok(board.host(0x0219_4000))),
-        ("sdhc3", |board| Ok(board.host(0x0219_8000))),
-        ("sdhc4", |board| Ok(board.host(0x0219_c000))),
+    const INSTANCES: &'static [Instance<Self, GenericSdhci>] = &[
+        Instance::new("sdhc2", |board| Ok(board.host(0x0219_4000))),
+        Instance::new("sdhc3", |board| Ok(board.host(0x0219_8000))),
+        Instance::new("sdhc4", |board| Ok(board.host(0x0219_c000))),
     ];
 
     fn contained(&self) -> Result<GenericSdhci> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::sd::SdSlot;
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
@@ -33,16 +33,16 @@ impl Smdkc210 {
 impl Machine for Smdkc210 {
     const SETUP: Setup = Setup::bare(RamSpec::new(0x4000_0000, 1024 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 
 impl Contains<GenericSdhci> for Smdkc210 {
-    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] = &[
-        ("sdhci1", |board| Ok(board.host(0x1252_0000))),
-        ("sdhci2", |board| Ok(board.host(0x1253_0000))),
-        ("sdhci3", |board| Ok(board.host(0x1254_0000))),
+    const INSTANCES: &'static [Instance<Self, GenericSdhci>] = &[
+        Instance::new("sdhci1", |board| Ok(board.host(0x1252_0000))),
+        Instance::new("sdhci2", |board| Ok(board.host(0x1253_0000))),
+        Instance::new("sdhci3", |board| Ok(board.host(0x1254_0000))),
     ];
 
     fn contained(&self) -> Result<GenericSdhci> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Place, Produces, Setup};
+use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::sd::SdSlot;
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
@@ -34,14 +34,14 @@ impl Machine for XlnxZcu102 {
     // Its DisplayPort plays sound, for which QEMU has no back end without its defaults.
     const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB)).with_defaults();
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 
 impl Contains<GenericSdhci> for XlnxZcu102 {
-    const MORE: &'static [(&'static str, fn(&Self) -> Result<GenericSdhci>)] =
-        &[("sd1", |board| Ok(board.host(0xff17_0000)))];
+    const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
+        &[Instance::new("sd1", |board| Ok(board.host(0xff17_0000)))];
 
     fn contained(&self) -> Result<GenericSdhci> {
         Ok(self.host(0xff16_0000))

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
-use crate::graph::{Contains, Machine, Place, Setup};
+use crate::graph::{Contains, Machine, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::{Result, machine};
 
@@ -19,8 +19,8 @@ const RAM: RamSpec = RamSpec { base: 0, size: 1024 * MIB, usable: (64 * MIB, 192
 impl Machine for Loongarch64Virt {
     const SETUP: Setup = Setup::bare(RAM);
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::spapr_pci_host_bridge::SpaprPciHostBridge;
-use crate::graph::{Contains, Machine, Place, Setup};
+use crate::graph::{Contains, Machine, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::{Result, machine};
 
@@ -15,8 +15,8 @@ pub struct Pseries {
 impl Machine for Pseries {
     const SETUP: Setup = Setup::bare(RamSpec::new(0, 256 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 

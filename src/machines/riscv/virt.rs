@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
-use crate::drivers::virtio::virtio_mmio::VirtioMmio;
-use crate::graph::{Contains, Machine, Place, Setup};
+use crate::drivers::virtio::mmio::VirtioMmio;
+use crate::graph::{Contains, Machine, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
@@ -18,8 +18,8 @@ pub struct RiscvVirt {
 impl Machine for RiscvVirt {
     const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::drivers::virtio::virtio_mmio::VirtioMmio;
-use crate::graph::{Contains, Machine, Place, Setup};
+use crate::drivers::virtio::mmio::VirtioMmio;
+use crate::graph::{Contains, Machine, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::qos::qom::find;
 use crate::qos::virtio::Slots;
@@ -17,8 +17,8 @@ pub struct Microvm {
 impl Machine for Microvm {
     const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
 
-    fn boot(place: &Place) -> Result<Self> {
-        Ok(Self { vm: place.vm.clone() })
+    fn boot(site: &Site) -> Result<Self> {
+        Ok(Self { vm: site.vm.clone() })
     }
 }
 

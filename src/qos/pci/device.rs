@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::regs;
 use super::{Bar, BarSize, PciAddress, PciBus};
+use crate::graph::Site;
 use crate::qos::registers::Width;
 use crate::{Error, Result};
 
@@ -30,6 +31,14 @@ pub struct Capability {
 }
 
 impl PciDevice {
+    /// The function that this path has plugged into `bus`.
+    ///
+    /// # Errors
+    /// Returns an error if no function is there, or if the edge names no address.
+    pub fn plugged(bus: &Rc<dyn PciBus>, site: &Site) -> Result<Self> {
+        Self::find(bus, PciAddress::plugged(bus, site)?)
+    }
+
     /// The function at `at`.
     ///
     /// # Errors

@@ -12,12 +12,14 @@ pub mod regs;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
 pub use bar::{Bar, BarSize};
 pub use device::{Capability, PciDevice};
 pub use function::{ExpectedBar, Identity, PciFunction};
 
 use super::registers::{Registers, Width};
+use crate::graph::{Plug, Site};
 use crate::qemu::Heap;
 use crate::{Error, Result, interface};
 
@@ -38,6 +40,22 @@ impl PciAddress {
         Self { bus: 0, device, function }
     }
 
+    /// Where on `bus` this path plugs its device in.
+    ///
+    /// # Errors
+    /// Returns an error if the address of the edge is not of the form `DD.F`, in hexadecimal.
+    pub fn plugged(bus: &Rc<dyn PciBus>, site: &Site) -> Result<Self> {
+        let parse = |text: &str| u8::from_str_radix(text, 16).ok();
+        let address = site.plug.address;
+        let (device, function) = address.split_once('.').unwrap_or((address, "0"));
+        match (parse(device), parse(function)) {
+            (Some(device @ 0..32), Some(function @ 0..8)) => {
+                Ok(Self { bus: bus.number(), device, function })
+            }
+            _ => Err(Error::failed(format!("{}: {address:?} is no PCI address", site.node))),
+        }
+    }
+
     /// Device and function in one byte.
     pub const fn devfn(self) -> u8 {
         self.device << 3 | self.function
@@ -49,6 +67,10 @@ impl fmt::Display for PciAddress {
         write!(f, "{:02x}:{:02x}.{}", self.bus, self.device, self.function)
     }
 }
+
+/// The slot of a root bus into which paths plug their device. No machine has one of its own
+/// there.
+pub const SLOT: Plug = Plug::new("", "04.0");
 
 /// The two address spaces that BARs map into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +126,11 @@ impl Windows {
 /// A PCI bus: its configuration space and the two spaces behind it. Values are those of
 /// the PCI specification, little-endian numbers read as numbers.
 pub trait PciBus {
+    /// The number of the bus: 0 of a root bus; behind a bridge, what the bridge was given.
+    fn number(&self) -> u8 {
+        0
+    }
+
     /// Reads `width` (at most 32 bits) at byte `register` of a function's configuration
     /// space. A function that is not there reads as all ones.
     ///

@@ -2,7 +2,7 @@
 
 use super::device::Virtio;
 use super::queue::{Queue, Used};
-use super::{Ordered, Segment};
+use super::{Features, Ordered, Segment};
 use crate::qemu::Buffer;
 use crate::{Error, Result, interface};
 
@@ -35,6 +35,20 @@ pub const F_MQ: u64 = 1 << 12;
 pub const F_DISCARD: u64 = 1 << 13;
 /// Feature: there is a write zeroes command.
 pub const F_WRITE_ZEROES: u64 = 1 << 14;
+
+/// What QEMU's block devices offer.
+pub const FEATURES: Features = Features {
+    must: F_SEG_MAX
+        | F_GEOMETRY
+        | F_BLK_SIZE
+        | F_FLUSH
+        | F_TOPOLOGY
+        | F_CONFIG_WCE
+        | F_DISCARD
+        | F_WRITE_ZEROES,
+    may: F_MQ | F_RO,
+    legacy_may: F_MQ | F_RO | F_SCSI,
+};
 
 /// Fields of the configuration (5.2.4): the capacity in sectors, 64 bits.
 pub const CAPACITY: u64 = 0;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::offer;
+use super::kind::{self, Features, Kind};
 use super::queue::Queue;
 use super::transport::Transport;
 use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
@@ -30,12 +30,21 @@ pub struct Virtio {
 }
 
 impl Virtio {
-    /// The device behind `transport`, which is of this type.
+    /// The device of the kind `K` behind `transport`.
     ///
     /// # Errors
-    /// It is of another type. It offers what none of its type does, or does not offer what all do; or the size of a
-    /// queue is none that a queue can have.
-    pub fn new(vm: &Rc<Vm>, transport: Rc<dyn Transport>, device_type: u32) -> Result<Self> {
+    /// Returns [`Error::Failed`] if it is of another type, if it offers what none of its kind
+    /// does or not what all do, or if a queue has a size that no queue can have.
+    pub fn of_kind<K: Kind>(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Result<Self> {
+        Self::new(vm, transport, K::DEVICE_TYPE, K::FEATURES)
+    }
+
+    fn new(
+        vm: &Rc<Vm>,
+        transport: Rc<dyn Transport>,
+        device_type: u32,
+        own: Features,
+    ) -> Result<Self> {
         match transport.device_type()? {
             found if found == device_type => {}
             found => {
@@ -44,7 +53,7 @@ impl Virtio {
             }
         }
         let offered = transport.device_features()?;
-        offer::check(device_type, transport.is_modern(), offered)?;
+        kind::check(own, transport.is_modern(), offered)?;
         let mut sizes = Vec::new();
         for queue in 0..MOST_QUEUES {
             let size = transport.max_queue_size(queue)?;

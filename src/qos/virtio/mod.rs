@@ -5,8 +5,8 @@
 
 pub mod blk;
 mod device;
+mod kind;
 mod mmio;
-mod offer;
 mod packed;
 mod pci;
 mod pci_legacy;
@@ -22,6 +22,7 @@ use crate::protocol::Endian;
 use crate::qemu::Buffer;
 
 pub use device::Virtio;
+pub use kind::{Features, Kind};
 pub use mmio::{Slot, Slots, VirtioBus};
 pub use packed::PackedRing;
 pub use pci::{VENDOR_ID, VirtioPci};

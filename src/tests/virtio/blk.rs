@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::virtio::virtio_blk_pci::{IMAGE, SERIAL};
+use crate::drivers::virtio::blk::{IMAGE, SERIAL};
 use crate::qemu::Vm;
 use crate::qos::virtio::blk::{self, Outcome, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, features};

@@ -5,21 +5,21 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::virtio::virtio_blk_device::VirtioBlkDevice;
-use crate::drivers::virtio::virtio_blk_pci::IMAGE;
+use crate::drivers::virtio::blk::{Blk, IMAGE};
+use crate::drivers::virtio::mmio::InSlot;
 use crate::qemu::Vm;
 use crate::qos::virtio::blk::SECTOR;
 use crate::qos::virtio::{ISR_CONFIG, ISR_QUEUE};
 use crate::qos::{settle, wait_until};
 use crate::{Result, tests};
 
-tests!(VirtioBlkDevice, "virtio-blk-device-tests": interrupt_line = "interrupt-line");
+tests!(InSlot<Blk>, "virtio-blk-device-tests": interrupt_line = "interrupt-line");
 
 /// Would catch a line that is not raised for a used buffer or a configuration change, or is
 /// another slot's; one that falls before all is acknowledged (4.2.2.1), if only for a moment,
 /// or stays when it is, or after a reset.
-fn interrupt_line(device: &VirtioBlkDevice, vm: &Rc<Vm>) -> Result<()> {
-    let (blk, slot) = (device.blk(), device.slot());
+fn interrupt_line(device: &InSlot<Blk>, vm: &Rc<Vm>) -> Result<()> {
+    let (blk, slot) = (device.interface(), device.slot());
     let line = slot.watch_line()?;
     let queue = blk.start(blk.0.required())?;
     let use_buffer = || blk.write(&queue, 5, &[0x3c; SECTOR]);

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::virtio::virtio_blk_pci::{IMAGE, VirtioBlkPci};
+use crate::drivers::virtio::blk::{Blk, IMAGE};
+use crate::drivers::virtio::pci::OverPci;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::msix::Msix;
 use crate::qos::pci::{PciAddress, hotplug};
@@ -13,7 +14,7 @@ use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
 
-tests!(VirtioBlkPci, "virtio-blk-pci-tests":
+tests!(OverPci<Blk>, "virtio-blk-pci-tests":
     hotplug,
     idx,
     intx,
@@ -32,7 +33,7 @@ const QUEUE: u16 = 1;
 struct Messages<'a> {
     msix: Msix,
     memory: Buffer,
-    device: &'a VirtioBlkPci,
+    device: &'a OverPci<Blk>,
 }
 
 /// What a vector's message writes.
@@ -42,7 +43,7 @@ fn data_of(vector: u16) -> u32 {
 
 impl<'a> Messages<'a> {
     /// All vectors masked.
-    fn set_up(device: &'a VirtioBlkPci, vm: &Vm) -> Result<Self> {
+    fn set_up(device: &'a OverPci<Blk>, vm: &Vm) -> Result<Self> {
         let control = device
             .pci()
             .msix()
@@ -104,8 +105,8 @@ fn start(blk: &VirtioBlk, messages: &Messages, wanted: u64) -> Result<Queue> {
 /// Would catch messages of the wrong vector, none, or some too many, for a used buffer and
 /// for a changed configuration; a vector that does not exist and is accepted; and data
 /// that differs with MSI-X, which moves the legacy configuration.
-fn msix(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
-    let blk = device.blk();
+fn msix(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
+    let blk = device.interface();
     let messages = Messages::set_up(device, vm)?;
     assert!(messages.msix.size() >= 2, "{} vectors", messages.msix.size());
     let queue = start(&blk, &messages, blk.0.required())?;
@@ -131,8 +132,8 @@ fn msix(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch a queue that notifies by another's vector, by none, or by several.
-fn queue_vectors(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
-    let blk = device.blk();
+fn queue_vectors(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
+    let blk = device.interface();
     let messages = Messages::set_up(device, vm)?;
     let accepted = blk.0.negotiate(blk.0.required() | blk::F_MQ | features::RING_PACKED)?;
     let queues = blk.queues(accepted)?;
@@ -165,8 +166,8 @@ fn queue_vectors(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a device that notifies before the buffer that was asked for is used, or
 /// not when it is, and one whose wish to be notified is wrong (2.7.7, 2.8.10).
-fn idx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
-    let blk = device.blk();
+fn idx(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
+    let blk = device.interface();
     let messages = Messages::set_up(device, vm)?;
     let wanted = blk.0.required() | features::EVENT_IDX | features::RING_PACKED;
     let queue = start(&blk, &messages, wanted)?;
@@ -202,8 +203,8 @@ fn idx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch an interrupt line that is not raised, or stays when the status was read,
 /// or one for a driver that does not want it.
-fn intx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
-    let (blk, pci) = (device.blk(), device.pci());
+fn intx(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
+    let (blk, pci) = (device.interface(), device.pci());
     let queue = blk.start(blk.0.required())?;
     let interrupts = || pci.transport().take_interrupts();
     assert_eq!(interrupts()?, 0, "before any request");
@@ -225,8 +226,8 @@ fn intx(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a queue that is not there but has a size, or does harm when a driver makes
 /// it live and notifies it all the same.
-fn nxvirtq(device: &VirtioBlkPci, _: &Rc<Vm>) -> Result<()> {
-    let (blk, transport) = (device.blk(), device.pci().transport());
+fn nxvirtq(device: &OverPci<Blk>, _: &Rc<Vm>) -> Result<()> {
+    let (blk, transport) = (device.interface(), device.pci().transport());
     let queue = blk.start(blk.0.required())?;
     let memory = blk.0.vm().ram().alloc(4096, 4096)?;
     let at = memory.address().0;
@@ -246,7 +247,7 @@ fn nxvirtq(device: &VirtioBlkPci, _: &Rc<Vm>) -> Result<()> {
 /// Would catch a device that was plugged in while the machine runs and cannot be found or
 /// used, one that goes before the guest lets it go or never, a slot that takes no other
 /// after that, and harm to the device beside it.
-fn hotplug(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
+fn hotplug(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
     let slot = PciAddress::new(6, 0);
     for (id, sectors) in [("hot0", 2048), ("hot1", 4096)] {
         let node = format!("{id}-node");
@@ -263,14 +264,14 @@ fn hotplug(device: &VirtioBlkPci, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(pci.capabilities(), device.pci().capabilities(), "as of the old device");
         let vectors = pci.msix().map(|msix| msix.size());
         assert_eq!(vectors, device.pci().msix().map(|_| 2), "of the configuration, of the queue");
-        let new = VirtioBlk(Virtio::new(vm, pci.transport().clone(), blk::DEVICE_TYPE)?);
+        let new = VirtioBlk(Virtio::of_kind::<Blk>(vm, pci.transport().clone())?);
         assert_eq!(new.0.queue_count(), 1, "queues");
         let queue = new.start_with_everything()?;
         assert_eq!(new.capacity()?, sectors, "capacity in sectors");
         assert_eq!(new.read(&queue, 1, SECTOR)?, [0; SECTOR], "zeroes of the null device");
         hotplug::unplug(vm, pci.device(), id, &[VirtioPci::PART])?;
     }
-    let blk = device.blk();
+    let blk = device.interface();
     let old = blk.start_with_everything()?;
     blk.write(&old, 0, &[0x77; SECTOR])?;
     assert_eq!(blk.read(&old, 0, SECTOR)?, [0x77; SECTOR]);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::virtio::virtio_blk_pci::IMAGE;
+use crate::drivers::virtio::blk::IMAGE;
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR, VirtioBlk};

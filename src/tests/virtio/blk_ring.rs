@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::drivers::virtio::virtio_blk_pci::IMAGE;
+use crate::drivers::virtio::blk::IMAGE;
 use crate::qemu::{Version, Vm};
 use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, DESC_F_INDIRECT, DESC_F_NEXT, Queue, Segment, features};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::drivers::virtio::virtio_rng_pci::{IMAGE, MAX_BYTES, PERIOD_MS, VirtioRngPci};
+use crate::drivers::virtio::pci::OverPci;
+use crate::drivers::virtio::rng::{IMAGE, MAX_BYTES, PERIOD_MS, Rng};
 use crate::qemu::Vm;
 use crate::qos::pci::{PciAddress, hotplug};
 use crate::qos::virtio::rng::{DEVICE_TYPE, Request, VirtioRng};
@@ -18,7 +19,7 @@ tests!(VirtioRng, "virtio-rng-tests":
     rate_limit = "rate-limit",
     reset,
 );
-tests!(VirtioRngPci, "virtio-rng-pci-tests": hotplug);
+tests!(OverPci<Rng>, "virtio-rng-pci-tests": hotplug);
 
 /// Fills the source with bytes of which no four in a row come twice.
 fn fill(vm: &Vm) -> Result<Vec<u8>> {
@@ -128,7 +129,7 @@ fn reset(rng: &VirtioRng, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a device that was plugged in while the machine runs and cannot be found or
 /// gives no entropy, or one that cannot be unplugged.
-fn hotplug(device: &VirtioRngPci, vm: &Rc<Vm>) -> Result<()> {
+fn hotplug(device: &OverPci<Rng>, vm: &Rc<Vm>) -> Result<()> {
     let slot = PciAddress::new(6, 0);
     for id in ["hot0", "hot1"] {
         let plug = (id, "virtio-rng-pci");
@@ -140,7 +141,7 @@ fn hotplug(device: &VirtioRngPci, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(pci.capabilities(), device.pci().capabilities(), "as of the old device");
         let vectors = |pci: &VirtioPci| pci.msix().map(|msix| msix.size());
         assert_eq!(vectors(&pci), vectors(device.pci()), "as the old device has");
-        let new = VirtioRng(Virtio::new(vm, pci.transport().clone(), DEVICE_TYPE)?);
+        let new = VirtioRng(Virtio::of_kind::<Rng>(vm, pci.transport().clone())?);
         assert_eq!(new.0.queue_count(), 1, "queues");
         let queue = new.start(new.0.acceptable()?)?;
         let (one, other) = (new.entropy(&queue, &[32])?, new.entropy(&queue, &[32])?);

@@ -5,10 +5,10 @@ pub mod ring;
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, Produces, QemuArgs};
+use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
-use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
+use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
 use crate::qos::registers::Registers;
 use crate::qos::wait_until;
@@ -16,11 +16,11 @@ use crate::{Error, Result, driver};
 
 /// The members of the family by name, with their device IDs (5.2). `e1000` is what QEMU
 /// calls the 82540EM.
-const MEMBERS: &[(&str, u16)] = &[
-    ("e1000", 0x100e),
-    ("e1000-82540em", 0x100e),
-    ("e1000-82544gc", 0x100c),
-    ("e1000-82545em", 0x100f),
+const MEMBERS: [Member<u16>; 4] = [
+    Member::new("e1000", 0x100e),
+    Member::alias("e1000-82540em", "e1000", 0x100e),
+    Member::new("e1000-82544gc", 0x100c),
+    Member::new("e1000-82545em", 0x100f),
 ];
 
 /// Device Control (13.4.1).
@@ -187,17 +187,17 @@ impl E1000 {
 }
 
 impl Consumes<dyn PciBus> for E1000 {
-    const ARGS: QemuArgs = net::PCI_DEVICE.aliases(&[("e1000-82540em", "e1000")]);
+    const ARGS: QemuArgs = net::PCI_DEVICE;
 
-    fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
-        let member = MEMBERS.iter().find(|(name, _)| *name == place.node);
-        let (_, device_id) = member.ok_or_else(|| {
-            Error::failed(format!("{} is not in the table of the family", place.node))
-        })?;
-        let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
+    fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
+        let device = PciDevice::plugged(&bus, site)?;
         let registers = device.map_bar(0)?;
         device.enable()?;
-        Ok(Self { device, registers, identity: Identity { device: *device_id, ..FAMILY } })
+        Ok(Self {
+            device,
+            registers,
+            identity: Identity { device: *site.member(&MEMBERS)?, ..FAMILY },
+        })
     }
 }
 
@@ -212,6 +212,6 @@ impl Produces<PciFunction> for E1000 {
 }
 
 driver!(
-    E1000 = "e1000", "e1000-82540em", "e1000-82544gc", "e1000-82545em";
+    E1000 as MEMBERS;
     consumes dyn PciBus; produces PciFunction
 );

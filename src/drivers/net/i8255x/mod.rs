@@ -5,11 +5,11 @@ pub mod blocks;
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, Place, Produces, QemuArgs};
+use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
-use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciBus};
+use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
 use crate::qos::registers::{Access, Registers, Width};
 use crate::qos::wait_until;
@@ -20,24 +20,24 @@ const QEMU: (u16, u16) = (0x1af4, 0x1100);
 /// An 82559 of Intel's own on an adapter: a PRO/100+.
 const PRO_100: (u16, u16) = (0x8086, 0x0040);
 
-/// A member of the family: name, device ID, revision ID (chapter 4), and subsystem.
-type Member = (&'static str, u16, u8, (u16, u16));
+/// Device ID, revision ID (chapter 4), and subsystem.
+type Ids = (u16, u8, (u16, u16));
 
 /// The family.
-const MEMBERS: &[Member] = &[
-    ("i82550", 0x1209, 0x0e, QEMU),
-    ("i82551", 0x1209, 0x0f, QEMU),
-    ("i82557a", 0x1229, 0x01, QEMU),
-    ("i82557b", 0x1229, 0x02, QEMU),
-    ("i82557c", 0x1229, 0x03, QEMU),
-    ("i82558a", 0x1229, 0x04, QEMU),
-    ("i82558b", 0x1229, 0x05, QEMU),
-    ("i82559a", 0x1229, 0x06, QEMU),
-    ("i82559b", 0x1229, 0x07, QEMU),
-    ("i82559c", 0x1229, 0x0c, PRO_100),
-    ("i82559er", 0x1209, 0x09, QEMU),
-    ("i82562", 0x1209, 0x0e, QEMU),
-    ("i82801", 0x2449, 0x03, QEMU),
+const MEMBERS: [Member<Ids>; 13] = [
+    Member::new("i82550", (0x1209, 0x0e, QEMU)),
+    Member::new("i82551", (0x1209, 0x0f, QEMU)),
+    Member::new("i82557a", (0x1229, 0x01, QEMU)),
+    Member::new("i82557b", (0x1229, 0x02, QEMU)),
+    Member::new("i82557c", (0x1229, 0x03, QEMU)),
+    Member::new("i82558a", (0x1229, 0x04, QEMU)),
+    Member::new("i82558b", (0x1229, 0x05, QEMU)),
+    Member::new("i82559a", (0x1229, 0x06, QEMU)),
+    Member::new("i82559b", (0x1229, 0x07, QEMU)),
+    Member::new("i82559c", (0x1229, 0x0c, PRO_100)),
+    Member::new("i82559er", (0x1209, 0x09, QEMU)),
+    Member::new("i82562", (0x1209, 0x0e, QEMU)),
+    Member::new("i82801", (0x2449, 0x03, QEMU)),
 ];
 
 /// SCB Status: the states of the command unit (bits 7:6) and the receive unit (5:2).
@@ -252,13 +252,10 @@ impl I8255x {
 impl Consumes<dyn PciBus> for I8255x {
     const ARGS: QemuArgs = net::PCI_DEVICE;
 
-    fn attach(bus: Rc<dyn PciBus>, place: &Place) -> Result<Self> {
-        let member = MEMBERS.iter().find(|member| member.0 == place.node);
-        let &(_, id, revision, subsystem) = member.ok_or_else(|| {
-            Error::failed(format!("{} is not in the table of the family", place.node))
-        })?;
+    fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
+        let &(id, revision, subsystem) = site.member(&MEMBERS)?;
         let identity = Identity { device: id, revision, subsystem, ..FAMILY };
-        let device = PciDevice::find(&bus, PciAddress::new(4, 0))?;
+        let device = PciDevice::plugged(&bus, site)?;
         let registers = device.map_bar(0)?;
         device.enable()?;
         let mut nic = Self { device, registers, identity };
@@ -281,7 +278,6 @@ impl Produces<PciFunction> for I8255x {
 }
 
 driver!(
-    I8255x = "i82550", "i82551", "i82557a", "i82557b", "i82557c", "i82558a", "i82558b",
-    "i82559a", "i82559b", "i82559c", "i82559er", "i82562", "i82801";
+    I8255x as MEMBERS;
     consumes dyn PciBus; produces PciFunction
 );

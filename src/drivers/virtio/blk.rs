@@ -1,0 +1,33 @@
+//! The virtio block device, with an image in memory.
+
+use crate::drivers::virtio::pci::virtio_kind;
+use crate::qemu::{Image, MIB};
+use crate::qos::virtio::blk::{self, VirtioBlk};
+use crate::qos::virtio::{Features, Kind, Virtio};
+
+/// The disk's image.
+pub const IMAGE: Image = Image { name: "disk", size: 16 * MIB };
+/// The device's ID as the guest sees it.
+pub const SERIAL: &str = "qgraph-disk";
+
+/// The block device.
+pub struct Blk;
+
+impl Kind for Blk {
+    const DEVICE_TYPE: u32 = blk::DEVICE_TYPE;
+    const FEATURES: Features = blk::FEATURES;
+    // Discards reach the image.
+    const BACKEND: &str =
+        "-drive if=none,id=drive0,format=raw,discard=unmap,auto-read-only=off,file={disk}";
+    const IMAGES: &[Image] = &[IMAGE];
+    const PROPERTIES: &str = "id=drv0,drive=drive0,serial=qgraph-disk";
+    // The plain device has one queue, the others several.
+    const MODERN: &str = "num-queues=4";
+    type Interface = VirtioBlk;
+
+    fn interface(virtio: Virtio) -> VirtioBlk {
+        VirtioBlk(virtio)
+    }
+}
+
+virtio_kind!(Blk as VirtioBlk: pci "virtio-blk-pci", mmio "virtio-blk-device");

@@ -1,0 +1,31 @@
+//! The virtio entropy device, fed from an image in memory.
+
+use crate::drivers::virtio::pci::virtio_kind;
+use crate::qemu::{Image, MIB};
+use crate::qos::virtio::rng::{self, VirtioRng};
+use crate::qos::virtio::{Features, Kind, Virtio};
+
+/// Where the entropy comes from, from its first byte on.
+pub const IMAGE: Image = Image { name: "entropy", size: MIB };
+/// How many bytes the device gives in [`PERIOD_MS`].
+pub const MAX_BYTES: usize = 65_536;
+/// The time after which it gives as many again, in milliseconds.
+pub const PERIOD_MS: u64 = 1000;
+
+/// The entropy device.
+pub struct Rng;
+
+impl Kind for Rng {
+    const DEVICE_TYPE: u32 = rng::DEVICE_TYPE;
+    const FEATURES: Features = Features::NONE;
+    const BACKEND: &str = "-object rng-random,id=rng0,filename={entropy}";
+    const IMAGES: &[Image] = &[IMAGE];
+    const PROPERTIES: &str = "rng=rng0,max-bytes=65536,period=1000";
+    type Interface = VirtioRng;
+
+    fn interface(virtio: Virtio) -> VirtioRng {
+        VirtioRng(virtio)
+    }
+}
+
+virtio_kind!(Rng as VirtioRng: pci "virtio-rng-pci", mmio "virtio-rng-device");
