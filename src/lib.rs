@@ -4,6 +4,7 @@
 //! The modules stand on each other like floors of a house; each uses only those before it.
 
 mod error;
+mod files;
 mod parallel;
 mod shown;
 

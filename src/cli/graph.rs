@@ -1,11 +1,11 @@
 //! `qgraph graph`: the graph as data or as a picture.
 
-use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{EmulatorArguments, Stop, warn};
+use crate::files::output_file::OutputFile;
 use crate::graph::Model;
 use crate::harness::{Filter, Fleet};
 use crate::qemu::{Capabilities, Prober};
@@ -102,7 +102,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     };
     match &arguments.output {
         None => io::stdout().lock().write_all(text.as_bytes())?,
-        Some(file) => fs::write(file, text)
+        Some(file) => OutputFile::new(file)
+            .and_then(|file| file.write(text.as_bytes()))
             .map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,5 @@
 //! `qgraph man`: the manual, made of the same definitions as the help.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +10,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use super::help::{ENVIRONMENT, EXAMPLES, EXIT_STATUS, FILES, Row};
 use super::{Stop, program};
+use crate::files::output_file::OutputFile;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -28,7 +28,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         for command in program.get_subcommands().chain([&program]) {
             let file = folder.join(format!("{}.1", name(command)));
             let written =
-                fs::create_dir_all(folder).and_then(|()| fs::write(&file, page(command, &program)));
+                OutputFile::new(&file).and_then(|file| file.write(&page(command, &program)));
             written.map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?;
         }
         return Ok(ExitCode::SUCCESS);

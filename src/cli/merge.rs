@@ -1,12 +1,12 @@
 //! `qgraph merge`: one report of several journals.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::report::ReportArguments;
 use super::{Stop, warn};
+use crate::files::output_file::OutputFile;
 use crate::graph::Model;
 use crate::harness::journal::read::Reader;
 use crate::harness::{Merge, Outcome};
@@ -56,8 +56,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let outcomes: Vec<Outcome> = merge.into_outcomes().collect();
     if let Some(file) = &arguments.journal {
         let text = journal(&outcomes)?;
-        fs::write(file, text)
-            .map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?;
+        let written = OutputFile::new(file).and_then(|file| file.write(text.as_bytes()));
+        written.map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?;
     }
     if outcomes.is_empty() {
         return Err(Stop::Usage("no outcome is in these journals".to_owned()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::signals::Watch;
 use super::{Stop, seconds};
+use crate::files::output_file::OutputFile;
 use crate::harness::{Judgement, Minimizer, Replay, Reproducer, replay};
 use crate::qemu::{Emulator, Prober, binary};
 use crate::shown::{shown, shown_lines};
@@ -113,15 +114,17 @@ fn minimize(
             "it does not fail in the same way every time, so nothing can be left out".to_owned(),
         ));
     }
+    // Said before the trials rather than after them.
+    let file = arguments.output.clone().unwrap_or_else(|| beside(&arguments.file));
+    let bad = |e: io::Error| Stop::Usage(format!("cannot write {}: {e}", file.display()));
+    OutputFile::new(&file).map_err(bad)?;
     let bar = indicatif::ProgressBar::new_spinner();
     let smaller = minimizer.minimize(reproducer, |left| {
         bar.set_message(format!("{left} requests left"));
         bar.tick();
     });
     bar.finish_and_clear();
-    let file = arguments.output.clone().unwrap_or_else(|| beside(&arguments.file));
-    let written = smaller.write(&file);
-    written.map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?;
+    smaller.write(&file).map_err(bad)?;
     writeln!(
         io::stdout(),
         "{} of {} requests are needed, as {} trials showed: {}",

@@ -6,18 +6,15 @@
 use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
-use nix::sys::stat::Mode;
-use nix::unistd::{getuid, linkat};
+use nix::unistd::getuid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::files::atomic;
 
 /// The environment variable that names another folder for the cache.
 pub const ENVIRONMENT: &str = "QGRAPH_CACHE";
@@ -107,44 +104,7 @@ pub fn load<T: DeserializeOwned>(cache: &Path, stamp: &Stamp) -> Option<(T, u64)
 /// The cache cannot be written.
 pub fn store<T: Serialize>(cache: &Path, stamp: &Stamp, known: &T) -> io::Result<()> {
     let entry = Entry { writer: WRITER.to_owned(), stamp: stamp.clone(), written: now(), known };
-    write_whole(&stamp.file(cache), &serde_json::to_vec(&entry)?, Mode::S_IRUSR | Mode::S_IWUSR)
-}
-
-/// Writes a file that appears whole or not at all, in place of one that is there, and makes
-/// its folder if need be.
-///
-/// # Errors
-/// Those of the kernel.
-pub(crate) fn write_whole(file: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    if link_whole(folder, file, bytes, mode).is_ok() {
-        return Ok(());
-    }
-    // A file system, or a kernel, that knows no files without a name.
-    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
-    fresh.write_all(bytes)?;
-    fresh.as_file().set_permissions(fs::Permissions::from_mode(mode.bits()))?;
-    fresh.persist(file)?;
-    Ok(())
-}
-
-/// Writes a file that has no name until it is whole: should we be killed before, nothing
-/// of it stays.
-fn link_whole(folder: &Path, file: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
-    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let mut fresh = fs::File::from(open(folder, flags, mode)?);
-    fresh.write_all(bytes)?;
-    let from = format!("/proc/self/fd/{}", fresh.as_raw_fd());
-    // A link does not replace; and somebody else may be doing the same.
-    for _ in 0..10 {
-        let _ = fs::remove_file(file);
-        match linkat(AT_FDCWD, &*from, AT_FDCWD, file, AtFlags::AT_SYMLINK_FOLLOW) {
-            Err(Errno::EEXIST) => {}
-            linked => return Ok(linked?),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
+    atomic::replace(&stamp.file(cache), &serde_json::to_vec(&entry)?, 0o600)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod emulators;
 mod escapes;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod files;
 mod mutate;
 mod output;
 mod reproducers;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use emulators::*;
 use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
+use files::*;
 use mutate::*;
 use output::*;
 use reproducers::*;
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         where_reproducers_go,
         replay_of_something_else,
         a_reproducer_gets_smaller,
+        what_is_no_file_is_not_replaced,
+        links_are_followed,
         how_strong_tests_are,
         strength_as_json,
         the_runner_lists,

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::place::Place;
 use super::{Output, Summary, WORDS};
+use crate::files::output_file::OutputFile;
 use crate::graph::{Drawing, State};
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
 use crate::shown::shown;
@@ -28,7 +28,7 @@ const MOST_EVIDENCE: usize = 4 << 20;
 
 /// Writes the page at the end.
 pub struct Html {
-    place: Place,
+    file: OutputFile,
     drawing: Drawing,
     rows: Vec<Value>,
     /// The emulators, and the place of each in the list.
@@ -45,7 +45,7 @@ impl Html {
     /// Nothing can be written there.
     pub fn new(file: PathBuf, drawing: Drawing) -> io::Result<Self> {
         Ok(Self {
-            place: Place::new(file)?,
+            file: OutputFile::new(file)?,
             drawing,
             rows: Vec::new(),
             emulators: HashMap::new(),
@@ -144,7 +144,7 @@ impl Html {
 
 impl Output for Html {
     fn name(&self) -> String {
-        format!("the page {}", self.place.name.display())
+        format!("the page {}", self.file.name().display())
     }
 
     fn outcome(&mut self, outcome: &Outcome, _: &str) -> io::Result<()> {
@@ -163,7 +163,7 @@ impl Output for Html {
     }
 
     fn end(&mut self, summary: &Summary) -> io::Result<()> {
-        self.place.write(self.page(summary).as_bytes())
+        self.file.write(self.page(summary).as_bytes())
     }
 }
 

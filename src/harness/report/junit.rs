@@ -14,15 +14,15 @@ use quick_junit::{
     XmlString,
 };
 
-use super::place::Place;
 use super::text::first_line;
 use super::{Output, Summary};
+use crate::files::output_file::OutputFile;
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
 use crate::shown::shown;
 
 /// Writes a file of it at the end.
 pub struct Junit {
-    place: Place,
+    file: OutputFile,
     /// By machine and emulator.
     suites: BTreeMap<(String, String), TestSuite>,
 }
@@ -33,13 +33,13 @@ impl Junit {
     /// # Errors
     /// Nothing can be written there.
     pub fn new(file: PathBuf) -> io::Result<Self> {
-        Ok(Self { place: Place::new(file)?, suites: BTreeMap::new() })
+        Ok(Self { file: OutputFile::new(file)?, suites: BTreeMap::new() })
     }
 }
 
 impl Output for Junit {
     fn name(&self) -> String {
-        format!("the JUnit report {}", self.place.name.display())
+        format!("the JUnit report {}", self.file.name().display())
     }
 
     fn outcome(&mut self, outcome: &Outcome, _: &str) -> io::Result<()> {
@@ -74,7 +74,7 @@ impl Output for Junit {
         xml.set_time(self.suites.values().filter_map(|suite| suite.time).sum());
         xml.add_test_suites(std::mem::take(&mut self.suites).into_values());
         let text = xml.to_string().map_err(io::Error::other)?;
-        self.place.write(text.as_bytes())
+        self.file.write(text.as_bytes())
     }
 }
 

@@ -1,14 +1,12 @@
 //! Outcomes as they come, for people or programs, in several ways at once. A report that
 //! cannot be written changes no outcome.
 //!
-//! One file a format. `text` has the words for people that several of them use, `place`
-//! writes a file whole or not at all.
+//! One file a format. `text` has the words for people that several of them use.
 
 mod github;
 mod html;
 mod json;
 mod junit;
-mod place;
 mod pretty;
 #[cfg(test)]
 mod samples;

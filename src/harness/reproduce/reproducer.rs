@@ -13,9 +13,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::files::atomic;
+use crate::files::output_file::OutputFile;
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::reproduce::recorder::Recorder;
 use crate::protocol::MOST_POSTED;
@@ -253,12 +254,12 @@ impl Reproducer {
         Ok(Self { about, steps })
     }
 
-    /// Writes it as a script.
+    /// Writes it as a script to a file that somebody has named.
     ///
     /// # Errors
-    /// Those of the kernel.
+    /// Those of the kernel; or the file is neither a regular one nor a pipe or a device.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        cache::write_whole(file, self.script()?.as_bytes(), Mode::from_bits_truncate(0o755))
+        OutputFile::new(file)?.executable().write(self.script()?.as_bytes())
     }
 
     /// How many requests it makes.
@@ -319,7 +320,8 @@ impl Reproducers {
         let mut reproducer = Reproducer { about, steps: record.steps };
         reproducer.ask_once_more();
         let file = self.folder.join(file_name(&outcome.name, &emulator.path));
-        match reproducer.write(&file) {
+        let script = reproducer.script();
+        match script.and_then(|script| atomic::replace(&file, script.as_bytes(), 0o755)) {
             Ok(()) => outcome.reproducer = Some(file),
             Err(e) => {
                 let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
