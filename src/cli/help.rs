@@ -5,7 +5,7 @@
 pub(super) type Row = (&'static str, &'static str);
 
 /// The exit statuses of all subcommands.
-pub(super) const EXIT_STATUS: [Row; 4] = [
+pub(super) const EXIT_STATUS: [Row; 5] = [
     ("0", "all that was to run ran and passed, or what was asked is so"),
     (
         "1",
@@ -13,6 +13,11 @@ pub(super) const EXIT_STATUS: [Row; 4] = [
          journal is damaged, or what was asked is not so",
     ),
     ("2", "wrong usage, no usable QEMU, nothing to run, or a file that cannot be read or written"),
+    (
+        "3",
+        "the results of a run or merge are not all kept: a journal or a report could not be \
+         written, whatever came of the paths",
+    ),
     ("129, 130, 143", "stopped by SIGHUP, SIGINT, SIGTERM"),
 ];
 

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let fleet = arguments.emulators.fleet()?;
-    let plan = arguments.shard.share(arguments.filter.plan(&fleet)?)?;
+    let (plan, _) = arguments.shard.share(arguments.filter.plan(&fleet)?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if !arguments.json {
         for trial in plan.trials().filter(|trial| trial.copies_before == 0) {

@@ -1,6 +1,7 @@
 //! The program: its arguments, in one place, and one file a subcommand.
 
 mod check;
+mod files;
 mod graph;
 mod help;
 mod list;
@@ -107,6 +108,9 @@ impl From<BadPattern> for Stop {
         Self::Usage(e.to_string())
     }
 }
+
+/// The exit status that says that not all results are kept.
+const NOT_KEPT: u8 = 3;
 
 /// More is no limit at all, and more than the clock can count.
 const MOST_SECONDS: f64 = 1e9;

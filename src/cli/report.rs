@@ -3,10 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::files::Named;
 use super::warn;
 use crate::graph::Drawing;
-use crate::harness::Report;
 use crate::harness::report::{Github, Html, Json, Junit, Pretty, Tap};
+use crate::harness::{Environment, Report};
 
 /// How outcomes are written to standard output.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -36,14 +37,21 @@ pub(super) struct ReportArguments {
 }
 
 impl ReportArguments {
+    /// The files that it is written to.
+    pub fn files(&self) -> [Named<'_>; 2] {
+        [("--junit", self.junit.as_deref()), ("--html", self.html.as_deref())]
+    }
+
     /// The report that was asked for, of `total` outcomes. A file that cannot be written
-    /// costs a warning. `drawing` makes the graph, for the page.
+    /// costs a warning, and the report is not all written. `drawing` makes the graph, for the
+    /// page.
     pub fn report(
         &self,
         total: impl Into<Option<usize>>,
+        environments: Vec<Environment>,
         drawing: impl FnOnce() -> Drawing,
     ) -> Report {
-        let mut report = Report::new(total);
+        let mut report = Report::new(total).with_environments(environments);
         match self.format {
             Format::Pretty => report.add_output(Pretty::new()),
             Format::Tap => report.add_output(Tap::new(io::stdout())),
@@ -56,19 +64,20 @@ impl ReportArguments {
         if let Some(file) = &self.junit {
             match Junit::new(file.clone()) {
                 Ok(junit) => report.add_output(junit),
-                Err(e) => cannot(file, &e),
+                Err(e) => cannot(&mut report, file, &e),
             }
         }
         if let Some(file) = &self.html {
             match Html::new(file.clone(), drawing()) {
                 Ok(html) => report.add_output(html),
-                Err(e) => cannot(file, &e),
+                Err(e) => cannot(&mut report, file, &e),
             }
         }
         report
     }
 }
 
-fn cannot(file: &Path, e: &io::Error) {
+fn cannot(report: &mut Report, file: &Path, e: &io::Error) {
+    report.note_broken();
     warn(format!("there will be no report, nothing can be written to {}: {e}", file.display()));
 }

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::files;
 use super::report::ReportArguments;
 use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
-use super::{EmulatorArguments, FilterArguments, Stop, note, seconds, warn};
+use super::{EmulatorArguments, FilterArguments, NOT_KEPT, Stop, note, seconds, warn};
 use crate::graph::Model;
 use crate::harness::journal::{self, Done};
 use crate::harness::{
-    Expectations, Fleet, Journal, Order, Outcome, Plan, Reproducers, Settings, run_all,
+    Conclusion, Environment, Expectations, Fleet, Header, Journal, Order, Outcome, Plan,
+    Reproducers, Settings, Shard, run_all,
 };
 use crate::qemu::{Limits, Prober};
 
@@ -117,6 +119,11 @@ impl Arguments {
         })
     }
 
+    /// Whether it may end, as it should, before all paths have run.
+    fn may_end_early(&self) -> bool {
+        self.until_fail
+    }
+
     fn order(&self) -> Order {
         let seed = self.shuffle.map(|seed| {
             seed.unwrap_or_else(|| {
@@ -133,11 +140,21 @@ impl Arguments {
         Order { seed, times }
     }
 
-    fn plan(&self) -> Result<(Fleet, Plan), Stop> {
+    /// Makes sure that no file is written twice, or read and written.
+    fn check_files(&self) -> Result<(), Stop> {
+        let summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
+        let mut written = vec![("--journal", self.journal.as_deref())];
+        written.extend(self.report.files());
+        written.push(("GITHUB_STEP_SUMMARY", summary.as_deref()));
+        let read = [("--expectations", self.expectations.as_deref()), self.shard.durations_file()];
+        files::distinct(&written, &read)
+    }
+
+    fn plan(&self) -> Result<(Fleet, Plan, Shard), Stop> {
         let prober = Prober { patience: self.timeout, ..Prober::new() };
         let fleet = self.emulators.fleet_by(&prober)?;
-        let plan = self.shard.share(self.filter.plan(&fleet)?)?;
-        Ok((fleet, plan))
+        let (plan, shard) = self.shard.share(self.filter.plan(&fleet)?)?;
+        Ok((fleet, plan, shard))
     }
 
     /// The journal of this run, and the outcomes it has already. A run of its own does
@@ -184,6 +201,35 @@ impl Arguments {
     }
 }
 
+/// The journal of a run, until it cannot be written.
+struct Kept {
+    journal: Option<Journal>,
+    /// Whether somebody asked for it. The one in the cache is a mere convenience.
+    is_named: bool,
+    /// Whether something is not in it that should be.
+    is_lost: bool,
+}
+
+impl Kept {
+    fn write(&mut self, write: impl FnOnce(&mut Journal) -> io::Result<()>) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(e) = write(journal) {
+            warn(format!("{e}; this run goes on without a journal"));
+            self.journal = None;
+            self.is_lost = true;
+        }
+    }
+
+    /// Ends it; whether all that was asked for is in it.
+    fn finish(mut self) -> bool {
+        if let Some(Err(e)) = self.journal.take().map(Journal::finish) {
+            warn(format!("{e}; the last outcomes may be missing in it"));
+            self.is_lost = true;
+        }
+        !self.is_named || !self.is_lost
+    }
+}
+
 /// The arguments behind `run`.
 fn own_words() -> Vec<String> {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
@@ -199,8 +245,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let watch = Watch::begin()?;
+    arguments.check_files()?;
     let settings = arguments.settings()?;
-    let (fleet, plan) = match (arguments.plan(), watch.exit_status()) {
+    let (fleet, plan, shard) = match (arguments.plan(), watch.exit_status()) {
         (Ok(planned), _) => planned,
         (Err(stop), None) => return Err(stop),
         (Err(stop), Some(status)) => {
@@ -208,19 +255,31 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
             return Ok(ExitCode::from(status));
         }
     };
-    let (mut journal, earlier) = arguments.journal()?;
+    let (journal, earlier) = arguments.journal()?;
     if let Some(journal) = journal.as_ref().filter(|_| !arguments.resume)
         && let Err(e) = journal.note_arguments(&own_words())
     {
         warn(format!("the arguments of this run will not be remembered: {e}"));
     }
+    let emulators = fleet.usable.iter().map(|emulator| &**emulator);
+    let environment = Environment::of_this_process(emulators, own_words());
+    let paths = plan.trials().count();
+    let header = Header {
+        shard: (!shard.is_whole()).then(|| shard.to_string()),
+        paths: (!arguments.may_end_early()).then_some(paths),
+        environment: environment.clone(),
+    };
+    let mut journal = Kept { journal, is_named: arguments.journal.is_some(), is_lost: false };
+    if earlier.is_empty() {
+        journal.write(|journal| journal.begin(&header));
+    }
     let order = arguments.order();
     let mut done = Done::new(&earlier);
     let trials = order.trials(plan.clone()).filter(move |trial| !done.take(trial));
 
-    let total = (!arguments.until_fail).then(|| plan.trials().count().saturating_mul(order.times));
+    let total = (!arguments.until_fail).then(|| paths.saturating_mul(order.times));
     let filter = arguments.filter.filter()?;
-    let mut report = arguments.report.report(total, || {
+    let mut report = arguments.report.report(total, vec![environment], || {
         Model::registered().drawing(&[], |machine| filter.wants_machine(machine))
     });
     if arguments.resume {
@@ -230,10 +289,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let begun = Instant::now();
     let totals = run_all(trials, &settings, |outcome| {
         report.add(&outcome);
-        if let Some(Err(e)) = journal.as_mut().map(|journal| journal.add(&outcome)) {
-            warn(format!("{e}; this run goes on without a journal"));
-            journal = None;
-        }
+        journal.write(|journal| journal.add(&outcome));
         let failed = outcome.verdict.is_failure() || outcome.verdict.is_notable();
         if arguments.until_fail && failed {
             ControlFlow::Break(())
@@ -241,7 +297,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
             ControlFlow::Continue(())
         }
     });
-    let all_passed = report.finish();
+    let Conclusion { all_passed, all_written } = report.finish();
+    let all_kept = journal.finish() && all_written;
     if totals.is_overtime {
         let limit = arguments.run_timeout.unwrap_or_default();
         warn(format!("the run was stopped after {limit:?}, as --run-timeout says"));
@@ -252,8 +309,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     if let Some(trouble) = settings.reproducers.trouble() {
         warn(trouble);
     }
+    if !all_kept {
+        warn(format!("the results are not all kept, see above; exit status {NOT_KEPT} says so"));
+    }
     Ok(match watch.exit_status() {
         Some(status) => ExitCode::from(status),
+        None if !all_kept => ExitCode::from(NOT_KEPT),
         None if !all_passed || totals.is_overtime => ExitCode::FAILURE,
         // An emulator that was asked for and could not be used has passed nothing.
         None if fleet.named && !fleet.unusable.is_empty() => ExitCode::FAILURE,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anstyle::AnsiColor;
 
+use super::files::Named;
 use super::{Stop, say, warn};
 use crate::harness::journal::read::{Damaged, Reader};
 use crate::harness::{Durations, Plan, Shard};
@@ -27,11 +28,16 @@ impl ShardArguments {
         self.shard.is_some()
     }
 
-    /// This machine's share of `plan`.
+    /// The journal that durations come from.
+    pub fn durations_file(&self) -> Named<'_> {
+        ("--durations", self.durations.as_deref())
+    }
+
+    /// This machine's share of `plan`, and which one it is.
     ///
     /// # Errors
     /// The environment names no share, or there is no such journal.
-    pub fn share(&self, plan: Plan) -> Result<Plan, Stop> {
+    pub fn share(&self, plan: Plan) -> Result<(Plan, Shard), Stop> {
         let durations = self.durations()?;
         let (shard, said) = match self.shard {
             Some(shard) => (shard, None),
@@ -42,7 +48,7 @@ impl ShardArguments {
             },
         };
         if shard.is_whole() {
-            return Ok(plan);
+            return Ok((plan, shard));
         }
         if let (Some(file), Some(durations)) = (&self.durations, &durations)
             && !plan.trials().any(|trial| durations.knows(&trial.path.name()))
@@ -57,7 +63,7 @@ impl ShardArguments {
         if share.trials().next().is_none() {
             warn(format!("no path is left for shard {shard}: there are more shards than paths"));
         }
-        Ok(share)
+        Ok((share, shard))
     }
 
     fn durations(&self) -> Result<Option<Durations>, Stop> {

@@ -3,6 +3,7 @@
 
 mod cargo_test;
 mod diagnose;
+mod environment;
 pub mod journal;
 pub mod mutate;
 mod outcome;
@@ -12,10 +13,11 @@ mod reproduce;
 mod run;
 
 pub use cargo_test::main as cargo_test;
-pub use journal::{Journal, Merge};
+pub use environment::{EmulatorFacts, Environment};
+pub use journal::{Header, Journal, Merge, Missing, Shares};
 pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
 pub use plan::{BadPattern, BadShard, Durations, Filter, Fleet, Order, Plan, Shard, Trial};
-pub use report::Report;
+pub use report::{Conclusion, Report};
 pub use reproduce::{
     About, BadReproducer, Judgement, Minimizer, Replay, Reproducer, Reproducers, Step, replay,
 };

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use crate::fake::Sandbox;
@@ -68,17 +69,89 @@ pub fn reports() {
     assert!(summary.contains("### qgraph: ") && summary.contains("| failed | "), "{summary}");
 }
 
-/// Would catch a report that nobody can write and that changes the result, or is lost
-/// without a word.
+/// Would catch a report that nobody can write and that changes what is said of the paths, or
+/// that is lost without a word or with the exit status of a success.
 pub fn a_report_that_cannot_be_written() {
     let sandbox = with_emulator();
     let early = ["run", REGISTERS, "--junit", "/proc/no/junit.xml", "--html", "."];
-    let finished = qgraph(&sandbox, &early).expect(0);
+    let finished = qgraph(&sandbox, &early).expect(3);
     finished.says(&["warning: there will be no report", "/proc/no/junit.xml", " to .: "]);
-    let finished = qgraph(&sandbox, &["run", REGISTERS, "--junit", "/dev/full"]).expect(0);
+    let finished = qgraph(&sandbox, &["run", REGISTERS, "--junit", "/dev/full"]).expect(3);
     let finished =
         finished.says(&["warning: the JUnit report /dev/full could not be written: No space left"]);
     assert!(finished.stdout.ends_with("\n1 passed\n"), "{finished}");
+    finished.says(&["the results are not all kept, see above; exit status 3"]);
+    // That of a failure says less.
+    let fake = sandbox.fake("request-fail");
+    let mut failing = sandbox.qgraph(["run", REGISTERS, "--html", "/dev/full", "--qemu"]);
+    sandbox.run(failing.arg(&fake)).expect(3);
+}
+
+/// Would catch two reports, or a report and a journal, that take each other's place in one
+/// file, whatever leads to it.
+pub fn one_file_for_two() {
+    let sandbox = with_emulator();
+    symlink("page", sandbox.at("link")).expect("a link");
+    symlink("../bin/../page", sandbox.at("bin/link")).expect("a link");
+    for there in [false, true] {
+        if there {
+            fs::write(sandbox.at("page"), "precious").expect("written");
+            fs::hard_link(sandbox.at("page"), sandbox.at("hard")).expect("a link");
+        }
+        for (one, other) in
+            [("page", "page"), ("page", "./bin/../page"), ("link", "page"), ("bin/link", "link")]
+        {
+            let words = ["error: --junit and --html name the same file"];
+            let arguments = ["run", PATHS, "--html", one, "--junit", other];
+            qgraph(&sandbox, &arguments).expect(2).silent().says(&words);
+            let words = ["error: --journal and --html name the same file"];
+            let arguments = ["run", PATHS, "--journal", one, "--html", other];
+            qgraph(&sandbox, &arguments).expect(2).silent().says(&words);
+            assert_eq!(sandbox.at("page").exists(), there);
+        }
+    }
+    let arguments = ["run", PATHS, "--journal", "page", "--html", "hard"];
+    qgraph(&sandbox, &arguments).expect(2).silent();
+    let arguments = ["run", PATHS, "--journal", "page", "--shard", "1/2", "--durations", "hard"];
+    qgraph(&sandbox, &arguments).expect(2).silent().says(&["--durations and --journal name"]);
+    let arguments = ["merge", "page", "--html", "hard"];
+    qgraph(&sandbox, &arguments).expect(2).silent().says(&["JOURNAL and --html name"]);
+    assert_eq!(fs::read_to_string(sandbox.at("page")).expect("it"), "precious");
+    let null = ["run", REGISTERS, "--junit", "/dev/null", "--html", "/dev/null"];
+    qgraph(&sandbox, &null).expect(0);
+}
+
+/// Would catch reports that do not say on what their outcomes came to be.
+pub fn the_environment_is_told() {
+    let sandbox = with_emulator();
+    let files = ["--junit", "junit.xml", "--html", "page.html"];
+    let journal = ["--journal", "journal"];
+    let run = |arguments: &[&str]| qgraph(&sandbox, &[arguments, &files].concat()).expect(0);
+    run(&["run", REGISTERS, journal[0], journal[1]]);
+    for again in [false, true] {
+        if again {
+            run(&["merge", "journal"]);
+        }
+        let junit = fs::read_to_string(sandbox.at("junit.xml")).expect("a report");
+        let page = fs::read_to_string(sandbox.at("page.html")).expect("a page");
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+        for (name, value) in [
+            ("qemu-version", "7.2.0"),
+            ("qemu-build", "fake"),
+            ("architecture", "x86_64"),
+            ("accelerator", "a module that comes with it"),
+            ("kernel", kernel.trim()),
+            ("host", fs::read_to_string("/proc/sys/kernel/hostname").expect("a host").trim()),
+            ("qgraph", env!("CARGO_PKG_VERSION")),
+            ("options", REGISTERS),
+        ] {
+            let property =
+                junit.lines().find(|line| line.contains(&format!("<property name=\"{name}\"")));
+            let property = property.unwrap_or_else(|| panic!("{name}: {junit}"));
+            assert!(property.contains(value), "{property}");
+            assert!(page.contains(&format!("[\"{name}\",\"")), "{name} is not on the page");
+        }
+    }
 }
 
 /// A pipe from which nobody reads any more.
@@ -118,7 +191,7 @@ pub fn nobody_reads() {
 /// Would catch output that is lost on a full disk without a word.
 pub fn nothing_can_be_written() {
     let sandbox = with_emulator();
-    for (arguments, status) in [(["list", PATHS], 2), (["run", PATHS], 0)] {
+    for (arguments, status) in [(["list", PATHS], 2), (["run", PATHS], 3)] {
         let full: Stdio = File::options().write(true).open("/dev/full").expect("/dev/full").into();
         let running = sandbox.start_with(&mut sandbox.qgraph(arguments), Some(full), None);
         running.finish().expect(status).says(&["No space left on device"]);

@@ -141,7 +141,7 @@ pub fn journals_are_joined() {
     let passed = ["/x/a \"passed\"", "/x/b \"passed\""];
     let failed = ["/x/a \"failed\""];
     assert_eq!(joined(&[&a, &b], 0), passed);
-    assert_eq!(joined(&[&bad, "", &format!("{a}{b}")], 0), passed);
+    assert_eq!(joined(&[&bad, &format!("{a}{b}")], 0), passed);
     assert_eq!(joined(&[&a, &bad], 1), failed);
     assert_eq!(joined(&[&a, &stopped], 0), [passed[0]]);
     assert_eq!(joined(&[&stopped, &a], 0), [passed[0]]);
@@ -178,8 +178,42 @@ pub fn damaged_journals() {
     qgraph(&sandbox, &["merge", "no-such"]).expect(2).silent().says(&words);
     qgraph(&sandbox, &["merge", "/"]).expect(2).silent().says(&["/:1: cannot be read"]);
     qgraph(&sandbox, &["merge"]).expect(2).silent().says(&["<JOURNAL>"]);
-    let words = ["error: cannot write /no/such/file: No such file"];
-    merge(&sandbox, &[&a], &["-o", "/no/such/file"]).expect(2).silent().says(&words);
+    for file in ["/proc/no/file", "/dev/full"] {
+        let finished = merge(&sandbox, &[&a], &["-o", file]).expect(3);
+        assert!(finished.stdout.contains("\n1 passed\n"), "{finished}");
+        finished.says(&[&format!("warning: the joined journal {file} could not be written: ")]);
+    }
+}
+
+/// Would catch a share of which nothing came, or only a part, and that nobody misses.
+pub fn what_journals_lack() {
+    let sandbox = with_emulator();
+    for number in ["1", "2", "3"] {
+        let journal = format!("{number}.journal");
+        let shard = format!("{number}/3");
+        qgraph(&sandbox, &["run", PATHS, "--shard", &shard, "--journal", &journal]).expect(0);
+    }
+    let merge = |journals: &[&str], status| {
+        qgraph(&sandbox, &[&["merge"][..], journals].concat()).expect(status)
+    };
+    let all = ["1.journal", "2.journal", "3.journal"];
+    let finished = merge(&all, 0);
+    assert_eq!(finished.stderr, "", "{finished}");
+    let words = ["warning: of 3 shares no journal is of 2/3: their paths are missing"];
+    merge(&["1.journal", "3.journal"], 1).says(&words);
+    let text = fs::read_to_string(sandbox.at("2.journal")).expect("a journal");
+    let end = text.trim_end().rfind('\n').expect("several lines");
+    fs::write(sandbox.at("2.journal"), &text[..end + 20]).expect("cut");
+    let paths = text.lines().count() - 1;
+    let said =
+        format!("warning: 2.journal, shard 2/3: 1 of {paths} paths have no outcome; the run");
+    let finished = merge(&all, 1).says(&[&said, "2.journal:"]);
+    assert!(finished.stdout.contains(", 1 not run, the run was stopped\n"), "{finished}");
+    fs::write(sandbox.at("2.journal"), "").expect("emptied");
+    merge(&all, 1).says(&["warning: 2.journal is empty: the run", words[0]]);
+    // Which share the rest of a line is of nobody knows, but which one is missing.
+    fs::write(sandbox.at("2.journal"), &text[..30]).expect("cut");
+    merge(&all, 1).says(&["warning: 2.journal:1: the first line is damaged", words[0]]);
 }
 
 /// Would catch a path that is in no share of the runner, or in two; and nextest, which starts

@@ -1,19 +1,25 @@
 //! The journal of a run: every outcome, one JSON object a line, written the moment it is
-//! known, so that a run that was killed can be finished.
+//! known, so that a run that was killed can be finished. The first line says what the run was
+//! to do.
 
+mod header;
 pub(crate) mod merge;
 pub mod read;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+pub use header::Header;
 pub use merge::Merge;
+pub use shares::{Missing, Shares};
 
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::plan::Trial;
 use crate::qemu::cache;
+use crate::shown;
 
 /// A journal that is written. It is locked as long.
 pub struct Journal {
@@ -59,21 +65,30 @@ impl Journal {
     /// outcomes that are there. A last line that was cut off is removed.
     ///
     /// # Errors
-    /// It is not there, cannot be read, or another run is writing it.
+    /// It is not there, is no journal, cannot be read, or another run is writing it. The file
+    /// is as it was then.
     pub fn resume(path: &Path) -> io::Result<(Self, Vec<Outcome>)> {
         fs::metadata(path).map_err(at(path))?;
         let file = open(path)?;
+        let no_journal = |what: String| {
+            let what = format!("{what}; it is to be a journal that `qgraph run` has written");
+            at(path)(io::Error::new(io::ErrorKind::InvalidData, what))
+        };
         let text = fs::read(path).map_err(at(path))?;
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1);
         let mut outcomes = Vec::new();
         for (number, line) in text[..whole].split(|&byte| byte == b'\n').enumerate() {
-            if line.is_empty() {
+            if line.is_empty() || Header::is_meant(line) && Header::parse(line).is_ok() {
                 continue;
             }
             outcomes.push(serde_json::from_slice(line).map_err(|e| {
-                let what = format!("line {} is no outcome: {e}", number + 1);
-                at(path)(io::Error::new(io::ErrorKind::InvalidData, what))
+                let line = number + 1;
+                no_journal(format!("line {line} is no outcome: {e}"))
             })?);
+        }
+        // What is cut off will be removed, so it has to be the beginning of one of our lines.
+        if !is_beginning(&text[whole..], whole == 0) {
+            return Err(no_journal("its last line has no end and is no outcome".to_owned()));
         }
         file.set_len(whole as u64).map_err(at(path))?;
         Ok((Self { file, path: path.to_owned() }, outcomes))
@@ -114,15 +129,37 @@ impl Journal {
         &self.path
     }
 
+    /// Says what the run is to do. It is the first thing that is written.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn begin(&mut self, header: &Header) -> io::Result<()> {
+        self.write(header.line()?)
+    }
+
     /// Adds an outcome.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn add(&mut self, outcome: &Outcome) -> io::Result<()> {
-        let mut line = serde_json::to_vec(outcome)?;
-        line.push(b'\n');
+        self.write(shown::json(outcome)?)
+    }
+
+    fn write(&mut self, line: String) -> io::Result<()> {
         // At once, so that a line is there whole or is the last one.
-        self.file.write_all(&line).map_err(at(&self.path))
+        self.file.write_all((line + "\n").as_bytes()).map_err(at(&self.path))
+    }
+
+    /// Makes sure that everything is on the disk: some file systems tell only now that it is
+    /// full.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn finish(self) -> io::Result<()> {
+        match self.file.metadata() {
+            Ok(data) if data.is_file() => self.file.sync_data().map_err(at(&self.path)),
+            _ => Ok(()),
+        }
     }
 
     /// Remembers the arguments of the run beside the journal, in the cache.
@@ -133,6 +170,19 @@ impl Journal {
         let file = arguments_file(&self.path);
         fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
         fs::write(file, serde_json::to_vec(arguments)?)
+    }
+}
+
+/// Whether `text` may be the beginning of a line that somebody who was killed did not finish:
+/// of a header, if it is the first line, else of an outcome.
+fn is_beginning(text: &[u8], is_first: bool) -> bool {
+    let begins = |with: &str| {
+        let with = with.as_bytes();
+        text.starts_with(with) || with.starts_with(text)
+    };
+    match is_first {
+        true => begins(header::BEGINNING),
+        false => begins("{\"name\":\"") || begins("{\"name\": \""),
     }
 }
 

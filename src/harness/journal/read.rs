@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use super::header::Header;
 use crate::harness::outcome::Outcome;
 
 /// A journal that is being read: an iterator over its outcomes.
@@ -15,6 +16,7 @@ pub struct Reader<R = BufReader<File>> {
     /// Of the line that was read last, counted from 1.
     number: usize,
     over: bool,
+    headers: Vec<Header>,
 }
 
 /// A line that is no outcome.
@@ -45,7 +47,13 @@ impl Reader {
 impl<R: BufRead> Reader<R> {
     /// Reads `lines` as the journal `file`.
     pub fn new(file: &Path, lines: R) -> Self {
-        Self { file: file.to_owned(), lines, number: 0, over: false }
+        Self { file: file.to_owned(), lines, number: 0, over: false, headers: Vec::new() }
+    }
+
+    /// What the lines that were read so far say of what the run was to do. The first one
+    /// counts; there are more where files were put together.
+    pub fn headers(&self) -> &[Header] {
+        &self.headers
     }
 
     fn damaged(&self, why: String, cut: bool) -> Damaged {
@@ -66,6 +74,17 @@ impl<R: BufRead> Iterator for Reader<R> {
                 Ok(_) if line.trim_ascii().is_empty() => {}
                 Ok(_) => {
                     let cut = line.last() != Some(&b'\n');
+                    if Header::is_meant(&line) {
+                        match Header::parse(&line) {
+                            Ok(header) => self.headers.push(header),
+                            Err(e) => {
+                                let why =
+                                    format!("the first line is damaged: {}", without_place(&e));
+                                return Some(Err(self.damaged(why, cut)));
+                            }
+                        }
+                        continue;
+                    }
                     return Some(serde_json::from_slice(&line).map_err(|e| {
                         let what = if cut { "is cut off" } else { "is no outcome" };
                         self.damaged(format!("the line {what}: {}", without_place(&e)), cut)

@@ -14,7 +14,7 @@ const MOST_SHARDS: usize = 10_000;
 pub const ENVIRONMENT: &str = "QGRAPH_SHARD";
 
 /// One of several equal shares of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard {
     /// Counted from 0.
     index: usize,
@@ -84,6 +84,11 @@ impl Shard {
     /// Whether it is all there is.
     pub fn is_whole(self) -> bool {
         self.of.get() == 1
+    }
+
+    /// How many shares there are.
+    pub fn of(self) -> usize {
+        self.of.get()
     }
 
     /// Whether it is the first share.

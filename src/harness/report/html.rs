@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{Output, Summary, WORDS};
 use crate::files::output_file::OutputFile;
 use crate::graph::{Drawing, State};
+use crate::harness::environment::{Environment, Fact, emulator_facts, facts};
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
 use crate::shown::shown;
 
@@ -34,6 +35,7 @@ pub struct Html {
     /// The emulators, and the place of each in the list.
     emulators: HashMap<String, usize>,
     states: Vec<(String, State)>,
+    environments: Vec<Environment>,
     /// How much evidence there is already.
     evidence: usize,
 }
@@ -50,6 +52,7 @@ impl Html {
             rows: Vec::new(),
             emulators: HashMap::new(),
             states: Vec::new(),
+            environments: Vec::new(),
             evidence: 0,
         })
     }
@@ -58,12 +61,16 @@ impl Html {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let mut emulators: Vec<_> = self.emulators.iter().collect();
         emulators.sort_by_key(|(_, place)| **place);
+        let build = |(name, _): &(&String, &usize)| said(emulator_facts(&self.environments, name));
+        let builds: Vec<Value> = emulators.iter().map(build).collect();
         let data = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "written": now.map_or(0, millis),
             "total": summary.total,
             "left": summary.left,
             "words": WORDS.iter().copied().chain([Verdict::Stopped.word()]).collect::<Vec<_>>(),
+            "environment": said(facts(&self.environments)),
+            "builds": builds,
             "emulators": emulators.iter().map(|(name, _)| shown(name)).collect::<Vec<_>>(),
             "rows": self.rows,
         });
@@ -147,6 +154,11 @@ impl Output for Html {
         format!("the page {}", self.file.name().display())
     }
 
+    fn environment(&mut self, environments: &[Environment]) -> io::Result<()> {
+        self.environments = environments.to_vec();
+        Ok(())
+    }
+
     fn outcome(&mut self, outcome: &Outcome, _: &str) -> io::Result<()> {
         let verdict = &outcome.verdict;
         self.states.push((outcome.name.clone(), state(verdict)));
@@ -174,6 +186,11 @@ fn state(verdict: &Verdict) -> State {
         verdict if verdict.is_failure() => State::Failed,
         _ => State::Passed,
     }
+}
+
+/// Facts as pairs.
+fn said(facts: Vec<Fact>) -> Value {
+    facts.into_iter().map(|(name, value)| json!([name, shown(&value)])).collect()
 }
 
 fn millis(time: Duration) -> u64 {

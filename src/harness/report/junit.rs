@@ -17,6 +17,7 @@ use quick_junit::{
 use super::text::first_line;
 use super::{Output, Summary};
 use crate::files::output_file::OutputFile;
+use crate::harness::environment::{Environment, emulator_facts, facts_with};
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
 use crate::shown::shown;
 
@@ -25,6 +26,7 @@ pub struct Junit {
     file: OutputFile,
     /// By machine and emulator.
     suites: BTreeMap<(String, String), TestSuite>,
+    environments: Vec<Environment>,
 }
 
 impl Junit {
@@ -33,13 +35,19 @@ impl Junit {
     /// # Errors
     /// Nothing can be written there.
     pub fn new(file: PathBuf) -> io::Result<Self> {
-        Ok(Self { file: OutputFile::new(file)?, suites: BTreeMap::new() })
+        let (suites, environments) = (BTreeMap::new(), Vec::new());
+        Ok(Self { file: OutputFile::new(file)?, suites, environments })
     }
 }
 
 impl Output for Junit {
     fn name(&self) -> String {
         format!("the JUnit report {}", self.file.name().display())
+    }
+
+    fn environment(&mut self, environments: &[Environment]) -> io::Result<()> {
+        self.environments = environments.to_vec();
+        Ok(())
     }
 
     fn outcome(&mut self, outcome: &Outcome, _: &str) -> io::Result<()> {
@@ -59,9 +67,15 @@ impl Output for Junit {
             case.add_property(Property::new(word, first_line(&outcome.verdict)));
         }
         let key = (shown(&format!("{arch}/{machine}")), shown(&outcome.emulator));
+        let environments = &self.environments;
         let suite = self.suites.entry(key).or_insert_with_key(|(machine, emulator)| {
             let mut suite = TestSuite::new(machine);
             suite.add_property(Property::new("emulator", emulator));
+            let facts = emulator_facts(environments, &outcome.emulator);
+            let general = facts_with(environments, &outcome.emulator);
+            for (name, value) in facts.into_iter().chain(general) {
+                suite.add_property(Property::new(name, shown(&value)));
+            }
             suite
         });
         suite.time = Some(suite.time.unwrap_or(Duration::ZERO) + outcome.took);

@@ -24,6 +24,7 @@ pub use junit::Junit;
 pub use pretty::Pretty;
 pub use tap::Tap;
 
+use crate::harness::environment::Environment;
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::shown::shown_lines;
 
@@ -46,6 +47,15 @@ pub trait Output {
     /// Those of writing; nothing else is written then.
     fn begin(&mut self, total: Option<usize>) -> io::Result<()> {
         let _ = total;
+        Ok(())
+    }
+
+    /// On what the outcomes came to be, on several machines perhaps. It is told first.
+    ///
+    /// # Errors
+    /// Those of writing; nothing else is written then.
+    fn environment(&mut self, environments: &[Environment]) -> io::Result<()> {
+        let _ = environments;
         Ok(())
     }
 
@@ -117,12 +127,24 @@ impl Way {
     }
 }
 
+/// What came of the outcomes, and of the report itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conclusion {
+    /// Whether nothing failed and everything ran, if it was known how much that is.
+    pub all_passed: bool,
+    /// Whether all that was to be written down was.
+    pub all_written: bool,
+}
+
 /// The report of one run.
 pub struct Report {
     total: Option<usize>,
     ways: Vec<Way>,
     counts: BTreeMap<&'static str, usize>,
     failed: bool,
+    /// Whether there is something that could not be written.
+    is_broken: bool,
+    environments: Vec<Environment>,
     /// Which emulator had a path first.
     first: BTreeMap<String, String>,
 }
@@ -132,13 +154,25 @@ impl Report {
     /// down yet.
     pub fn new(total: impl Into<Option<usize>>) -> Self {
         let (total, counts, first) = (total.into(), BTreeMap::new(), BTreeMap::new());
-        Self { total, ways: Vec::new(), counts, failed: false, first }
+        let (ways, environments) = (Vec::new(), Vec::new());
+        Self { total, ways, counts, failed: false, is_broken: false, environments, first }
+    }
+
+    /// A report that also says on what the outcomes came to be.
+    pub fn with_environments(self, environments: Vec<Environment>) -> Self {
+        Self { environments, ..self }
+    }
+
+    /// Notes that something that was to be written down cannot be.
+    pub fn note_broken(&mut self) {
+        self.is_broken = true;
     }
 
     /// From now on, outcomes are written down in this way as well.
     pub fn add_output(&mut self, output: impl Output + 'static) {
         let mut way = Way { output: Box::new(output), broken: None };
         way.go(|output| output.begin(self.total));
+        way.go(|output| output.environment(&self.environments));
         self.ways.push(way);
     }
 
@@ -170,9 +204,8 @@ impl Report {
         self.note(outcome, |output| output.is_whole());
     }
 
-    /// Ends the report. Returns whether nothing failed and everything ran, if it was known
-    /// how much that is.
-    pub fn finish(mut self) -> bool {
+    /// Ends the report.
+    pub fn finish(mut self) -> Conclusion {
         let stopped = self.counts.get(Verdict::Stopped.word()).copied().unwrap_or(0);
         let ran = self.counts.values().sum();
         let total = self.total.unwrap_or(ran);
@@ -184,12 +217,13 @@ impl Report {
             way.go(|output| output.end(&summary));
             // Whoever closed the pipe has seen enough.
             if let Some(e) = way.broken.take().filter(|e| e.kind() != io::ErrorKind::BrokenPipe) {
+                self.is_broken = true;
                 let name = way.output.name();
                 let text = format!("warning: {name} could not be written: {e}");
                 let _ = writeln!(io::stderr(), "{}", shown_lines(&text));
             }
         }
-        left == 0 && !self.failed
+        Conclusion { all_passed: left == 0 && !self.failed, all_written: !self.is_broken }
     }
 }
 
@@ -238,7 +272,8 @@ mod tests {
         report.add(&Outcome { emulator: "other".to_owned(), ..passed.clone() });
         report.add(&Outcome { verdict: Verdict::Flaky(String::new()), ..passed.clone() });
         report.add(&Outcome { verdict: Verdict::Skipped(String::new()), ..passed });
-        assert!(report.finish());
+        let conclusion = report.finish();
+        assert!(conclusion.all_passed && !conclusion.all_written);
         let end = "end: 1 flaky, 1 skipped, 2 passed";
         let heard = ["begin 4", "/arm/virt/t", "/arm/virt/t@other", "/arm/virt/t", "/arm/virt/t"];
         assert_eq!(whole.borrow()[..5], heard);
@@ -252,7 +287,7 @@ mod tests {
         let result = |total: usize, verdicts: &[Verdict]| {
             let mut report = Report::new(total);
             verdicts.iter().for_each(|v| report.add(&samples::outcome("/a", v.clone())));
-            report.finish()
+            report.finish().all_passed
         };
         let why = String::new;
         assert!(result(2, &[Verdict::ExpectedFailure(why()), Verdict::UnexpectedPass(why())]));

@@ -186,6 +186,19 @@ function problems(into, list) {
   });
 }
 
+/** On what it ran: the host first, then each emulator. */
+function environment() {
+  const list = make("dl", "");
+  const say = ([term, what]) => list.append(make("dt", "", term), make("dd", "mono", what));
+  data.environment.forEach(say);
+  data.builds.forEach((facts, number) => {
+    if (facts.length) say(["emulator", data.emulators[number]]);
+    facts.forEach(say);
+  });
+  at("environment").append(list);
+  at("environment").hidden = !list.children.length;
+}
+
 const rank = (node) => data.words.indexOf(node.rows[0].word);
 const said = (row) => row.detail?.message?.split("\n")[0];
 
@@ -411,6 +424,7 @@ function begin() {
     `${time(millis)} of testing`,
     `qgraph ${data.version}`,
   ].filter(Boolean).join(" · ");
+  environment();
   at("bar").append(...share(rows, "").children);
 
   for (const word of present) {
