@@ -59,6 +59,34 @@ const FAULTS: &[Fault] = &[
         &["fake: assertion failed: (size <= limit)"],
         SENT,
     ),
+    fault(
+        "request-bail",
+        "crashed",
+        &[
+            "QEMU was killed by signal 6",
+            "hw/foo/foo.c:5:foo_write: assertion failed: (size <= limit)",
+        ],
+        &["Bail out! ERROR:../hw/foo/foo.c"],
+        SENT,
+    ),
+    // Where it is said on the qtest socket.
+    fault(
+        "old-request-bail",
+        "crashed",
+        &[
+            "QEMU was killed by signal 6",
+            "hw/foo/foo.c:5:foo_write: assertion failed: (size <= limit)",
+        ],
+        &["**\nERROR:../hw/foo/foo.c"],
+        "qtest< Bail out! ERROR:../hw/foo/foo.c",
+    ),
+    fault(
+        "request-hwerror",
+        "crashed",
+        &["QEMU was killed by signal 6", ": hardware error: foo_write: Bad size 0x1"],
+        &["foo_write: Bad size 0x1\n[62 lines with the registers of the CPUs left out]\n"],
+        SENT,
+    ),
     fault("request-segv", "crashed", &["killed by signal 11 (SIGSEGV", REQUEST], NOTHING, SENT),
     fault(
         "request-hang",
@@ -180,12 +208,14 @@ const FAULTS: &[Fault] = &[
     // As soon as it is started.
     fault(
         "start-exit",
-        "crashed",
-        &["QEMU exited with status 1 before it was ready"],
+        "failed",
+        &["QEMU did not start, it refused its command line: fake: cannot set up guest memory (it \
+             exited with status 1)"],
         &["fake: cannot set up guest memory"],
         "",
     ),
-    fault("start-leave", "crashed", &["QEMU exited with status 0 before"], NOTHING, ""),
+    fault("start-leave", "failed", &["line: it exited with status 0 without a word"], NOTHING, ""),
+    fault("start-asan", "crashed", &["exited with status 1 before", "foo.c:123"], NOTHING, ""),
     fault("start-segv", "crashed", &["killed by signal 11 (SIGSEGV", "before"], NOTHING, ""),
     fault(
         "start-hang",
@@ -228,7 +258,7 @@ const FAULTS: &[Fault] = &[
         NOTHING,
         "qmp< (a line without end)",
     ),
-    fault("start-orphan", "crashed", &["QEMU exited with status 3 before"], NOTHING, ""),
+    fault("start-orphan", "failed", &["it exited with status 3 without a word"], NOTHING, ""),
     fault("start-flood", "passed", NOTHING, NOTHING, ""),
     // When it is told to quit.
     fault(
@@ -333,7 +363,7 @@ fn a_fault_concerns_its_paths_alone(fault: &Fault) {
     let (finished, outcomes) = run(&sandbox, &[&fake], i32::from(fault.outcome != "passed"));
     assert_eq!(outcomes.len(), 4, "{finished}");
     for ((_, machine, test), outcome) in outcomes {
-        let everywhere = !fault.role.starts_with("request-");
+        let everywhere = !fault.role.contains("request-");
         let concerned = machine == "pc" && (everywhere || test == "registers");
         let expected = if concerned { fault.outcome } else { "passed" };
         assert_eq!(outcome["outcome"], expected, "{machine} {test}: {outcome:#}");
@@ -361,6 +391,9 @@ fn a_fault_concerns_its_paths_alone(fault: &Fault) {
 /// Faults, the exit status of the script that replays them, and what `qgraph replay` says.
 const REPRODUCERS: &[(&str, i32, &str)] = &[
     ("request-abort", 1, "QEMU was killed by signal 6 (SIGABRT"),
+    ("request-bail", 1, "QEMU says of itself what it said then: hw/foo/foo.c:5:foo_write"),
+    ("old-request-bail", 1, "QEMU says of itself what it said then: hw/foo/foo.c:5:foo_write"),
+    ("request-hwerror", 1, "then: hardware error: foo_write: Bad size 0x1"),
     ("request-segv", 1, "QEMU was killed by signal 11 (SIGSEGV"),
     ("request-asan", 1, "QEMU says of itself what it said then: AddressSanitizer: heap"),
     ("request-ubsan", 0, "QEMU says of itself what it said then: hw/foo/foo.c:5:17: runtime"),
@@ -368,8 +401,13 @@ const REPRODUCERS: &[(&str, i32, &str)] = &[
     ("request-stop", 2, "QEMU gave no answer at `writeq 0xe0000040 0xffffffffffffffff`"),
     ("request-fail", 0, "the last one, to `writeq 0xe0000040 0xffffffffffffffff`, is `FAIL out"),
     ("request-latin1", 0, r"is `OK caf\xe9`"),
-    ("start-exit", 1, "QEMU exited with status 1"),
-    ("start-hang", 2, "QEMU gave no answer"),
+    (
+        "start-exit",
+        1,
+        "QEMU did not start, because fake: cannot set up guest memory (it exited with",
+    ),
+    ("start-segv", 1, "QEMU did not start, because it was killed by signal 11"),
+    ("start-hang", 2, "QEMU did not start, because it gave no answer, as then"),
     ("quit-segv", 1, "QEMU was killed by signal 11"),
     ("quit-exit", 1, "QEMU exited with status 1"),
     ("quit-hang", 2, "QEMU gave no answer at `{\"execute\":\"quit\""),

@@ -17,7 +17,8 @@ use crate::shown::{shown, shown_lines};
 
 #[derive(clap::Args)]
 #[command(after_help = "Exit status: 0 it no longer fails; 1 it still fails; 2 that cannot be \
-                        told, or wrong usage.")]
+                        told, or wrong usage. With --bisect, 125 when that cannot be told, and \
+                        128 for wrong usage.")]
 pub(super) struct Arguments {
     /// The file, which `qgraph run` named as it reported the failure.
     #[arg(value_name = "FILE")]
@@ -25,6 +26,9 @@ pub(super) struct Arguments {
     /// Another emulator than the one on which it failed.
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
+    /// Exit as `git bisect run` wants it: a build on which it cannot be told is skipped.
+    #[arg(long, conflicts_with = "minimize")]
+    bisect: bool,
     /// How many seconds an answer may take before QEMU is taken for hung.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     timeout: Duration,
@@ -39,9 +43,20 @@ pub(super) struct Arguments {
     jobs: Option<NonZeroUsize>,
 }
 
+/// The status with which `git bisect run` skips a commit.
+const BISECT_SKIP: u8 = 125;
+/// A status with which `git bisect run` ends.
+const BISECT_ABORT: u8 = 128;
+
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let watch = Watch::begin()?;
-    let result = replay_it(arguments);
+    let result = match replay_it(arguments) {
+        Err(Stop::Usage(why)) if arguments.bisect => {
+            super::say(anstyle::AnsiColor::Red, "error", why);
+            Ok(ExitCode::from(BISECT_ABORT))
+        }
+        other => other,
+    };
     // What came of it says nothing when QEMU was killed in the middle.
     match watch.exit_status() {
         Some(status) => Ok(ExitCode::from(status)),
@@ -52,17 +67,35 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let usage = |e: &dyn std::fmt::Display| Stop::Usage(e.to_string());
     let reproducer = Reproducer::read(&arguments.file).map_err(|e| usage(&e))?;
-    let emulator = Arc::new(emulator(arguments, &reproducer)?);
     let mut out = io::stdout().lock();
+    let cannot_tell = if arguments.bisect { BISECT_SKIP } else { 2 };
+    let emulator = match emulator(arguments, &reproducer) {
+        Ok(emulator) => Arc::new(emulator),
+        Err(why) if arguments.bisect => {
+            writeln!(out, "{}", shown_lines(&format!("cannot tell: {why}")))?;
+            return Ok(ExitCode::from(cannot_tell));
+        }
+        Err(why) => return Err(Stop::Usage(why)),
+    };
     let what = format!("replaying {} on {}", reproducer.about.path, emulator.path.display());
     writeln!(out, "{}", shown(&what))?;
-    let replayed = replay(&reproducer, &emulator, arguments.timeout).map_err(|e| usage(&e))?;
+    let replayed = match replay(&reproducer, &emulator, arguments.timeout) {
+        Ok(replayed) => replayed,
+        Err(why) => {
+            let what = format!("cannot tell: QEMU did not start, because {why}");
+            writeln!(out, "{}", shown_lines(&what))?;
+            return Ok(ExitCode::from(cannot_tell));
+        }
+    };
     let (status, what) = match replayed.judge(&reproducer) {
         Judgement::StillFails(why) => (1, format!("still fails: {why}")),
         Judgement::Passes(why) => (0, format!("no longer fails: {why}")),
-        Judgement::Unknown(why) => (2, format!("cannot tell: {why}")),
+        Judgement::Unknown(why) => (cannot_tell, format!("cannot tell: {why}")),
     };
     writeln!(out, "{}", shown_lines(&what))?;
+    if let Some(refusals) = replayed.refusals() {
+        writeln!(out, "{}", shown(&refusals))?;
+    }
     if status != 0 && !replayed.output.trim().is_empty() {
         writeln!(out, "QEMU wrote:\n{}", shown_lines(replayed.output.trim_end()))?;
     }
@@ -77,7 +110,10 @@ fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
 }
 
 /// The emulator to use, probed.
-fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, Stop> {
+///
+/// # Errors
+/// There is none, or it has no such machine: why.
+fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, String> {
     let about = &reproducer.about;
     let path = match &arguments.qemu {
         Some(path) => {
@@ -90,11 +126,11 @@ fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, 
     };
     let emulator = Prober::new().probe(&path, super::warn).map_err(|unusable| {
         let hint = if arguments.qemu.is_some() { "" } else { " (--qemu names another emulator)" };
-        Stop::Usage(format!("{unusable}{hint}"))
+        format!("{unusable}{hint}")
     })?;
     let machine = &about.config.machine;
     if !emulator.capabilities.machines.contains_key(machine) {
-        return Err(Stop::Usage(format!("{} has no machine {machine}", path.display())));
+        return Err(format!("{} has no machine {machine}", path.display()));
     }
     Ok(emulator)
 }

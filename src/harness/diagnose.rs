@@ -30,8 +30,29 @@ enum Kind {
     Critical,
 }
 
-const SANITIZERS: [&str; 4] =
-    ["AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "MemorySanitizer"];
+const SANITIZERS: [&str; 5] = [
+    "AddressSanitizer",
+    "ThreadSanitizer",
+    "LeakSanitizer",
+    "MemorySanitizer",
+    "UndefinedBehaviorSanitizer",
+];
+
+/// How QEMU's `hw_error` and `cpu_abort` begin. All registers of all CPUs follow.
+const WITH_REGISTERS: [&str; 2] = ["qemu: hardware error: ", "qemu: fatal: "];
+
+/// How glibc begins what it says before it aborts.
+const HEAP: [&str; 9] = [
+    "malloc(): ",
+    "malloc_consolidate(): ",
+    "free(): ",
+    "realloc(): ",
+    "munmap_chunk(): ",
+    "double free or corruption",
+    "corrupted ",
+    "*** stack smashing detected ",
+    "*** buffer overflow detected ",
+];
 
 fn kind(line: &str) -> Option<Kind> {
     let begins = |name: &&str| {
@@ -45,8 +66,12 @@ fn kind(line: &str) -> Option<Kind> {
         Some(Kind::Panic)
     } else if line.starts_with("ERROR:")
         || line.starts_with("Bail out! ERROR:")
+        || line.starts_with("Bail out! FATAL-")
         || line.contains(": Assertion `")
+        || line.contains("-ERROR **: ")
         || line.starts_with("Unexpected error in ")
+        || WITH_REGISTERS.iter().any(|words| line.starts_with(words))
+        || HEAP.iter().any(|words| line.starts_with(words))
     {
         Some(Kind::Assertion)
     } else if line.contains("-CRITICAL **: ") {
@@ -69,7 +94,16 @@ pub(super) fn diagnose(output: &str) -> Option<Diagnosis> {
         Kind::Assertion => {
             // GLib says the same twice.
             let said = lines[at].strip_prefix("Bail out! ").unwrap_or(lines[at]);
-            (said.strip_prefix("ERROR:").map_or_else(|| said.to_owned(), source), 1)
+            let said = match said.strip_prefix("ERROR:") {
+                Some(place) => source(place),
+                None if said.contains(" **: ") => critical(said),
+                None => said.strip_prefix("qemu: ").unwrap_or(said).to_owned(),
+            };
+            // What the unexpected error is stands in the next line.
+            match lines.get(at + 1).filter(|_| said.starts_with("Unexpected error in ")) {
+                Some(error) => (format!("{said} {error}"), 2),
+                None => (said, 1),
+            }
         }
     };
     let report = &lines[at..(at + length.min(MOST_LINES)).min(lines.len())];
@@ -78,6 +112,28 @@ pub(super) fn diagnose(output: &str) -> Option<Diagnosis> {
         report: report.join("\n"),
         is_sanitizer: matches!(kind, Kind::Sanitizer | Kind::Undefined),
     })
+}
+
+/// What QEMU wrote, without the registers of all CPUs that follow some fatal errors.
+pub(super) fn without_registers(output: &str) -> String {
+    if !WITH_REGISTERS.iter().any(|words| output.contains(words)) {
+        return output.to_owned();
+    }
+    let mut kept = String::with_capacity(output.len());
+    let mut lines = output.lines().peekable();
+    while let Some(line) = lines.next() {
+        kept.push_str(line);
+        kept.push('\n');
+        let is_dump = |next: &&str| next.starts_with("CPU #") || line.starts_with("qemu: fatal: ");
+        if WITH_REGISTERS.iter().any(|words| line.starts_with(words))
+            && lines.peek().is_some_and(is_dump)
+        {
+            // It aborts behind them.
+            let count = lines.by_ref().count();
+            kept.push_str(&format!("[{count} lines with the registers of the CPUs left out]\n"));
+        }
+    }
+    kept
 }
 
 /// The text without what differs from run to run.
@@ -155,7 +211,8 @@ fn panic(lines: &[&str]) -> (String, usize) {
 
 /// Puts what QEMU said of its own faults into the outcome: a path that passed while a
 /// sanitizer found something has failed.
-pub(super) fn judge(verdict: Verdict, evidence: Evidence) -> (Verdict, Evidence) {
+pub(super) fn judge(verdict: Verdict, mut evidence: Evidence) -> (Verdict, Evidence) {
+    evidence.output = without_registers(&evidence.output);
     let Some(Diagnosis { summary, report, is_sanitizer }) = diagnose(&evidence.output) else {
         return (verdict, evidence);
     };
@@ -249,6 +306,41 @@ fake: bye
             "a.c:1:2: runtime error: load of misaligned address 0x… for type"
         );
         assert_eq!(summary("qemu-system-x86_64: warning: nothing special\n"), "");
+    }
+
+    /// Would catch a crash of which only the signal is told, although QEMU or a library says
+    /// which call of a device it was.
+    #[test]
+    fn what_is_said_before_an_abort() {
+        let bail = "Bail out! ERROR:../hw/x.c:5:f: assertion failed: (a == b)";
+        assert_eq!(summary(bail), "hw/x.c:5:f: assertion failed: (a == b)");
+        let glib =
+            "\n(process:1): GLib-ERROR **: 12:00:00.000: ../glib/gmem.c:1: failed to allocate";
+        assert_eq!(summary(glib), "GLib-ERROR: ../glib/gmem.c:1: failed to allocate");
+        assert_eq!(summary("double free or corruption (out)"), "double free or corruption (out)");
+        let smashed = "*** stack smashing detected ***: terminated";
+        assert_eq!(summary(smashed), smashed);
+        assert_eq!(
+            summary("Unexpected error in f() at ../hw/x.c:5:\nqemu: no such thing\n"),
+            "Unexpected error in f() at ../hw/x.c:5: qemu: no such thing"
+        );
+    }
+
+    /// Would catch a message that fills a screen with the registers of CPUs that do nothing, or
+    /// goes with them.
+    #[test]
+    fn a_hardware_error() {
+        let registers = "CPU #0:\nRAX=0000000000000000 RBX=0\nXMM00=0\nCPU #1:\nRAX=0\n";
+        let error = "qemu: hardware error: x_write: Bad size 0x1";
+        let output = format!("fake: before\n{error}\n{registers}");
+        let evidence = Evidence { output, ..Evidence::default() };
+        let (verdict, evidence) = judge(Verdict::Crashed("QEMU ended".to_owned()), evidence);
+        let why = "QEMU ended: hardware error: x_write: Bad size 0x1";
+        assert_eq!(verdict, Verdict::Crashed(why.to_owned()));
+        assert_eq!(evidence.diagnosis, error);
+        let left_out = "[5 lines with the registers of the CPUs left out]";
+        assert_eq!(evidence.output, format!("fake: before\n{error}\n{left_out}\n"));
+        assert_eq!(without_registers("qemu: hardware error: x\nfake: y\n").lines().count(), 2);
     }
 
     /// Catches a harmless message that hides a grave one.

@@ -11,6 +11,7 @@ mod plan;
 pub mod report;
 mod reproduce;
 mod run;
+mod start;
 
 pub use cargo_test::main as cargo_test;
 pub use environment::{EmulatorFacts, Environment};

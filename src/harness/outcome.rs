@@ -86,6 +86,9 @@ pub struct Evidence {
     /// What QEMU said of its own faults: a sanitizer's report, a failed assertion.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub diagnosis: String,
+    /// Why QEMU did not start, if it did not: the same text for the same cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_start: Option<String>,
     /// The last requests and answers.
     #[serde(default)]
     pub transcript: String,

@@ -96,6 +96,11 @@ pub fn base64_bytes(line: &[u8], data: &mut [u8]) -> Result<(), Wrong> {
     }
 }
 
+/// Whether the line is an answer at all: it begins with the word `OK`, `FAIL` or `ERR`.
+pub fn is_answer(line: &[u8]) -> bool {
+    !matches!(payload(line), Err(Wrong::Garbled(_)))
+}
+
 /// What stands behind `OK `.
 pub fn payload(line: &[u8]) -> Result<&[u8], Wrong> {
     let behind = |word: &[u8]| match line.strip_prefix(word) {
@@ -154,6 +159,19 @@ mod tests {
         assert_eq!(number(b"FAIL", 0xff), Err(Wrong::Refused));
         assert_eq!(number(b"ERR why", 0xff), Err(Wrong::Refused));
         assert!(matches!(number(b"FAILURE", 0xff), Err(Wrong::Garbled(_))));
+    }
+
+    /// Would catch what QEMU writes beside its answers taken for one of them.
+    #[test]
+    fn answers() {
+        for line in [&b"OK"[..], b"OK 0x1", b"FAIL", b"FAIL 7", b"ERR why"] {
+            assert!(is_answer(line));
+        }
+        for line in
+            [&b"Bail out! ERROR:x.c:5:f: assertion failed"[..], b"OKAY", b"", b"IRQ raise 1"]
+        {
+            assert!(!is_answer(line));
+        }
     }
 
     /// Catches an answer to another request taken for a plain `OK`.

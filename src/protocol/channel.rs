@@ -75,6 +75,8 @@ pub(super) struct Channel {
     lines: LineBuffer,
     /// What a tap put in the place of lines that came.
     handed_on: VecDeque<Vec<u8>>,
+    /// Which lines are none of the protocol, where somebody else writes to the socket too.
+    is_stray: Option<fn(&[u8]) -> bool>,
     /// `[what was left of a request that was cut short][the requests of this exchange]`
     out: Vec<u8>,
     /// Length of the first part of `out`.
@@ -139,6 +141,7 @@ impl Channel {
             stream,
             lines: LineBuffer::new(LINE_LIMIT),
             handed_on: VecDeque::new(),
+            is_stray: None,
             out: Vec::new(),
             head: 0,
             leftover: Vec::new(),
@@ -147,6 +150,12 @@ impl Channel {
             sent_way,
             received_way,
         })
+    }
+
+    /// From now on, lines that `is_stray` says to be none of the protocol go to the transcript
+    /// and nowhere else.
+    pub(super) fn pass_over(&mut self, is_stray: fn(&[u8]) -> bool) {
+        self.is_stray = Some(is_stray);
     }
 
     /// Where its lines are kept.
@@ -221,6 +230,9 @@ impl Channel {
             let Some(range) = range else { return Ok(None) };
             let line = self.lines.line(range);
             self.transcript.note(self.received_way, line);
+            if self.is_stray.is_some_and(|is_stray| is_stray(line)) {
+                continue;
+            }
             let handed_on = &mut self.handed_on;
             let passage = self.transcript.tap().with(|tap| {
                 tap.received(self.received_way.wire(), line, &mut |line| handed_on.push_back(line))

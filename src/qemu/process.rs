@@ -55,6 +55,12 @@ impl Ending {
         self.0.success()
     }
 
+    /// Whether it exited by itself, as a program does that refuses its command line. A shell
+    /// that saw its child killed exits with 128 and the signal: that is no such exit.
+    pub fn is_own_exit(self) -> bool {
+        self.0.code().is_some_and(|code| code < 128)
+    }
+
     /// In words, without whether a core was dumped, which may differ from time to time.
     pub(crate) fn without_core(self) -> String {
         self.to_string().trim_end_matches(CORE).to_owned()

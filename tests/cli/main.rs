@@ -72,6 +72,8 @@ fn main() -> ExitCode {
         a_reproducer_gets_smaller,
         what_is_no_file_is_not_replaced,
         links_are_followed,
+        an_emulator_that_refuses_the_command_line,
+        requests_that_are_refused,
         how_strong_tests_are,
         strength_as_json,
         the_runner_lists,

@@ -93,3 +93,56 @@ pub fn a_reproducer_gets_smaller() {
         assert!(finished.stdout.contains("\nstill fails: "), "{finished}");
     }
 }
+
+/// Would catch an emulator that does not start, which an old or a stripped build is, taken for
+/// one that still fails: by people, by `git bisect run`, and by the script.
+pub fn an_emulator_that_refuses_the_command_line() {
+    let sandbox = Sandbox::new();
+    let (_, file) = failing(&sandbox, "request-segv", &[]);
+    let file = file.expect("a reproducer");
+    let why =
+        "cannot tell: QEMU did not start, because fake: cannot set up guest memory (it exited";
+    let replay = |emulator: &Path, arguments: &[&str], status: i32| {
+        let mut command = sandbox.qgraph(["replay", &file, "--qemu"]);
+        sandbox.run(command.arg(emulator).args(arguments)).expect(status)
+    };
+    let (refusing, healthy) = (sandbox.fake("start-exit"), sandbox.fake("healthy"));
+    for (arguments, status) in [(&[][..], 2), (&["--bisect"], 125)] {
+        let finished = replay(&refusing, arguments, status);
+        assert!(finished.stdout.contains(why), "{finished}");
+    }
+    let crashing = replay(&sandbox.fake("start-segv"), &[], 2);
+    let why = "cannot tell: QEMU did not start, because it was killed by signal 11";
+    assert!(crashing.stdout.contains(why), "{crashing}");
+    replay(&sandbox.fake("request-segv"), &["--bisect"], 1);
+    replay(&healthy, &["--bisect"], 0);
+    replay(&sandbox.at("missing"), &["--bisect"], 125);
+    let none = ["replay", "/no/such/file", "--bisect"];
+    qgraph(&sandbox, &none).expect(128).says(&["cannot read /no/such/file"]);
+
+    let mut script = sandbox.command("/bin/sh");
+    script.args([&*file, "5"]).env("QEMU", &refusing).env("PATH", "/usr/bin:/bin");
+    sandbox.run(&mut script).expect(3).says(&["QEMU did not start: status 1"]);
+}
+
+/// Would catch requests that an emulator does not know, and that therefore lead to nothing,
+/// behind a plain "no longer fails".
+pub fn requests_that_are_refused() {
+    let sandbox = Sandbox::new();
+    let (_, file) = failing(&sandbox, "request-segv", &[]);
+    let text = fs::read_to_string(file.expect("a reproducer")).expect("text");
+    let request = "outl 0xcf8 0x80002000\n";
+    assert!(text.contains(request), "{text}");
+    let changed = sandbox.at("changed.sh");
+    fs::write(&changed, text.replacen(request, &format!("outlx 0xcf8 0x0\n{request}"), 1))
+        .expect("a file");
+    let mut command = sandbox.qgraph(["replay", "--qemu"]);
+    let finished = sandbox.run(command.arg(sandbox.fake("healthy")).arg(&changed)).expect(0);
+    let said = "requests was answered FAIL or ERR, the first `outlx 0xcf8 0x0`: FAIL";
+    assert!(finished.stdout.contains("\n1 of ") && finished.stdout.contains(said), "{finished}");
+
+    let mut script = sandbox.command("/bin/sh");
+    script.arg(&changed).env("QEMU", sandbox.fake("healthy")).env("PATH", "/usr/bin:/bin");
+    let said = "Requests answered FAIL or ERR: 1, the first outlx 0xcf8 0x0: FAIL";
+    sandbox.run(&mut script).expect(0).says(&[said]);
+}

@@ -6,8 +6,8 @@
 //! `sdhci-tests/registers`, on `pc`), `once` (so, but only the first of those who share the
 //! folder), `half` (as `start`, but only every second one), `reset` or `quit` (when told to,
 //! on `pc`). WHAT is one of the
-//! things that [`Emulator::misbehave`] does. Any other name is well-behaved; `old` is so as a
-//! QEMU before 7.0.
+//! things that [`Emulator::misbehave`] does. Any other name is well-behaved. `old`, and any
+//! name behind `old-`, is so as a QEMU before 7.0, whose qtest socket is its standard output.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write, stderr, stdin, stdout};
@@ -116,7 +116,9 @@ pub fn main() -> ! {
 
     let is_object = value(&words, "-object", "qtest,").is_some();
     // Where the version is not known yet, the new way is tried.
-    assert!(role != "old" || is_object == (machine == "none"), "this QEMU is old: {words:?}");
+    let is_old = role == "old" || role.starts_with("old-");
+    let role = role.strip_prefix("old-").unwrap_or(role);
+    assert!(!is_old || is_object == (machine == "none"), "this QEMU is old: {words:?}");
     let qtest = match value(&words, "-chardev", "socket,id=qtest,fd=") {
         Some(number) => Port::socket(number),
         None => value(&words, "-qtest", "stdio").map(|_| Port::stdio()).expect("a qtest socket"),
@@ -137,7 +139,7 @@ pub fn main() -> ! {
         has_qmp,
         when: if concerned { when } else { "" }.to_owned(),
         what: what.to_owned(),
-        is_old: role == "old",
+        is_old,
         folder: folder.to_owned(),
         pc: Mutex::new(Pc::new()),
     };
@@ -189,6 +191,22 @@ impl Emulator {
             "leave" => exit(0),
             "abort" => {
                 eprintln!("fake: assertion failed: (size <= limit)");
+                std::process::abort()
+            }
+            // As GLib's g_assert(), which says it to standard output as well.
+            "bail" => {
+                let said = "ERROR:../hw/foo/foo.c:5:foo_write: assertion failed: (size <= limit)";
+                eprintln!("**\n{said}");
+                println!("Bail out! {said}");
+                std::process::abort()
+            }
+            // As QEMU's hw_error().
+            "hwerror" => {
+                eprintln!("qemu: hardware error: foo_write: Bad size 0x1");
+                for cpu in 0..2 {
+                    eprintln!("CPU #{cpu}:");
+                    (0..30).for_each(|n| eprintln!("R{n:02}=0000000000000000 FPR{n:02}=0"));
+                }
                 std::process::abort()
             }
             "segv" => loop {

@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::harness::diagnose::diagnose;
+use crate::harness::diagnose::{diagnose, without_registers};
 use crate::harness::outcome::Verdict;
 use crate::harness::reproduce::recorder::{Recorder, is_guard_check};
 use crate::harness::reproduce::reproducer::{Action, Reproducer, Step};
+use crate::harness::start::NoStart;
 use crate::protocol;
+use crate::protocol::answer::{self, Wrong};
 use crate::protocol::message::Message;
 use crate::qemu::{Emulator, Ending, LaunchError, Limits, Vm};
 use crate::{Error, Result};
@@ -32,6 +34,8 @@ pub(crate) enum End {
     Closed,
     /// A request got no answer.
     Hung,
+    /// QEMU did not get as far as the first request: why.
+    NoStart(String),
 }
 
 impl fmt::Display for End {
@@ -41,6 +45,7 @@ impl fmt::Display for End {
             Self::Ended(ending) => f.write_str(&ending.without_core()),
             Self::Closed => f.write_str("closed its connection"),
             Self::Hung => f.write_str("gave no answer"),
+            Self::NoStart(cause) => write!(f, "did not start, because {cause}"),
         }
     }
 }
@@ -81,13 +86,9 @@ pub fn replay(
     let limits = Limits { request: patience, whole: Duration::MAX };
     let vm = match Vm::launch(emulator, reproducer.about.config.clone(), limits) {
         Ok(vm) => vm,
-        Err(LaunchError::NoGreeting { ending, protocol, output, .. }) => {
-            let end = match (ending, *protocol) {
-                (Some(ending), _) => End::Ended(ending),
-                (None, protocol::Error::Deadline { .. }) => End::Hung,
-                (None, _) => End::Closed,
-            };
-            return Ok(Replay::new(end, Vec::new(), output));
+        Err(e @ LaunchError::NoGreeting { .. }) => {
+            let NoStart { cause, output, .. } = NoStart::from(e);
+            return Ok(Replay::new(End::NoStart(cause), Vec::new(), output));
         }
         Err(e) => return Err(e),
     };
@@ -123,6 +124,12 @@ pub fn replay(
             break;
         }
     }
+    let record = recorder.record();
+    vm.transcript().set_tap(None);
+    // A QEMU that is about to end has answered all the same.
+    if broken.is_none() && !quits {
+        broken = vm.qtest().endianness().err();
+    }
     let patience = match broken {
         Some(protocol::Error::Closed { .. }) => LAST_MOMENTS,
         None if quits => patience,
@@ -139,7 +146,7 @@ pub fn replay(
         (None, None) => End::Answered,
     };
     let output = vm.output();
-    Ok(Replay::new(end, last_tries(recorder.record().steps, &tries), output))
+    Ok(Replay::new(end, last_tries(record.steps, &tries), output))
 }
 
 /// Whether `now` is what followed `OK ` in the recorded answer of a step that reads memory.
@@ -187,7 +194,7 @@ fn take(step: &Step, vm: &Vm) -> Result<String> {
 impl Replay {
     fn new(end: End, steps: Vec<Step>, output: String) -> Self {
         let diagnosis = diagnose(&output).map_or(String::new(), |found| found.summary);
-        Self { end, steps, diagnosis, output }
+        Self { end, steps, diagnosis, output: without_registers(&output) }
     }
 
     /// The last request that was made.
@@ -199,9 +206,31 @@ impl Replay {
         }
     }
 
+    /// How many requests QEMU answered `FAIL` or `ERR`, and which was the first, in a
+    /// sentence; `None` if there was none. Of a file that somebody changed, or of another
+    /// emulator, such a request did not do what the failure needs.
+    pub fn refusals(&self) -> Option<String> {
+        let refusal = |step: &&Step| {
+            let answer = step.answer.as_deref().unwrap_or_default().as_bytes();
+            let is_refused = answer::payload(answer) == Err(Wrong::Refused);
+            step.action() == Action::Qtest && is_refused
+        };
+        let refused: Vec<&Step> = self.steps.iter().filter(refusal).collect();
+        let first = refused.first()?;
+        let of = self.steps.iter().filter(|step| step.action() == Action::Qtest).count();
+        Some(format!(
+            "{} of {of} requests {} answered FAIL or ERR, the first `{:.100}`: {:.100}",
+            refused.len(),
+            if refused.len() == 1 { "was" } else { "were" },
+            first.text,
+            first.answer.as_deref().unwrap_or_default()
+        ))
+    }
+
     /// Whether it fails as `reproducer` says, as far as can be told.
     pub fn judge(&self, reproducer: &Reproducer) -> Judgement {
-        let verdict = &reproducer.about.verdict;
+        let about = &reproducer.about;
+        let verdict = &about.verdict;
         let (now, then) = (self.in_words(), verdict.message());
         if !self.diagnosis.is_empty() && then.contains(&self.diagnosis) {
             return Judgement::StillFails(format!(
@@ -210,6 +239,16 @@ impl Replay {
             ));
         }
         match (verdict, &self.end) {
+            (_, End::NoStart(cause)) if about.no_start.as_ref() == Some(cause) => {
+                Judgement::StillFails(format!("{now}, as then"))
+            }
+            (_, End::NoStart(_)) => Judgement::Unknown(match &about.no_start {
+                Some(then) => format!("{now}; then because {then}"),
+                None => now,
+            }),
+            (_, End::Answered) if about.no_start.is_some() => {
+                Judgement::Passes(format!("QEMU starts; then: {then}"))
+            }
             (Verdict::Crashed(_), End::Ended(_) | End::Closed) => {
                 let same = match self.ends_as(then) {
                     true => "as then".to_owned(),
@@ -243,8 +282,10 @@ impl Replay {
     }
 
     fn in_words(&self) -> String {
+        let is_answered = self.steps.last().is_some_and(|step| step.answer.is_some());
         let at = match self.end {
-            End::Answered => String::new(),
+            End::Answered | End::NoStart(_) => String::new(),
+            _ if is_answered => format!(" after {}", self.last_request()),
             _ => format!(" at {}", self.last_request()),
         };
         let of = if self.diagnosis.is_empty() { "" } else { ": " };
@@ -340,6 +381,10 @@ mod tests {
     }
 
     fn judge(verdict: Verdict, then: &[&str], end: End, now: &[&str]) -> Judgement {
+        Replay::new(end, steps(now), String::new()).judge(&reproducer(verdict, then))
+    }
+
+    fn reproducer(verdict: Verdict, then: &[&str]) -> Reproducer {
         let about = About {
             path: "/a/b".to_owned(),
             verdict,
@@ -347,11 +392,11 @@ mod tests {
             version: String::new(),
             module_dir: None,
             config: Config::new("pc", "", RamSpec::new(0, 0)),
+            no_start: None,
             is_whole: true,
             minimized_from: None,
         };
-        let replay = Replay::new(end, steps(now), String::new());
-        replay.judge(&Reproducer { about, steps: steps(then) })
+        Reproducer { about, steps: steps(then) }
     }
 
     /// Catches a wrong value that is said to be mended, or there, when the answers do not
@@ -371,6 +416,43 @@ mod tests {
         };
         assert!(why.contains("1 of 1 others are not") && why.contains("qgraph run --exact /a/b"));
         assert!(matches!(judge(&["OK", ""], &["OK", "OK"]), Judgement::Unknown(_)));
+    }
+
+    /// Would catch an emulator that never started taken for one that still fails, or a start
+    /// that fails as it was recorded taken for another failure.
+    #[test]
+    fn a_start_that_fails() {
+        let no_start = || End::NoStart("'x' is not a valid device model name".to_owned());
+        for verdict in [Verdict::Crashed("x".to_owned()), Verdict::Failed("x".to_owned())] {
+            let Judgement::Unknown(why) = judge(verdict, &["OK", ""], no_start(), &[]) else {
+                panic!()
+            };
+            assert_eq!(why, "QEMU did not start, because 'x' is not a valid device model name");
+        }
+        let then = |cause: &str, end: End| {
+            let mut reproducer = reproducer(Verdict::Failed("y".to_owned()), &[]);
+            reproducer.about.no_start = Some(cause.to_owned());
+            Replay::new(end, Vec::new(), String::new()).judge(&reproducer)
+        };
+        let same = then("'x' is not a valid device model name", no_start());
+        assert!(matches!(same, Judgement::StillFails(_)), "{same:?}");
+        let other = then("no firmware", no_start());
+        assert!(
+            matches!(&other, Judgement::Unknown(why) if why.ends_with("then because no firmware"))
+        );
+        assert!(matches!(then("z", End::Answered), Judgement::Passes(_)));
+    }
+
+    /// Would catch requests that QEMU refused, and that therefore do nothing, kept quiet.
+    #[test]
+    fn requests_that_were_refused() {
+        let refusals =
+            |answers: &[&str]| Replay::new(End::Answered, steps(answers), String::new()).refusals();
+        assert_eq!(refusals(&["OK", "OK 0x1"]), None);
+        assert_eq!(
+            refusals(&["OK", "FAIL no", "ERR", "OK FAIL"]).as_deref(),
+            Some("2 of 4 requests were answered FAIL or ERR, the first `inb 0x1`: FAIL no")
+        );
     }
 
     /// Catches an end taken for another.

@@ -156,6 +156,9 @@ pub struct About {
     pub module_dir: Option<PathBuf>,
     /// What the emulator was asked to be.
     pub config: Config,
+    /// Why the emulator did not start, if that is the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_start: Option<String>,
     /// Whether all requests are in the file.
     pub is_whole: bool,
     /// From how many requests they were chosen, if they were.
@@ -314,6 +317,7 @@ impl Reproducers {
             version: format!("{} {}", capabilities.version, capabilities.package),
             module_dir: emulator.module_dir().map(text),
             config: config.clone(),
+            no_start: outcome.evidence.as_ref().and_then(|evidence| evidence.no_start.clone()),
             is_whole: record.is_whole,
             minimized_from: None,
         };

@@ -12,6 +12,7 @@ use crate::harness::diagnose;
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
 use crate::harness::plan::Trial;
 use crate::harness::reproduce::recorder::Recorder;
+use crate::harness::start::NoStart;
 use crate::protocol;
 use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
 use crate::{Error, Result};
@@ -148,18 +149,12 @@ pub(crate) fn launched(
         Ok(vm) => return Ok((Rc::new(vm), begun.elapsed())),
         Err(e) => e,
     };
-    let message = e.to_string();
-    let mut tried = Tried::new(path, emulator, Verdict::Failed(message.clone()));
+    let NoStart { verdict, cause, transcript, output } = NoStart::from(e);
+    let mut tried = Tried::new(path, emulator, verdict);
     tried.took = begun.elapsed();
     tried.phases.launch = tried.took.as_secs_f64();
-    if let LaunchError::NoGreeting { ending, protocol, transcript, output, .. } = e {
-        tried.verdict = match (ending, *protocol) {
-            (Some(_), _) | (None, protocol::Error::Closed { .. }) => Verdict::Crashed(message),
-            (None, protocol::Error::Deadline { .. }) => Verdict::Hung(message),
-            (None, _) => Verdict::Failed(message),
-        };
-        (tried.evidence.transcript, tried.evidence.output) = (transcript, output);
-    }
+    tried.evidence.no_start = Some(cause);
+    (tried.evidence.transcript, tried.evidence.output) = (transcript, output);
     Err(Box::new(tried.judged()))
 }
 

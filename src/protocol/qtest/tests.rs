@@ -132,6 +132,8 @@ fn arguments_that_change_the_request_are_not_sent() {
     for result in [
         qtest.command("").map(drop),
         qtest.command("inl 0\ninl 4").map(drop),
+        qtest.command(" ").map(drop),
+        qtest.command("# inl 0").map(drop),
         qtest.rtas("a b", 0, at, 0, at).map(drop),
         qtest.module_load("", "x"),
         qtest.module_load("x", "y\n"),
@@ -392,4 +394,23 @@ fn a_qemu_that_never_falls_silent_does_not_stop_the_clock() {
     }
     drop(qtest);
     flood.join().unwrap();
+}
+
+/// Would catch what a library of QEMU writes to its standard output taken for the answer of
+/// the request, where that is the socket, so that a crash looks like a wrong answer.
+#[test]
+fn words_on_standard_output() {
+    let (qtest, talk) = qtest(|mut peer| {
+        peer.expect("inb 0x70");
+        peer.say("a word of a device\nOK 0x12\n");
+        peer.expect("inb 0x71");
+        peer.say("Bail out! ERROR:../hw/x.c:5:f: assertion failed: (a < b)\n");
+    });
+    qtest.note_stdio();
+    assert_eq!(qtest.inb(0x70).unwrap(), 0x12);
+    let error = qtest.inb(0x71).unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    let transcript = talk.transcript.to_string();
+    assert!(transcript.contains("qtest< Bail out! ERROR:../hw/x.c:5"), "{transcript}");
+    talk.finish(qtest);
 }

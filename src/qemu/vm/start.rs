@@ -204,6 +204,7 @@ pub(in crate::qemu) fn connect(
 /// A process and our ends of its sockets.
 struct Spawned {
     process: Process,
+    qtest_on_stdio: bool,
     qtest: UnixStream,
     qmp: UnixStream,
 }
@@ -239,7 +240,8 @@ fn spawn(
     let program = emulator.path.display().to_string();
     let process = Process::start(launch);
     let process = process.map_err(|source| LaunchError::Spawn { program, source })?;
-    Ok(Spawned { process, qtest, qmp })
+    let qtest_on_stdio = wiring.qtest_on_stdio;
+    Ok(Spawned { process, qtest_on_stdio, qtest, qmp })
 }
 
 impl Spawned {
@@ -251,6 +253,9 @@ impl Spawned {
         let qmp = Qmp::connect(self.qmp, deadline.clone(), transcript.clone());
         let connected = qmp.and_then(|qmp| {
             let qtest = Qtest::new(self.qtest, deadline.clone(), transcript.clone())?;
+            if self.qtest_on_stdio {
+                qtest.note_stdio();
+            }
             Ok((Rc::new(qtest), qmp))
         });
         match connected {

@@ -45,7 +45,7 @@ const USAGE: &str = "\
 #
 # QEMU's answers go to standard output, what it writes itself to standard error.
 # Exit status: 0 it answered all requests; 1 it ended; 2 it hung, a request had no answer;
-# 3 it could not be run.
+# 3 it did not start, and the failure is another one.
 #
 # `qgraph replay FILE` says whether it still fails; with --minimize it leaves out requests
 # that are not needed. It reads the next line and the requests.
@@ -112,12 +112,42 @@ say() {
     printf '%s\n' "$1" >&5
 }
 
-# Waits for QEMU's answer; interrupts come before it.
+# Waits for QEMU's answer; interrupts come before it. What QEMU and its libraries write
+# there as well, such as `Bail out!` before an abort, is no answer.
+on_interrupt=say
 answer() {
     while IFS= read -r line <&4; do
-        case $line in 'IRQ '*) say "$line" ;; *) return 0 ;; esac
+        case $line in
+        'IRQ '*) "$on_interrupt" "$line" ;;
+        OK | 'OK '* | FAIL | 'FAIL '* | ERR | 'ERR '*) return 0 ;;
+        *) printf 'QEMU wrote: %s\n' "$line" >&2 ;;
+        esac
     done
     return 1
+}
+
+# Makes sure that QEMU is there: every QEMU answers this, and it changes nothing.
+is_there() {
+    request=$1
+    on_interrupt=:
+    printf 'endianness\n' >&3
+    answer || ended
+    on_interrupt=say
+}
+
+# Requests that QEMU refused do not do what the failure needs.
+refused=0
+count_refused() {
+    case $line in
+    FAIL* | ERR*)
+        refused=$((refused + 1))
+        [ "$refused" -gt 1 ] || first="$request: $line"
+        ;;
+    esac
+}
+tell_refused() {
+    [ "$refused" = 0 ] ||
+        printf 'Requests answered FAIL or ERR: %s, the first %.200s\n' "$refused" "$first" >&2
 }
 
 # Makes the request. Memory is read again until it is as it was: tests wait so for devices.
@@ -141,9 +171,16 @@ ask() {
 
 # There is no answer any more.
 quitting=
+starting=yes
 ended() {
     wait "$qemu" 2>/dev/null
     code=$?
+    tell_refused
+    if [ -n "$starting" ] && [ -z "$about_start" ]; then
+        if [ -e hung ]; then code='no answer'; else code="status $code"; fi
+        printf 'QEMU did not start: %s\n' "$code" >&2
+        exit 3
+    fi
     if [ -e hung ]; then
         printf 'QEMU hung: no answer to %.200s\n' "$request" >&2
         exit 2
@@ -226,6 +263,7 @@ const LAST_CASES: &str = r#"    '#'*) ;;
     *)
         ask
         say "$line"
+        count_refused
         ;;
     esac
 "#;
@@ -237,7 +275,13 @@ quitting=yes
 ended
 "#;
 
+const STILL_THERE: &str = r#"
+# It may have answered and be about to end.
+is_there 'the end, after all answers'
+"#;
+
 const ENDING: &str = r#"
+tell_refused
 if [ ! -s recorded ]; then
     echo "QEMU answered all requests." >&2
 elif cmp -s recorded answers; then
@@ -297,8 +341,13 @@ impl Reproducer {
         if has_qmp {
             text.push_str("exec 8<qmp.out 7>qmp.in\n");
         }
+        let is_about_start = self.about.no_start.is_some();
+        let about_start = if is_about_start { "yes" } else { "" };
+        text.push_str("# Whether the failure is that QEMU does not start.\n");
+        text.push_str(&format!("about_start={about_start}\n"));
         text.push_str(WATCH);
         text.push_str(if has_qmp { QMP } else { "" });
+        text.push_str("\nis_there 'its start'\nstarting=\n");
 
         text.push_str(LOOP);
         text.push_str(if has_qmp { QMP_CASES } else { "" });
@@ -310,7 +359,7 @@ impl Reproducer {
         }
         text.push_str(&format!("{END}\n"));
         let quits = self.steps.last().is_some_and(|step| step.is_quit());
-        text.push_str(if quits { QUITTING } else { "" });
+        text.push_str(if quits { QUITTING } else { STILL_THERE });
         text.push_str(ENDING);
         for step in self.steps.iter().filter(|step| step.is_answered()) {
             for interrupt in &step.interrupts {

@@ -16,6 +16,7 @@ fn reproducer() -> Reproducer {
         version: "7.2.0 ".to_owned(),
         module_dir: Some("/modules".into()),
         config,
+        no_start: None,
         is_whole: true,
         minimized_from: None,
     };

@@ -1,0 +1,107 @@
+//! Why a QEMU did not start, in one line: whether it refused its command line, crashed or
+//! hung, and whether two starts failed for the same cause.
+
+use crate::harness::diagnose::{diagnose, without_registers};
+use crate::harness::outcome::Verdict;
+use crate::protocol;
+use crate::qemu::LaunchError;
+
+/// A start that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoStart {
+    /// What becomes of a path whose QEMU it was.
+    pub verdict: Verdict,
+    /// The same text for the same cause.
+    pub cause: String,
+    /// The last lines on the sockets.
+    pub transcript: String,
+    /// What QEMU wrote to standard error and output.
+    pub output: String,
+}
+
+/// The longest cause, in characters.
+const MOST_CHARACTERS: usize = 300;
+
+impl From<LaunchError> for NoStart {
+    fn from(error: LaunchError) -> Self {
+        let message = error.to_string();
+        let LaunchError::NoGreeting { ending, protocol, transcript, output, .. } = error else {
+            let (transcript, output) = Default::default();
+            return Self {
+                verdict: Verdict::Failed(message.clone()),
+                cause: message,
+                transcript,
+                output,
+            };
+        };
+        let fault = diagnose(&output);
+        let (verdict, cause) = match (ending, *protocol) {
+            (Some(ending), _) if ending.is_own_exit() && fault.is_none() => {
+                let said = said(&output);
+                let what = match said {
+                    Some(said) => format!("{said} (it {ending})"),
+                    None => format!("it {ending} without a word"),
+                };
+                let why = format!("QEMU did not start, it refused its command line: {what}");
+                (Verdict::Failed(why), without_numbers_of_files(&what))
+            }
+            (Some(ending), _) => {
+                let fault = fault.map_or(String::new(), |fault| format!(": {}", fault.summary));
+                (Verdict::Crashed(message), format!("it {}{fault}", ending.without_core()))
+            }
+            (None, protocol::Error::Closed { .. }) => {
+                (Verdict::Crashed(message), "it closed its connections".to_owned())
+            }
+            (None, protocol::Error::Deadline { .. }) => {
+                (Verdict::Hung(message), "it gave no answer".to_owned())
+            }
+            (None, error) => (Verdict::Failed(message), error.to_string()),
+        };
+        let cause = cause.chars().take(MOST_CHARACTERS).collect();
+        Self { verdict, cause, transcript, output: without_registers(&output) }
+    }
+}
+
+/// The line in which an emulator says why it does not start: the first that is no warning,
+/// without the name of the program in front.
+fn said(output: &str) -> Option<&str> {
+    let lines = output.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut lines = lines.filter(|line| !line.contains(": warning: "));
+    let line = lines.next()?;
+    let said = line.split_once(": ").filter(|(program, said)| {
+        program.contains("qemu-system-") && !program.contains(' ') && !said.is_empty()
+    });
+    Some(said.map_or(line, |(_, said)| said))
+}
+
+/// The text without the numbers of inherited files, which differ from start to start.
+fn without_numbers_of_files(text: &str) -> String {
+    let mut parts = text.split("fd=");
+    let mut same = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        same.push_str("fd=…");
+        same.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a warning, or the name of the program, told as the cause; and one cause
+    /// taken for two because a file had another number.
+    #[test]
+    fn the_cause_in_one_line() {
+        let output = "qemu-system-arm: warning: nic x has no peer\n\
+                      /opt/q/qemu-system-arm: -device foo: 'foo' is not a valid device model name\n\
+                      Try -help.\n";
+        assert_eq!(said(output), Some("-device foo: 'foo' is not a valid device model name"));
+        assert_eq!(said("cannot find the firmware: x\n"), Some("cannot find the firmware: x"));
+        assert_eq!(said("\n"), None);
+        assert_eq!(
+            without_numbers_of_files("-chardev socket,id=a,fd=12: fd=7 is no socket"),
+            "-chardev socket,id=a,fd=…: fd=… is no socket"
+        );
+    }
+}
