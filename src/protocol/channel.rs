@@ -23,7 +23,9 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::line::{LINE_LIMIT, LineBuffer, TooLong};
 use super::poll;
+use super::pulse::note_waiting;
 use super::tap::Passage;
+use super::timer::Timer;
 use super::transcript::{Transcript, Way, show};
 use super::{Deadline, Error};
 
@@ -63,7 +65,7 @@ pub(super) enum Until {
 
 /// Why an exchange ended too early.
 pub(super) enum Fault {
-    Deadline(Duration),
+    Deadline { waited: Duration, lost: Duration },
     Closed,
     TooLong,
     Io(io::Error),
@@ -92,8 +94,10 @@ pub(super) struct Channel {
 
 /// The waiting of one exchange.
 struct Wait {
-    started: Instant,
-    until: Instant,
+    timer: Timer,
+    deadline: Rc<Deadline>,
+    /// The part of the lost time that was told to the deadline.
+    told: Duration,
     /// Less than a tick is left, so that a plain receive would sleep too long.
     hurry: bool,
     /// The time is over, and what had come by then was asked for.
@@ -101,23 +105,38 @@ struct Wait {
 }
 
 impl Wait {
-    fn new(deadline: &Deadline) -> Self {
-        let started = Instant::now();
-        let until = deadline.for_request_at(started);
-        Self { started, until, hurry: until < started + TICK, over: false }
+    fn new(deadline: &Rc<Deadline>) -> Self {
+        let timer = deadline.timer();
+        let hurry = timer.end() < timer.started() + TICK;
+        Self { timer, deadline: deadline.clone(), told: Duration::ZERO, hurry, over: false }
     }
 
     fn look_at_clock(&mut self) {
-        self.hurry = self.until.saturating_duration_since(Instant::now()) < TICK;
+        let now = Instant::now();
+        if now.saturating_duration_since(self.timer.started()) >= TICK {
+            note_waiting();
+            self.timer.look(now);
+            self.tell(now);
+        }
+        self.hurry = self.timer.end().saturating_duration_since(now) < TICK;
+    }
+
+    /// Tells the deadline what was lost.
+    fn tell(&mut self, now: Instant) {
+        let lost = self.timer.lost_otherwise();
+        self.deadline.look(now, lost - self.told);
+        self.told = lost;
     }
 
     /// What is left; once it is nothing, so that an answer that came in time is taken even if
     /// this process was not awake to see it, and then it is a fault.
     fn left(&mut self) -> Result<Duration, Fault> {
         let now = Instant::now();
-        let left = self.until.saturating_duration_since(now);
+        let left = self.timer.left(now);
+        self.tell(now);
         if std::mem::replace(&mut self.over, left.is_zero()) {
-            return Err(Fault::Deadline(now - self.started));
+            let waited = now.saturating_duration_since(self.timer.started());
+            return Err(Fault::Deadline { waited, lost: self.timer.lost() });
         }
         Ok(left)
     }
@@ -349,9 +368,9 @@ impl Channel {
     /// Waits for `events` until the deadline.
     fn poll(&mut self, events: PollFlags, wait: &mut Wait) -> Result<PollFlags, Fault> {
         loop {
-            match poll(&self.stream, events, wait.left()?) {
+            match poll(&self.stream, events, wait.left()?.min(TICK)) {
                 Err(Errno::EINTR) => {}
-                Ok(happened) if happened.is_empty() => {}
+                Ok(happened) if happened.is_empty() => wait.look_at_clock(),
                 // An error or a hang-up shows itself at the next receive.
                 Ok(happened) if happened.intersects(PollFlags::POLLERR | PollFlags::POLLHUP) => {
                     return Ok(PollFlags::POLLIN);
@@ -394,8 +413,8 @@ impl Channel {
     /// The error for a fault in the exchange about `what`.
     pub(super) fn error(&self, fault: Fault, what: String) -> Error {
         match fault {
-            Fault::Deadline(waited) => {
-                Error::Deadline { what, partial: show(self.lines.partial()), waited }
+            Fault::Deadline { waited, lost } => {
+                Error::Deadline { what, partial: show(self.lines.partial()), waited, lost }
             }
             Fault::Closed => Error::Closed { what, partial: show(self.lines.partial()) },
             Fault::TooLong => Error::LineTooLong { what, limit: self.lines.limit() },

@@ -1,14 +1,21 @@
 //! How long requests may take: one value shared by both clients of a QEMU. It holds the limits;
-//! the waiting itself is done in `channel`.
+//! the waiting itself is done in `channel`. Both limits run only while QEMU could work, as far
+//! as a [`Meter`] says; see [`Timer`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::pulse::note_waiting;
+use super::timer::{Meter, Timer};
+
 /// The time every request may take, and the moment at which all of them must be over.
-#[derive(Debug)]
 pub struct Deadline {
     limit: Cell<Duration>,
-    end: Cell<Option<Instant>>,
+    whole: RefCell<Option<Timer>>,
+    meter: RefCell<Option<Rc<dyn Meter>>>,
+    meter_of_whole: RefCell<Option<Rc<dyn Meter>>>,
 }
 
 impl Deadline {
@@ -17,7 +24,45 @@ impl Deadline {
 
     /// The default limit for every request, and no overall end.
     pub fn new() -> Self {
-        Self { limit: Cell::new(Self::DEFAULT_LIMIT), end: Cell::new(None) }
+        let limit = Cell::new(Self::DEFAULT_LIMIT);
+        let (whole, meter, meter_of_whole) = Default::default();
+        Self { limit, whole, meter, meter_of_whole }
+    }
+
+    /// Has `meter` say from now on which time QEMU could not use while a request waits for its
+    /// answer, and `meter_of_whole` which of all the time until the end. Without them, only
+    /// the time in which this program did not run is not counted.
+    pub fn set_meters(&self, meter: Rc<dyn Meter>, meter_of_whole: Rc<dyn Meter>) {
+        *self.meter.borrow_mut() = Some(meter);
+        if let Some(whole) = &mut *self.whole.borrow_mut() {
+            whole.set_meter(meter_of_whole.clone());
+        }
+        *self.meter_of_whole.borrow_mut() = Some(meter_of_whole);
+    }
+
+    /// The limit of a request that is made now, running.
+    pub fn timer(&self) -> Timer {
+        note_waiting();
+        self.timer_at(Instant::now())
+    }
+
+    fn timer_at(&self, now: Instant) -> Timer {
+        let whole = &mut *self.whole.borrow_mut();
+        let left = whole.as_mut().map(|whole| {
+            whole.look(now);
+            whole.left(now)
+        });
+        let limit = left.map_or(self.limit(), |left| left.min(self.limit()));
+        Timer::new(now, limit, self.meter.borrow().clone())
+    }
+
+    /// Looks, at `now`, what all together could not use. It is given that time more, and
+    /// `lost`, which its own meter cannot see.
+    pub(super) fn look(&self, now: Instant, lost: Duration) {
+        if let Some(whole) = &mut *self.whole.borrow_mut() {
+            whole.add_lost(lost);
+            whole.look(now);
+        }
     }
 
     /// What one request may take.
@@ -30,27 +75,23 @@ impl Deadline {
         self.limit.set(limit);
     }
 
-    /// The moment after which no request may wait any longer, if there is one.
+    /// The moment after which no request may wait any longer, if there is one. It comes later
+    /// by the time that QEMU could not use.
     pub fn end(&self) -> Option<Instant> {
-        self.end.get()
+        self.whole.borrow().as_ref().map(Timer::end)
     }
 
     /// Sets or removes the moment after which no request may wait any longer.
     pub fn set_end(&self, end: Option<Instant>) {
-        self.end.set(end);
+        let (now, meter) = (Instant::now(), self.meter_of_whole.borrow().clone());
+        *self.whole.borrow_mut() = end.map(|end| Timer::of_many(now, end - now, meter));
     }
+}
 
-    /// The moment by which a request that is made now must be answered.
-    pub fn for_request(&self) -> Instant {
-        self.for_request_at(Instant::now())
-    }
-
-    /// As [`for_request`](Self::for_request), for a request made at `now`.
-    pub(super) fn for_request_at(&self, now: Instant) -> Instant {
-        // A limit that overflows the clock means "no limit": a day stands for it.
-        let until =
-            now.checked_add(self.limit.get()).unwrap_or(now + Duration::from_secs(24 * 60 * 60));
-        self.end.get().map_or(until, |end| end.min(until))
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (limit, end) = (self.limit(), self.end());
+        f.debug_struct("Deadline").field("limit", &limit).field("end", &end).finish_non_exhaustive()
     }
 }
 
@@ -64,27 +105,42 @@ impl Default for Deadline {
 mod tests {
     use super::*;
 
-    /// Catches an overall end that is ignored, or that lengthens a request's own limit.
+    /// Would catch an overall end that is ignored, or that lengthens a request's own limit.
     #[test]
     fn the_nearer_of_limit_and_end_counts() {
         let now = Instant::now();
         let deadline = Deadline::new();
         let second = Duration::from_secs(1);
-        assert_eq!(deadline.for_request_at(now), now + Deadline::DEFAULT_LIMIT);
+        let is_near = |expected: Duration| {
+            let until = deadline.timer_at(now).end();
+            let off = until.saturating_duration_since(now + expected);
+            assert!(until >= now + expected && off < second / 4, "{off:?} more than {expected:?}");
+        };
+        is_near(Deadline::DEFAULT_LIMIT);
         deadline.set_end(Some(now + second));
-        assert_eq!(deadline.for_request_at(now), now + second);
+        is_near(second);
         deadline.set_limit(second / 2);
-        assert_eq!(deadline.for_request_at(now), now + second / 2);
+        is_near(second / 2);
         deadline.set_end(None);
-        assert_eq!(deadline.for_request_at(now), now + second / 2);
+        is_near(second / 2);
         assert_eq!(deadline.end(), None);
     }
 
-    /// Catches an overflow of the clock's arithmetic, which would panic.
+    /// Would catch an end that does not move when a request lost time.
+    #[test]
+    fn lost_time_moves_the_end() {
+        let deadline = Deadline::new();
+        let end = Instant::now() + Duration::from_secs(5);
+        deadline.set_end(Some(end));
+        deadline.look(Instant::now(), Duration::from_secs(3));
+        assert!(deadline.end() >= Some(end + Duration::from_secs(3)));
+    }
+
+    /// Would catch an overflow of the clock's arithmetic, which would panic.
     #[test]
     fn an_endless_limit_is_allowed() {
         let deadline = Deadline::new();
         deadline.set_limit(Duration::MAX);
-        assert!(deadline.for_request() > Instant::now() + Duration::from_secs(3600));
+        assert!(deadline.timer().end() > Instant::now() + Duration::from_secs(3600));
     }
 }

@@ -13,9 +13,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// No answer in time. The connection stays usable: an answer that comes later is dropped.
     #[error(
-        "`{what}` got no {}answer within {waited:.1?}{}",
+        "`{what}` got no {}answer within {waited:.1?}{}{}",
         if partial.is_empty() { "" } else { "whole " },
-        if partial.is_empty() { String::new() } else { format!(", only `{partial}`") }
+        if partial.is_empty() { String::new() } else { format!(", only `{partial}`") },
+        if lost.is_zero() { String::new() } else {
+            format!(" (for {lost:.1?} of that the computer did not let it run)")
+        }
     )]
     Deadline {
         /// The request.
@@ -24,6 +27,8 @@ pub enum Error {
         partial: String,
         /// How long the answer, or the last part of several, was waited for.
         waited: Duration,
+        /// The part of that time in which QEMU could not work, as far as is known.
+        lost: Duration,
     },
 
     /// QEMU closed the connection: it crashed, or ended.

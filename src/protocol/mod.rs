@@ -9,9 +9,11 @@
 //! | `line` | bytes to lines; no input or output, no clock |
 //! | `poll` | waiting for one file |
 //! | `channel` | lines over a socket, within a deadline |
+//! | `deadline`, `timer` | how long that may take, by the time that QEMU could use |
 //! | `answer` | what a line of the qtest protocol says; no input or output |
 //! | `qtest`, `irq`, `bulk`, `batch` | the qtest client |
 //! | `message`, `qmp` | QMP messages, and the QMP client |
+//! | `pulse` | a sign of life of a thread that makes requests |
 //! | `transcript`, `tap` | what is kept of all that, and listening in |
 //! | `fuzz` | what fuzzers feed, and the test that replays what they found |
 
@@ -29,9 +31,11 @@ pub mod message;
 #[cfg(test)]
 mod peer;
 mod poll;
+mod pulse;
 mod qmp;
 mod qtest;
 mod tap;
+mod timer;
 mod transcript;
 
 pub use answer::Endian;
@@ -40,8 +44,10 @@ pub use deadline::Deadline;
 pub use error::{Error, Result};
 pub use message::{Event, Greeting};
 pub(crate) use poll::poll;
+pub(crate) use pulse::{note_waiting, pulse};
 pub use qmp::Qmp;
 pub(crate) use qtest::MOST_POSTED;
 pub use qtest::Qtest;
 pub use tap::{Passage, Tap, Wire};
+pub use timer::{Lost, Meter, Timer};
 pub use transcript::Transcript;

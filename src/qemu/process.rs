@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpid, getppid};
 use once_cell::sync::OnceCell;
 
-use crate::protocol::poll;
+use super::lost_time::LostTime;
+use crate::protocol::{Timer, note_waiting, poll};
 
 /// What to start.
 pub struct Launch {
@@ -66,6 +68,9 @@ impl Ending {
         self.to_string().trim_end_matches(CORE).to_owned()
     }
 }
+
+/// How often a process is looked at whose end is awaited.
+const TICK: Duration = Duration::from_millis(50);
 
 const CORE: &str = "; a core was dumped";
 
@@ -254,22 +259,33 @@ impl Process {
         std::fs::read_link(Path::new("/proc").join(self.id().to_string()).join("exe")).ok()
     }
 
-    /// Waits until it has ended, at most until `deadline`. `None` if it still runs.
-    pub fn wait_until(&mut self, deadline: Instant) -> Option<Ending> {
+    /// Waits until it has ended, at most for `limit`, not counting the time that it could not
+    /// use. `None` if it still runs.
+    pub fn wait_for(&mut self, limit: Duration) -> Option<Ending> {
+        let begun = Instant::now();
+        let mut timer = Timer::new(begun, limit, Some(Rc::new(LostTime::of_process(self.id()))));
+        let mut left = limit;
         while self.ending.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match poll(&self.pidfd, PollFlags::POLLIN, left) {
-                Ok(happened) if happened.is_empty() => return None,
+            match poll(&self.pidfd, PollFlags::POLLIN, left.min(TICK)) {
                 Err(Errno::EINTR) => {}
-                _ => self.reap(),
+                Ok(happened) if happened.is_empty() && left.is_zero() => return None,
+                Ok(happened) if happened.is_empty() => {}
+                _ => {
+                    self.reap();
+                    break;
+                }
             }
+            note_waiting();
+            let now = Instant::now();
+            timer.look(now);
+            left = timer.left(now);
         }
         self.ending
     }
 
     /// How it ended, if it has.
     pub fn ending(&mut self) -> Option<Ending> {
-        self.wait_until(Instant::now())
+        self.wait_for(Duration::ZERO)
     }
 
     fn reap(&mut self) {

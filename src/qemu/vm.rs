@@ -178,9 +178,9 @@ impl Vm {
             .ok_or_else(|| Error::failed(format!("this machine has no socket called {name}")))
     }
 
-    /// How QEMU ended, if it does within `patience`.
-    pub fn ending_within(&self, patience: Duration) -> Option<Ending> {
-        self.process.borrow_mut().wait_until(Instant::now() + patience)
+    /// How QEMU ended, if it does within `limit`, not counting the time that it could not use.
+    pub fn ending_within(&self, limit: Duration) -> Option<Ending> {
+        self.process.borrow_mut().wait_for(limit)
     }
 
     /// What QEMU wrote to standard error and output so far.

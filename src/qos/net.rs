@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
@@ -27,6 +27,9 @@ pub const PCI_DEVICE: QemuArgs =
     QemuArgs::device("bus={bus},addr={addr},romfile=,mac=02:11:22:33:44:55,netdev=net")
         .before(BACKEND)
         .sockets(&[SOCKET]);
+
+/// How often a full cable is looked at.
+const TICK: Duration = Duration::from_millis(50);
 
 /// An Ethernet address.
 pub type Address = [u8; 6];
@@ -128,19 +131,22 @@ impl Wire {
         let bytes = [&(frame.len() as u32).to_be_bytes(), frame].concat();
         let mut rest = &bytes[..];
         let socket = self.vm.socket(SOCKET.name)?;
-        let (limit, until) = (self.vm.deadline().limit(), self.vm.deadline().for_request());
+        let mut timer = self.vm.deadline().timer();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         while !rest.is_empty() {
             match send(socket.as_raw_fd(), rest, flags) {
                 Ok(sent) => rest = &rest[sent..],
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        let partial = String::new();
-                        let e = protocol::Error::Deadline { what: what(), partial, waited: limit };
+                    let now = Instant::now();
+                    timer.look(now);
+                    if timer.left(now).is_zero() {
+                        let (partial, waited) = (String::new(), now - timer.started());
+                        let (what, lost) = (what(), timer.lost());
+                        let e = protocol::Error::Deadline { what, partial, waited, lost };
                         return Err(e.into());
                     }
+                    let left = timer.left(now).min(TICK);
                     // An error shows itself at the next send.
                     let _ = poll(socket, PollFlags::POLLOUT, left);
                 }

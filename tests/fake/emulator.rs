@@ -30,6 +30,11 @@ pub const LAUNCHES: &str = "launches";
 pub const SLEEPER: &str = "sleeper";
 /// Longer than any test: a fake that nobody ends ends itself.
 const LONG: Duration = Duration::from_secs(120);
+/// The CPU time that a fake takes for its work, and the time after which one answers late.
+pub const WORK: Duration = Duration::from_millis(30);
+pub const LATE: Duration = Duration::from_millis(700);
+/// The file beside the fake that is there once one is about to answer late.
+pub const IS_LATE: &str = "late";
 /// What drives a terminal, begins lines of its own, and is a command in the log of a CI job.
 pub const NASTY: &str = "\u{1b}[31m\u{7}\n::error::made up\r\n  ::warning::made up\n##[error]made up \u{9b}2J\u{202e}<b>";
 /// What endless lines and floods are made of.
@@ -218,6 +223,22 @@ impl Emulator {
                 let begun = Instant::now();
                 while begun.elapsed() < LONG {}
                 exit(99)
+            }
+            "work" => {
+                let worked = || {
+                    let line = std::fs::read_to_string("/proc/thread-self/schedstat");
+                    let line = line.expect("the kernel tells the CPU time of threads");
+                    let ran = line.split(' ').next().expect("a number").parse().expect("a number");
+                    Duration::from_nanos(ran)
+                };
+                let begun = worked();
+                while worked() < begun + WORK {}
+                return Answer::Follows;
+            }
+            "late" => {
+                File::create(self.folder.join(IS_LATE)).expect("a file");
+                std::thread::sleep(LATE);
+                return Answer::Follows;
             }
             "stop" => {
                 let _ = raise(Signal::SIGSTOP);

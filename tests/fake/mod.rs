@@ -5,7 +5,7 @@
 // Every test target uses its own part of it.
 #![allow(dead_code)]
 
-mod emulator;
+pub mod emulator;
 mod pc;
 
 use std::collections::BTreeMap;
@@ -286,6 +286,11 @@ impl Running<'_> {
     /// else.
     pub fn is_over_within(&self, time: Duration) -> bool {
         self.over.recv_timeout(time) != Err(RecvTimeoutError::Timeout)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
     }
 
     /// Sends it a signal.

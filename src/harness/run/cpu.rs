@@ -1,7 +1,10 @@
 //! How much CPU time this process and its children have used.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
+
+use crate::qemu::proc_stat::Stat;
 
 /// CPU time, user and system together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,26 +18,14 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// That used so far, by `/proc/self/stat` (proc(5), fields 14 to 17).
+    /// That used so far.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn now() -> io::Result<Self> {
-        let strange = || io::Error::other("/proc/self/stat is strange");
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        // The name of the program, field 2, may hold anything; no `)` comes after it.
-        let (_, fields) = stat.rsplit_once(')').ok_or_else(strange)?;
-        let ticks = fields.split_whitespace().skip(11).take(4).map(str::parse);
-        let ticks: Vec<u64> = ticks.collect::<Result<_, _>>().map_err(|_| strange())?;
-        let [user, system, children_user, children_system] = ticks[..] else {
-            return Err(strange());
-        };
-        let time = |ticks: u64| Duration::from_secs(ticks) / TICKS_PER_SECOND;
-        Ok(Self {
-            own: time(user + system),
-            own_in_kernel: time(system),
-            children: time(children_user + children_system),
-        })
+        let stat = Stat::of(Path::new("/proc/self"));
+        let stat = stat.ok_or_else(|| io::Error::other("/proc/self/stat cannot be read"))?;
+        Ok(Self { own: stat.used(), own_in_kernel: stat.system, children: stat.children })
     }
 
     /// That used since `earlier`.
@@ -46,6 +37,3 @@ impl CpuTime {
         }
     }
 }
-
-/// `USER_HZ`, which Linux keeps at 100 for programs whatever its own clock does.
-const TICKS_PER_SECOND: u32 = 100;

@@ -8,6 +8,7 @@ pub(crate) mod expectations;
 pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod session;
+mod silence;
 pub(crate) mod worker;
 
 pub use cpu::CpuTime;

@@ -1,7 +1,7 @@
 //! Many trials at once: hands them out to workers, watches over these, and passes every
 //! outcome on as it comes. What a worker does with a trial is in `worker`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::harness::reproduce::reproducer::Reproducers;
 use crate::harness::run::expectations::Expectations;
 use crate::harness::run::queue::{Desk, Left, Queue};
 use crate::harness::run::session::Tried;
+use crate::harness::run::silence::Silence;
 use crate::harness::run::worker::{self, Message};
 use crate::qemu::{Limits, is_stopping, stop_all};
 
@@ -66,9 +67,9 @@ pub struct Totals {
     pub is_overtime: bool,
 }
 
-/// How much longer than its limit a test may take before it is given up together with its
-/// thread: as long as it makes requests, those end it.
-const GRACE: Duration = Duration::from_secs(15);
+/// How often the thread of a test that has exceeded its limit is looked at: as long as it makes
+/// requests, their limits end it, and otherwise it is given up.
+const LOOK: Duration = Duration::from_millis(200);
 
 struct Pool {
     settings: Settings,
@@ -80,7 +81,7 @@ struct Pool {
 impl Pool {
     fn hire(&mut self) {
         let number = self.desks.len();
-        let desk = Arc::new(Desk::new(self.settings.limits.whole + GRACE));
+        let desk = Arc::new(Desk::new(self.settings.limits.whole));
         self.desks.push(desk.clone());
         self.queue.add_desk(desk.clone());
         let (settings, queue) = (self.settings.clone(), self.queue.clone());
@@ -130,8 +131,10 @@ pub fn run_all(
     (0..settings.jobs.get()).for_each(|_| pool.hire());
     let mut working = pool.desks.len();
     let mut totals = Totals::default();
-    // Workers nobody waits for any more.
+    // Workers nobody waits for any more, and those whose test has exceeded its limit.
     let mut gone = HashSet::new();
+    let mut overdue: HashMap<usize, Silence> = HashMap::new();
+    let mut looked = Instant::now();
     let closing = pool.queue.clone();
     let mut note = |outcome: Outcome, totals: &mut Totals| {
         totals.phases.add(&outcome.phases);
@@ -141,10 +144,12 @@ pub fn run_all(
     };
     while working > 0 {
         let end = end.filter(|_| !is_stopping());
-        let overdue = pool.desks.iter().filter_map(|desk| desk.due()).chain(end).min();
-        let patience = overdue.map_or(settings.limits.whole, |overdue| {
-            overdue.saturating_duration_since(Instant::now())
-        });
+        let due = pool.desks.iter().filter_map(|desk| desk.due()).min();
+        let next = due.map(|due| due.max(looked + LOOK));
+        let patience =
+            next.into_iter().chain(end).min().map_or(settings.limits.whole, |next| {
+                next.saturating_duration_since(Instant::now())
+            });
         match coming.recv_timeout(patience) {
             Ok(Message::Outcome(outcome)) => note(*outcome, &mut totals),
             Ok(Message::Launched) => totals.launches += 1,
@@ -167,9 +172,9 @@ pub fn run_all(
                     totals.is_overtime = true;
                     stop_all();
                 }
-                let now = Instant::now();
+                looked = Instant::now();
                 for number in 0..pool.desks.len() {
-                    if pool.desks[number].due().is_none_or(|due| due > now) {
+                    if !is_lost(&pool.desks[number], number, &mut overdue) {
                         continue;
                     }
                     gone.insert(number);
@@ -186,6 +191,17 @@ pub fn run_all(
         }
     }
     totals
+}
+
+/// Whether the test at a desk has exceeded its limit and makes no requests that would end it.
+fn is_lost(desk: &Desk, number: usize, overdue: &mut HashMap<usize, Silence>) -> bool {
+    let now = Instant::now();
+    let thread = desk.due().filter(|due| *due <= now).and_then(|_| desk.thread());
+    let Some(thread) = thread else {
+        overdue.remove(&number);
+        return false;
+    };
+    overdue.entry(number).or_insert_with(|| Silence::of(thread, now)).is_over(now)
 }
 
 /// Tells what a worker had finished and what became of its trial, and hires another for the

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::plan::Trial;
+use crate::harness::run::silence::WorkerThread;
 use crate::qemu::{Config, Emulator};
 
 /// Trials that the same QEMU can run, one after the other.
@@ -38,6 +39,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Desk {
     patience: Duration,
     work: Mutex<Work>,
+    thread: Mutex<Option<WorkerThread>>,
 }
 
 #[derive(Default)]
@@ -69,7 +71,23 @@ impl Left {
 impl Desk {
     /// A desk at which a trial may take as long as `patience`.
     pub fn new(patience: Duration) -> Self {
-        Self { patience, work: Mutex::default() }
+        Self { patience, work: Mutex::default(), thread: Mutex::default() }
+    }
+
+    fn due_from_now(&self) -> Instant {
+        let now = Instant::now();
+        // What overflows the clock means "no limit": a year stands for it.
+        now.checked_add(self.patience).unwrap_or(now + Duration::from_secs(365 * 24 * 60 * 60))
+    }
+
+    /// The calling thread is the worker's.
+    pub fn note_thread(&self) {
+        *lock(&self.thread) = Some(WorkerThread::this());
+    }
+
+    /// The worker's thread, once it runs.
+    pub fn thread(&self) -> Option<WorkerThread> {
+        lock(&self.thread).clone()
     }
 
     /// Puts a group behind those that are there.
@@ -84,7 +102,7 @@ impl Desk {
         let group = work.groups.front_mut()?;
         let trial = group.trials.pop_front()?;
         let left = group.trials.len();
-        work.trial = Some((trial.clone(), Instant::now() + self.patience));
+        work.trial = Some((trial.clone(), self.due_from_now()));
         Some((trial, left))
     }
 
@@ -100,7 +118,7 @@ impl Desk {
 
     /// This trial is run again.
     pub fn take_up(&self, trial: &Trial) {
-        lock(&self.work).trial = Some((trial.clone(), Instant::now() + self.patience));
+        lock(&self.work).trial = Some((trial.clone(), self.due_from_now()));
     }
 
     /// Whether there is an outcome that is a pass if QEMU ends well.
@@ -112,7 +130,7 @@ impl Desk {
     /// Another attempt at the trial begins, with a limit of its own.
     pub fn go_on(&self) {
         if let Some((_, due)) = &mut lock(&self.work).trial {
-            *due = Instant::now() + self.patience;
+            *due = self.due_from_now();
         }
     }
 

@@ -57,6 +57,7 @@ pub(crate) fn work(
     messages: &Sender<Message>,
 ) {
     let farewell = Farewell(messages, number);
+    desk.note_thread();
     let mut worker = Worker { desk, queue, settings, messages, starting: None };
     while !is_stopping() && worker.has_group() && worker.run_group() {
         desk.next_group();

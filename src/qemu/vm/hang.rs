@@ -2,21 +2,19 @@
 //! what the kernel tells of its threads. In words, for people.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::Vm;
+use crate::qemu::proc_stat::{Stat, children, process as folder, threads};
 
 /// How long the monitor may take for each question.
 const MONITOR: Duration = Duration::from_millis(500);
 /// For how long threads are watched at least: the kernel counts their time in ticks of
 /// 10 ms.
 const WATCHED: Duration = Duration::from_millis(200);
-/// The clock of `/proc`, in ticks a second: USER_HZ, the same on all architectures that QEMU
-/// is used on (proc(5)).
-const TICKS: f64 = 100.0;
 
 impl Vm {
     /// What QEMU is doing while it gives no answer: whether its monitor still speaks, and
@@ -72,20 +70,14 @@ fn innermost(mut process: u32) -> u32 {
     for _ in 0..8 {
         let program = fs::read_link(folder(process).join("exe")).unwrap_or_default();
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let children = folder(process).join(format!("task/{process}/children"));
-        let children = fs::read_to_string(children).unwrap_or_default();
-        let is_alive = |child: &u32| Threads::of(*child).is_some_and(|child| child.state != 'Z');
-        let mut alive = children.split_whitespace().flat_map(str::parse).filter(is_alive);
+        let is_alive = |child: &u32| Stat::of(&folder(*child)).is_some_and(|it| it.state != 'Z');
+        let mut alive = children(&folder(process)).into_iter().filter(is_alive);
         match (alive.next(), alive.next()) {
             (Some(child), None) if !name.starts_with("qemu") => process = child,
             _ => break,
         }
     }
     process
-}
-
-fn folder(process: u32) -> PathBuf {
-    Path::new("/proc").join(process.to_string())
 }
 
 /// The threads of a process at a moment.
@@ -106,16 +98,14 @@ struct Threads {
 impl Threads {
     fn of(process: u32) -> Option<Self> {
         let main = folder(process).join(format!("task/{process}"));
-        let (state, main_time) = stat(&fs::read_to_string(main.join("stat")).ok()?)?;
-        let (_, all) = stat(&fs::read_to_string(folder(process).join("stat")).ok()?)?;
+        let Stat { state, .. } = Stat::of(&main)?;
+        let used = |folder: &Path| Some(Stat::of(folder)?.used().as_secs_f64());
+        let (main_time, all) = (used(&main)?, used(&folder(process))?);
         let waits_in = fs::read_to_string(main.join("wchan")).unwrap_or_default();
         let waits_in = waits_in.trim().trim_matches('0').to_owned();
-        let runs = |thread: &fs::DirEntry| {
-            let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            stat(&line).is_some_and(|(state, _)| state == 'R')
-        };
-        let threads = fs::read_dir(folder(process).join("task")).ok()?.flatten();
-        let another_runs = threads.filter(|thread| thread.path() != main).any(|one| runs(&one));
+        let runs = |thread: &Path| Stat::of(thread).is_some_and(|stat| stat.state == 'R');
+        let threads = threads(&folder(process));
+        let another_runs = threads.iter().filter(|it| **it != main).any(|it| runs(it));
         Some(Self { state, another_runs, waits_in, main: main_time, all })
     }
 
@@ -126,11 +116,14 @@ impl Threads {
         let much = time.as_secs_f64() / 10.0;
         let main_runs = main > much || (before.state, self.state) == ('R', 'R');
         let another_runs = all - main > much || before.another_runs && self.another_runs;
-        let place = match &*self.waits_in {
+        // It was woken up by what the monitor was asked.
+        let was_woken = self.state == 'R' && !main_runs;
+        let state = if was_woken { before.state } else { self.state };
+        let place = match &*(if was_woken { before } else { self }).waits_in {
             "" => String::new(),
             place => format!(" in {place}"),
         };
-        let mut said = match self.state {
+        let mut said = match state {
             'T' | 't' => "QEMU is stopped, by a signal or a debugger".to_owned(),
             'Z' | 'X' => "QEMU has ended".to_owned(),
             _ if main_runs => "QEMU's main thread spins".to_owned(),
@@ -149,27 +142,9 @@ impl Threads {
     }
 }
 
-/// State and CPU time in seconds of a line of `/proc/…/stat` (proc(5)).
-fn stat(line: &str) -> Option<(char, f64)> {
-    // The second field is a name, which may hold anything.
-    let (_, fields) = line.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
-    let (user, system) = (ticks(11)?, ticks(12)?);
-    Some((fields.first()?.chars().next()?, (user + system) as f64 / TICKS))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Catches fields counted from the wrong end of a name with blanks and brackets.
-    #[test]
-    fn the_fields_of_stat() {
-        let line = "12 (a) S b) R 1 12 12 0 -1 4194560 1 2 3 4 150 50 7 8 20 0 1 0 99\n";
-        assert_eq!(stat(line), Some(('R', 2.0)));
-        assert_eq!(stat("12 (a"), None);
-    }
 
     fn said(state: char, waits_in: &str, main: f64, all: f64) -> String {
         let waits_in = waits_in.to_owned();

@@ -16,6 +16,7 @@ use super::{Limits, Vm, hang};
 use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::command_line::{Config, Wiring};
 use crate::qemu::emulator::Emulator;
+use crate::qemu::lost_time::LostTime;
 use crate::qemu::process::{Ending, Launch, Process};
 use crate::qemu::ram::{Mapping, Ram, memory_file};
 
@@ -68,7 +69,7 @@ impl LaunchError {
         // A closed socket is the first sign of an end that takes a moment more.
         let closed = matches!(protocol, protocol::Error::Closed { .. });
         let patience = if closed { Duration::from_secs(1) } else { Duration::ZERO };
-        let ending = process.wait_until(Instant::now() + patience);
+        let ending = process.wait_for(patience);
         let mut doing = String::new();
         if ending.is_none() && matches!(protocol, protocol::Error::Deadline { .. }) {
             doing = format!("; {}", hang::watch(process.id(), || {}));
@@ -250,6 +251,10 @@ impl Spawned {
         deadline: &Rc<Deadline>,
         transcript: &Rc<Transcript>,
     ) -> Result<Connected, LaunchError> {
+        let process = self.process.id();
+        let (request, whole) =
+            (LostTime::of_process(process), LostTime::of_process_and_this_thread(process));
+        deadline.set_meters(Rc::new(request), Rc::new(whole));
         let qmp = Qmp::connect(self.qmp, deadline.clone(), transcript.clone());
         let connected = qmp.and_then(|qmp| {
             let qtest = Qtest::new(self.qtest, deadline.clone(), transcript.clone())?;
