@@ -5,6 +5,7 @@ mod files;
 mod graph;
 mod help;
 mod list;
+mod machines;
 mod man;
 mod merge;
 mod mutate;
@@ -54,6 +55,8 @@ enum Command {
     Why(why::Arguments),
     /// Show the emulators and how each gets its qtest accelerator.
     Probe(probe::Arguments),
+    /// Show what the emulators' machines have, as they say themselves.
+    Machines(machines::Arguments),
     /// Show the graph, as a picture or as data.
     Graph(graph::Arguments),
     /// Look for what is wrong in the graph. Needs no QEMU.
@@ -219,6 +222,7 @@ pub fn main() -> ExitCode {
         Command::Mutate(arguments) => mutate::main(&arguments),
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
+        Command::Machines(arguments) => machines::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),
         Command::Check => check::main(),
         Command::Man(arguments) => man::main(&arguments),

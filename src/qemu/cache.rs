@@ -65,10 +65,15 @@ impl Stamp {
         Self::of(Path::new(&self.path)).is_ok_and(|now| now == *self)
     }
 
-    fn file(&self, cache: &Path) -> PathBuf {
+    /// A number for its path, by which files of the cache are named.
+    pub(super) fn path_hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.path.hash(&mut hasher);
-        cache.join("probes").join(format!("{:016x}.json", hasher.finish()))
+        hasher.finish()
+    }
+
+    fn file(&self, cache: &Path) -> PathBuf {
+        cache.join("probes").join(format!("{:016x}.json", self.path_hash()))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod cache;
 mod capabilities;
 pub mod command_line;
+pub mod discovery;
 mod emulator;
 mod heap;
 mod lost_time;

@@ -63,6 +63,11 @@ impl Ending {
         self.0.code().is_some_and(|code| code < 128)
     }
 
+    /// Whether somebody killed it, or the kernel for want of memory.
+    pub(super) fn is_killed(self) -> bool {
+        self.0.signal() == Some(Signal::SIGKILL as i32)
+    }
+
     /// In words, without whether a core was dumped, which may differ from time to time.
     pub(crate) fn without_core(self) -> String {
         self.to_string().trim_end_matches(CORE).to_owned()
