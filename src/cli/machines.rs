@@ -10,7 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{EmulatorArguments, Stop, warn};
-use crate::harness::Filter;
+use crate::graph::Discovery;
+use crate::harness::{Filter, Fleet};
 use crate::qemu::discovery::{
     Access, Described, Description, Discoverer, Found, FoundRam, Space, Wanted, is_versioned,
     machine_types,
@@ -99,6 +100,29 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 
 fn node(emulator: &Emulator, machine: &str) -> String {
     format!("{}/{machine}", emulator.capabilities.arch)
+}
+
+/// What the machines that `filter` leaves say of themselves, but for those that do not start.
+/// Versions of a machine type are left out unless they are wanted.
+pub(super) fn discoveries(fleet: &Fleet, filter: &Filter, versioned: bool) -> Vec<Discovery> {
+    let machines = fleet.usable.iter().flat_map(|emulator| {
+        let name = |machine: &str| node(emulator, machine);
+        machine_types(emulator, true)
+            .filter(move |machine| {
+                let node = name(machine);
+                let version = versioned || !is_versioned(machine) || filter.names_machine(&node);
+                version && filter.wants_machine(&node) && filter.may_want(&format!("/{node}/"))
+            })
+            .map(|machine| Wanted { emulator: emulator.clone(), machine: machine.to_owned() })
+    });
+    let wanted: Vec<Wanted> = machines.collect();
+    let described = discover(&Discoverer::new(), &wanted);
+    let started = wanted.into_iter().zip(described).filter_map(|(wanted, described)| {
+        let machine = node(&wanted.emulator, &wanted.machine);
+        let emulator = wanted.emulator.path.clone();
+        described.ok().map(|description| Discovery { emulator, machine, description })
+    });
+    started.collect()
 }
 
 /// Describes them, with progress on a terminal.

@@ -1,7 +1,6 @@
 //! The program: its arguments, in one place, and one file a subcommand.
 
 mod check;
-mod exec;
 mod files;
 mod graph;
 mod help;
@@ -48,10 +47,8 @@ enum Command {
     Run(run::Arguments),
     /// Join the journals of several runs into one report. Needs no QEMU.
     Merge(merge::Arguments),
-    /// Run the file of a failure, or anybody's qtest reproducer, and say whether it fails.
+    /// Run the file of a failure again, and say whether it still fails.
     Replay(replay::Arguments),
-    /// Run QEMU with the qtest accelerator in place, for other people's scripts.
-    Exec(exec::Arguments),
     /// Measure how strong tests are, by changing what they are answered.
     Mutate(mutate::Arguments),
     /// Say why a path, node or test is available, or why not.
@@ -90,6 +87,13 @@ struct FilterArguments {
     /// Only machines of this name, such as arm/raspi2b, raspi2b or 'arm/*'.
     #[arg(long, value_name = "MACHINE", help_heading = "Filters")]
     machine: Vec<String>,
+    /// Also the machines and devices that the emulators themselves tell of; what they tell is
+    /// kept in the cache.
+    #[arg(long, help_heading = "Filters")]
+    discover: bool,
+    /// With --discover, also the versions of a machine type, such as pc-q35-7.1.
+    #[arg(long, requires = "discover", help_heading = "Filters")]
+    versioned: bool,
     /// FILTER and --skip are whole names.
     #[arg(long, help_heading = "Filters")]
     exact: bool,
@@ -180,13 +184,22 @@ impl FilterArguments {
         Ok(Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?)
     }
 
+    /// The graph: what is declared, and what was discovered on the machines of `fleet`.
+    fn model(&self, fleet: &Fleet, filter: &Filter) -> Model {
+        let mut model = Model::registered();
+        if self.discover {
+            model.discover(&machines::discoveries(fleet, filter, self.versioned));
+        }
+        model
+    }
+
     /// What is to run on `fleet`.
     ///
     /// # Errors
     /// Nothing is, or a glob is none.
     fn plan(&self, fleet: &Fleet) -> Result<Plan, Stop> {
-        let model = Arc::new(Model::registered());
         let filter = self.filter()?;
+        let model = Arc::new(self.model(fleet, &filter));
         let known =
             model.nodes().any(|node| node.kind == Kind::Machine && filter.wants_machine(node.name));
         let plan = Plan::new(model, fleet.usable.clone(), filter);
@@ -222,7 +235,6 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
-        Command::Exec(arguments) => exec::main(&arguments),
         Command::Mutate(arguments) => mutate::main(&arguments),
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),

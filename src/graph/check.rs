@@ -188,7 +188,9 @@ impl Model {
     fn reached(&self) -> Vec<bool> {
         let mut reached = vec![false; self.graph.node_count()];
         for machine in self.graph.node_indices() {
-            if self.graph[machine].kind != Kind::Machine || reached[machine.index()] {
+            let entry = &self.graph[machine];
+            let begins = entry.kind == Kind::Machine || entry.recognised;
+            if !begins || reached[machine.index()] {
                 continue;
             }
             let mut walk = Dfs::new(&self.graph, machine);

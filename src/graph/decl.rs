@@ -22,6 +22,12 @@ impl Object {
         Self(Box::new(node))
     }
 
+    /// What a path begins with at a machine that nobody declared: edges that were discovered
+    /// need nothing of it.
+    pub(super) fn none() -> Self {
+        Self(Box::new(()))
+    }
+
     /// The node behind the erased type. Used by the macros.
     ///
     /// # Errors
@@ -44,8 +50,6 @@ pub struct MachineDecl {
     pub names: &'static [&'static str],
     /// What its command line needs.
     pub setup: Setup,
-    /// Its type, with the modules in which that is.
-    pub type_name: fn() -> &'static str,
     /// Makes the object at which a path begins.
     pub boot: fn(&Site) -> Result<Object>,
 }
@@ -59,6 +63,8 @@ pub struct NodeDecl {
     pub aliases: &'static [(&'static str, &'static str)],
     /// Whether it is an interface.
     pub interface: bool,
+    /// The interface as which a path counts it, where that is another.
+    pub counts_as: Option<&'static str>,
 }
 
 /// An edge, with all its variants.
@@ -98,7 +104,6 @@ impl MachineDecl {
         Self {
             names: M::NAMES,
             setup: M::SETUP,
-            type_name: std::any::type_name::<M>,
             boot: |site| Ok(Object::new(Rc::new(M::boot(site)?))),
         }
     }
@@ -180,9 +185,24 @@ impl Declarations {
     }
 }
 
-/// Declares an interface: `interface!(dyn Sdhci = "sdhci");`.
+/// Declares an interface: `interface!(dyn Sdhci = "sdhci");`. One that is a special form of
+/// another names it, so that a path that is bounded in the other is bounded in both:
+/// `interface!(PcieBus = "pcie-bus"; counts as dyn PciBus);`.
 #[macro_export]
 macro_rules! interface {
+    ($t:ty = $name:literal; counts as $other:ty) => {
+        impl $crate::graph::Node for $t {
+            const NAMES: &'static [&'static str] = &[$name];
+        }
+        $crate::inventory::submit! {
+            $crate::graph::NodeDecl {
+                names: <$t as $crate::graph::Node>::NAMES,
+                aliases: &[],
+                interface: true,
+                counts_as: Some(<$other as $crate::graph::Node>::NAMES[0]),
+            }
+        }
+    };
     ($t:ty = $($name:literal),+ $(,)?) => {
         impl $crate::graph::Node for $t {
             const NAMES: &'static [&'static str] = &[$($name),+];
@@ -192,6 +212,7 @@ macro_rules! interface {
                 names: <$t as $crate::graph::Node>::NAMES,
                 aliases: <$t as $crate::graph::Node>::ALIASES,
                 interface: true,
+                counts_as: None,
             }
         }
     };
@@ -242,6 +263,7 @@ macro_rules! driver_edges {
                 names: <$t as $crate::graph::Node>::NAMES,
                 aliases: <$t as $crate::graph::Node>::ALIASES,
                 interface: false,
+                counts_as: None,
             }
         }
         $($($crate::inventory::submit! { $crate::graph::EdgeDecl::contains::<$t, $d>() })+)?

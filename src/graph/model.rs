@@ -1,6 +1,7 @@
 //! The graph as a `petgraph` graph, and which of it an emulator has.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path as FilePath, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,8 +10,10 @@ use petgraph::visit::EdgeRef;
 
 use super::args::{Addition, QemuArgs};
 use super::decl::{Declarations, Object};
+use super::discovered::{DiscoveryDecl, Find};
 use super::node::{Plug, Setup, Site};
 use crate::Result;
+use crate::qemu::discovery::Description;
 use crate::qemu::{Capabilities, Vm};
 
 /// What kind of node it is.
@@ -84,9 +87,11 @@ impl Offer {
 
 /// How a path begins at a machine.
 #[derive(Clone, Copy)]
-pub(super) struct Boot {
-    pub setup: Setup,
-    pub boot: fn(&Site) -> Result<Object>,
+pub(super) enum Boot {
+    /// As its declaration says.
+    Declared(Setup, fn(&Site) -> Result<Object>),
+    /// As it described itself.
+    Discovered,
 }
 
 /// A node of the graph.
@@ -99,16 +104,22 @@ pub struct NodeEntry {
     pub declared: usize,
     /// The device type that its name is an alias of, or its name.
     pub device: &'static str,
+    /// The interface as which a path counts it, where that is another.
+    pub counts_as: Option<&'static str>,
+    /// Whether it is recognised on machines that describe themselves.
+    pub recognised: bool,
     /// The source file of a test.
     pub file: Option<&'static str>,
     pub(super) boot: Option<Boot>,
 }
 
 /// What a path does at an edge.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Step {
     /// Goes on to the next object; the number says by which offer of the declaration.
     Follow(fn(&Object, &Site, usize) -> Result<Object>, usize),
+    /// Goes on to a device that was discovered.
+    Find(Find),
     /// Ends with a test.
     Run(fn(&Object, &Rc<Vm>) -> Result<()>),
 }
@@ -120,6 +131,8 @@ pub struct Edge {
     /// Its variant and arguments.
     pub offer: Offer,
     pub(super) step: Step,
+    /// The emulator on whose machine it was discovered; `None` if it was declared.
+    pub(super) emulator: Option<PathBuf>,
 }
 
 impl Edge {
@@ -139,6 +152,8 @@ pub struct Model {
     pub(super) index: HashMap<&'static str, NodeIndex>,
     /// The edges out of each node in the order in which paths are listed.
     pub(super) out: Vec<Vec<EdgeIndex>>,
+    /// What each machine said of itself, by the emulator that was asked.
+    pub(super) described: HashMap<NodeIndex, HashMap<PathBuf, Arc<Description>>>,
 }
 
 /// What one emulator has of a model: for every node whether it can be there at all, and
@@ -152,24 +167,35 @@ pub struct Availability {
 impl Model {
     /// The graph of everything registered in this program.
     pub fn registered() -> Self {
-        Self::new(&Declarations::registered())
+        let mut model = Self::new(&Declarations::registered());
+        for name in inventory::iter::<DiscoveryDecl>.into_iter().flat_map(|driver| driver.to) {
+            model.node_entry(name).recognised = true;
+        }
+        model
     }
 
     /// The graph of these declarations. A graph that is not sound is built all the same;
     /// [`Model::check`] says what is wrong with it.
     pub fn new(declarations: &Declarations) -> Self {
-        let mut model = Self { graph: DiGraph::new(), index: HashMap::new(), out: Vec::new() };
+        let mut model = Self {
+            graph: DiGraph::new(),
+            index: HashMap::new(),
+            out: Vec::new(),
+            described: HashMap::new(),
+        };
         for machine in &declarations.machines {
             for name in machine.names {
                 let entry = model.declare(name, Kind::Machine);
-                entry.boot = Some(Boot { setup: machine.setup, boot: machine.boot });
+                entry.boot = Some(Boot::Declared(machine.setup, machine.boot));
             }
         }
         for node in &declarations.nodes {
             let kind = if node.interface { Kind::Interface } else { Kind::Driver };
             for name in node.names {
                 let alias = node.aliases.iter().find(|(alias, _)| alias == name);
-                model.declare(name, kind).device = alias.map_or(name, |(_, device)| device);
+                let entry = model.declare(name, kind);
+                entry.device = alias.map_or(name, |(_, device)| device);
+                entry.counts_as = node.counts_as;
             }
         }
         for edge in &declarations.edges {
@@ -177,7 +203,11 @@ impl Model {
                 for to in edge.to {
                     for (number, offer) in (edge.offers)().into_iter().enumerate() {
                         let step = Step::Follow(edge.follow, number);
-                        model.connect(from, to, Edge { kind: edge.kind, offer, step });
+                        model.connect(
+                            from,
+                            to,
+                            Edge { kind: edge.kind, offer, step, emulator: None },
+                        );
                     }
                 }
             }
@@ -187,7 +217,11 @@ impl Model {
             entry.file = Some(test.file);
             for of in test.of {
                 let (kind, step) = (EdgeKind::ConsumedBy, Step::Run(test.run));
-                model.connect(of, test.name, Edge { kind, offer: Offer::NOTHING, step });
+                model.connect(
+                    of,
+                    test.name,
+                    Edge { kind, offer: Offer::NOTHING, step, emulator: None },
+                );
             }
         }
         model.sort();
@@ -201,13 +235,20 @@ impl Model {
                 kind: Kind::Undeclared,
                 declared: 0,
                 device: name,
+                counts_as: None,
+                recognised: false,
                 file: None,
                 boot: None,
             })
         })
     }
 
-    fn declare(&mut self, name: &'static str, kind: Kind) -> &mut NodeEntry {
+    fn node_entry(&mut self, name: &'static str) -> &mut NodeEntry {
+        let node = self.node(name);
+        &mut self.graph[node]
+    }
+
+    pub(super) fn declare(&mut self, name: &'static str, kind: Kind) -> &mut NodeEntry {
         let node = self.node(name);
         let entry = &mut self.graph[node];
         entry.kind = kind;
@@ -215,14 +256,14 @@ impl Model {
         entry
     }
 
-    fn connect(&mut self, from: &'static str, to: &'static str, edge: Edge) {
+    pub(super) fn connect(&mut self, from: &'static str, to: &'static str, edge: Edge) {
         let (from, to) = (self.node(from), self.node(to));
         self.graph.add_edge(from, to, edge);
     }
 
     /// Fixes the order of paths: the link order of declarations is nobody's choice, so
     /// edges are taken by the names of the nodes they lead to, plain ones first.
-    fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         let graph = &self.graph;
         self.out = graph
             .node_indices()
@@ -256,11 +297,21 @@ impl Model {
 
     /// What an emulator with these capabilities has of the graph: its machines, and the
     /// devices that edges plug in. What is contained or produced comes with its owner.
+    /// Nothing that was discovered is there.
     pub fn availability(&self, has: &Capabilities) -> Arc<Availability> {
+        self.availability_on(has, FilePath::new(""))
+    }
+
+    /// What the emulator of this program has of the graph: as [`Model::availability`] says, and
+    /// what was discovered on its machines.
+    pub fn availability_on(&self, has: &Capabilities, emulator: &FilePath) -> Arc<Availability> {
         let edges: Vec<bool> = self
             .graph
             .edge_references()
-            .map(|edge| self.edge_lacks(edge.id(), has).is_none())
+            .map(|edge| {
+                let here = edge.weight().emulator.as_deref().is_none_or(|it| it == emulator);
+                here && self.edge_lacks(edge.id(), has).is_none()
+            })
             .collect();
         let nodes = self
             .graph

@@ -1,14 +1,15 @@
 //! One path: its name, its command line, and the objects along it.
 
+use std::path::Path as FilePath;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
-use super::model::{Availability, Edge, Model, NodeEntry, Offer, Step};
+use super::model::{Availability, Boot, Edge, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Site};
-use crate::qemu::{Config, Version, Vm};
+use crate::qemu::{Config, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
 /// A way from a machine to a test.
@@ -78,13 +79,25 @@ impl Path {
         name
     }
 
-    /// What a QEMU of this version is asked to be on this path.
-    pub fn config(&self, version: Version) -> Config {
-        let boot = self.model.graph[self.machine].boot.expect("a path begins at a machine");
+    /// What the QEMU of this program and version is asked to be on this path.
+    pub fn config(&self, emulator: &FilePath, version: Version) -> Config {
         let (_, machine) = self.machine().split_once('/').unwrap_or(("", self.machine()));
-        let mut config = Config::new(machine, boot.setup.properties, boot.setup.ram);
-        config.defaults = boot.setup.defaults;
-        config.options.extend(boot.setup.options.split_whitespace().map(str::to_owned));
+        let mut config = match self.model.graph[self.machine].boot {
+            Some(Boot::Declared(setup, _)) => {
+                let mut config = Config::new(machine, setup.properties, setup.ram);
+                config.defaults = setup.defaults;
+                config.options.extend(setup.options.split_whitespace().map(str::to_owned));
+                config
+            }
+            Some(Boot::Discovered) | None => {
+                let described = self.model.described.get(&self.machine);
+                let description = described.and_then(|it| it.get(emulator));
+                match description {
+                    Some(description) => description.config(),
+                    None => Config::new(machine, "", RamSpec::new(0, 0)),
+                }
+            }
+        };
         let mut plug = Plug::NONE;
         for (edge, node) in self.steps() {
             let Offer { args, variant, .. } = &edge.offer;
@@ -103,9 +116,11 @@ impl Path {
     /// # Errors
     /// What a driver or the test found wrong. A panic of theirs is not caught here.
     pub fn run(&self, vm: &Rc<Vm>) -> Result<()> {
-        let boot = self.model.graph[self.machine].boot.expect("a path begins at a machine");
         let site = Site { vm, node: self.machine(), variant: "", plug: Plug::NONE };
-        let first = (boot.boot)(&site).map_err(|e| attaching(site.node, e))?;
+        let first = match self.model.graph[self.machine].boot {
+            Some(Boot::Declared(_, boot)) => boot(&site).map_err(|e| attaching(site.node, e))?,
+            Some(Boot::Discovered) | None => Object::none(),
+        };
         self.follow(&first, self.steps(), Plug::NONE, vm)
     }
 
@@ -120,16 +135,20 @@ impl Path {
             // The graph has a test and something else of one name.
             return Err(Error::failed(format!("{} is not only a test", self.test())));
         };
-        match edge.step {
+        match &edge.step {
             Step::Run(run) => {
                 vm.note_attached();
                 run(at, vm)?;
                 Ok(vm.qtest().flush()?)
             }
+            Step::Find(find) => {
+                let next = find.follow(vm).map_err(|e| attaching(node.name, e))?;
+                self.follow(&next, steps, edge.plug_after(plug), vm)
+            }
             Step::Follow(follow, offer) => {
                 let (node, variant) = (node.name, edge.offer.name);
                 let site = Site { vm, node, variant, plug: edge.offer.args.plug(plug) };
-                let next = follow(at, &site, offer).map_err(|e| attaching(node, e))?;
+                let next = follow(at, &site, *offer).map_err(|e| attaching(node, e))?;
                 self.follow(&next, steps, edge.plug_after(plug), vm)
             }
         }

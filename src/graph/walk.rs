@@ -32,7 +32,9 @@ pub struct Walk {
     /// The path so far.
     edges: Vec<EdgeIndex>,
     stack: Vec<Frame>,
-    /// How often each node is on the path.
+    /// As which node each is counted.
+    counted: Vec<usize>,
+    /// How often each node is on the path, as it is counted.
     on_path: Vec<u8>,
     /// How many nodes are on it twice.
     returns: u8,
@@ -76,6 +78,7 @@ impl Model {
             machines,
             edges: Vec::new(),
             stack: Vec::new(),
+            counted: Vec::new(),
             on_path: Vec::new(),
             returns: 0,
             model: self.clone(),
@@ -84,6 +87,11 @@ impl Model {
             walk.leads = self.leads_to_test(|edge| walk.has(edge));
             walk.cycles = Cycles::new(self, |edge| walk.has(edge));
             walk.on_path = vec![0; self.graph.node_count()];
+            let counted = |node: NodeIndex| {
+                let other = self.graph[node].counts_as.and_then(|name| self.index.get(name));
+                other.unwrap_or(&node).index()
+            };
+            walk.counted = self.graph.node_indices().map(counted).collect();
         }
         walk
     }
@@ -114,7 +122,7 @@ impl Walk {
                 return false;
             }
         }
-        let times = &mut self.on_path[node.index()];
+        let times = &mut self.on_path[self.counted[node.index()]];
         *times += 1;
         self.returns += *times - 1;
         self.stack.push(Frame { node, taken: 0, name });
@@ -123,7 +131,7 @@ impl Walk {
 
     fn leave(&mut self) {
         if let Some(frame) = self.stack.pop() {
-            let times = &mut self.on_path[frame.node.index()];
+            let times = &mut self.on_path[self.counted[frame.node.index()]];
             *times -= 1;
             self.returns -= *times;
             self.name.truncate(frame.name);
@@ -132,10 +140,10 @@ impl Walk {
     }
 
     fn may_take(&mut self, edge: EdgeIndex, to: NodeIndex) -> bool {
-        let Self { model, leads, cycles, on_path, returns, available, .. } = self;
+        let Self { model, leads, cycles, counted, on_path, returns, available, .. } = self;
         let has = |edge: EdgeIndex| available.as_ref().is_none_or(|has| has.edges[edge.index()]);
         let may_return = *returns < RETURNS;
-        let is_free = |node: NodeIndex| match on_path[node.index()] {
+        let is_free = |node: NodeIndex| match on_path[counted[node.index()]] {
             0 => true,
             1 => may_return && model.graph[node].kind == Kind::Interface,
             _ => false,

@@ -47,8 +47,9 @@ fn edge(
 pub fn model(machines: usize, devices: usize) -> Arc<Model> {
     const BRIDGES: usize = 10;
     let mut all = Declarations { machines: vec![], nodes: vec![], edges: vec![], tests: vec![] };
-    let mut node =
-        |names, interface| all.nodes.push(leak(NodeDecl { names, aliases: &[], interface }));
+    let mut node = |names, interface| {
+        all.nodes.push(leak(NodeDecl { names, aliases: &[], interface, counts_as: None }))
+    };
     let bus = names("bus".to_owned());
     // A driver, not an interface, so that no path is behind a bridge: all of them are dead ends.
     node(bus, false);
@@ -56,12 +57,7 @@ pub fn model(machines: usize, devices: usize) -> Arc<Model> {
         let (machine, host) = (names(format!("x/m{number}")), names(format!("host{number}")));
         node(host, false);
         let setup = Setup::bare(RamSpec::new(0, MIB));
-        all.machines.push(leak(MachineDecl {
-            names: machine,
-            setup,
-            type_name: || "",
-            boot: |_| no_object(),
-        }));
+        all.machines.push(leak(MachineDecl { names: machine, setup, boot: |_| no_object() }));
         all.edges.push(edge(machine, host, EdgeKind::Contains));
         all.edges.push(edge(host, bus, EdgeKind::Produces));
     }

@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::driver;
-use crate::graph::Produces;
+use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, not_acknowledged};
-use crate::qos::registers::{Mmio, Registers, RegistersExt};
+use crate::qos::registers::{Mmio, Registers};
 use crate::qos::wait_until;
-use crate::{Error, Result};
+use crate::{Error, Result, discovered, driver};
 
 /// I2C Control Register.
 const I2CR: u64 = 0x08;
@@ -162,4 +161,17 @@ impl Produces<dyn I2cBus> for ImxI2c {
     }
 }
 
+impl Discovered for ImxI2c {
+    const QOM_TYPES: &'static [&'static str] = &["imx.i2c"];
+
+    fn plug(device: &FoundDevice) -> Plug {
+        device.first_bus()
+    }
+
+    fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
+        Ok(Self::new(vm, device.base()?))
+    }
+}
+
 driver!(ImxI2c = "imx.i2c"; produces dyn I2cBus);
+discovered!(ImxI2c);

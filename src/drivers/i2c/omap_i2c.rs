@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::driver;
-use crate::graph::Produces;
+use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, not_acknowledged};
-use crate::qos::registers::{Mmio, Registers, RegistersExt};
+use crate::qos::registers::{Mmio, Registers};
 use crate::qos::wait_until;
-use crate::{Error, Result};
+use crate::{Error, Result, discovered, driver};
 
 /// Module revision.
 const I2C_REV: u64 = 0x00;
@@ -159,4 +158,17 @@ impl Produces<dyn I2cBus> for OmapI2c {
     }
 }
 
+impl Discovered for OmapI2c {
+    const QOM_TYPES: &'static [&'static str] = &["omap_i2c"];
+
+    fn plug(device: &FoundDevice) -> Plug {
+        device.first_bus()
+    }
+
+    fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
+        Self::new(vm, device.base()?)
+    }
+}
+
+discovered!(OmapI2c);
 driver!(OmapI2c = "omap_i2c"; produces dyn I2cBus);

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::driver;
-use crate::graph::Produces;
+use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::registers::{Mmio, Registers};
-use crate::qos::sdhci::{Profile, Sdhci};
+use crate::qos::sdhci::{Profile, Sdhci, VERSION_2_00, VERSION_3_00, Vendor, capabilities};
+use crate::{Error, Result, discovered, driver};
 
 /// A memory-mapped controller.
 pub struct GenericSdhci {
@@ -38,4 +38,33 @@ impl Produces<dyn Sdhci> for GenericSdhci {
     }
 }
 
+impl Discovered for GenericSdhci {
+    const QOM_TYPES: &'static [&'static str] = &["generic-sdhci", "imx-usdhc", "s3c-sdhci"];
+
+    fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
+        let number = |name: &str| {
+            let none = || Error::failed(format!("{} has no number {name}", device.path));
+            device.number(name).ok_or_else(none)
+        };
+        let (capabilities, version) = (number("capareg")?, number("sd-spec-version")?);
+        let (versions, clock): (&[u8], _) = match version {
+            2 => (&[VERSION_2_00], capabilities::BASE_CLOCK_V2),
+            3 => (&[VERSION_3_00], capabilities::BASE_CLOCK_V3),
+            _ => return Err(Error::failed(format!("sd-spec-version is {version}"))),
+        };
+        let field = |field| capabilities::field(capabilities, field);
+        let vendor = if device.is_a("imx-usdhc") { Vendor::Usdhc } else { Vendor::Standard };
+        let profile = Profile {
+            versions,
+            capabilities,
+            base_clock_mhz: field(clock),
+            sdma: field(capabilities::SDMA) == 1,
+            max_block: 512 << field(capabilities::MAX_BLOCK_LENGTH),
+            vendor,
+        };
+        Ok(Self::new(vm, device.base()?, profile))
+    }
+}
+
 driver!(GenericSdhci = "generic-sdhci"; produces dyn Sdhci);
+discovered!(GenericSdhci);

@@ -15,16 +15,11 @@ fn leak<T>(value: T) -> &'static T {
 
 fn machine(name: &'static str) -> &'static MachineDecl {
     let setup = Setup::bare(RamSpec::new(0, MIB));
-    leak(MachineDecl {
-        names: leak([name]),
-        setup,
-        type_name: || "",
-        boot: |_| unreachable!("nothing boots here"),
-    })
+    leak(MachineDecl { names: leak([name]), setup, boot: |_| unreachable!("nothing boots here") })
 }
 
 fn node(name: &'static str, interface: bool) -> &'static NodeDecl {
-    leak(NodeDecl { names: leak([name]), aliases: &[], interface })
+    leak(NodeDecl { names: leak([name]), aliases: &[], interface, counts_as: None })
 }
 
 fn edge(from: &'static str, kind: EdgeKind, to: &'static str) -> &'static EdgeDecl {

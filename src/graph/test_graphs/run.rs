@@ -107,9 +107,9 @@ impl Consumes<dyn Bus> for Disk {
 
 const BOARD: MachineDecl = MachineDecl::of::<Board>();
 const NODES: [NodeDecl; 3] = [
-    NodeDecl { names: Bridge::NAMES, aliases: &[], interface: false },
-    NodeDecl { names: Disk::NAMES, aliases: &[], interface: false },
-    NodeDecl { names: <dyn Bus>::NAMES, aliases: &[], interface: true },
+    NodeDecl { names: Bridge::NAMES, aliases: &[], interface: false, counts_as: None },
+    NodeDecl { names: Disk::NAMES, aliases: &[], interface: false, counts_as: None },
+    NodeDecl { names: <dyn Bus>::NAMES, aliases: &[], interface: true, counts_as: None },
 ];
 const EDGES: [EdgeDecl; 3] = [
     EdgeDecl::contains::<Board, Bridge>(),
@@ -169,7 +169,7 @@ fn every_variant_of_every_name_is_a_path() {
 fn the_command_line_of_a_path() {
     let declarations = declarations();
     let plain = path(&declarations, "/x/board/bridge/bus/disk-b/disk-tests/reads");
-    let config = plain.config(Version::default());
+    let config = plain.config("".as_ref(), Version::default());
     assert_eq!((&*config.machine, &*config.properties), ("board", "secure=on"));
     assert_eq!(config.ram, RamSpec::new(0x1000, MIB));
     assert_eq!(
@@ -182,7 +182,7 @@ fn the_command_line_of_a_path() {
     assert_eq!(plain.file(), Some("tests/disk.rs"));
 
     let old = path(&declarations, "/x/board/bridge:second/bus/disk-b:old/disk-tests/reads");
-    let config = old.config(Version::default());
+    let config = old.config("".as_ref(), Version::default());
     assert_eq!(
         config.options.join(" "),
         "-cpu max -drive file={disk},id=d -device disk-b,bus=second.0,addr=04.0,old=on \
@@ -311,7 +311,12 @@ fn two_declarations_of_one_name_are_an_error_and_no_panic() {
 
     let mut driver_and_test = declarations();
     let names: &[&str] = &["disk-tests/reads"];
-    driver_and_test.nodes.push(leak(NodeDecl { names, aliases: &[], interface: false }));
+    driver_and_test.nodes.push(leak(NodeDecl {
+        names,
+        aliases: &[],
+        interface: false,
+        counts_as: None,
+    }));
     driver_and_test.edges.push(leak(EdgeDecl {
         from: Bridge::NAMES,
         to: names,

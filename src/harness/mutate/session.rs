@@ -30,7 +30,10 @@ impl<'a> Session<'a> {
     fn launch(&mut self) -> Result<Vm, String> {
         let starting = match self.starting.take() {
             Some(starting) => Ok(starting),
-            None => Vm::start(self.emulator, self.path.config(self.emulator.capabilities.version)),
+            None => Vm::start(
+                self.emulator,
+                self.path.config(&self.emulator.path, self.emulator.capabilities.version),
+            ),
         };
         starting.and_then(|it| it.ready(self.limits)).map_err(|e| e.to_string())
     }
@@ -44,8 +47,11 @@ impl Bench for Session<'_> {
         };
         if !self.reuses && self.starting.is_none() {
             // Whatever is wrong with it is told when it is needed.
-            self.starting =
-                Vm::start(self.emulator, self.path.config(self.emulator.capabilities.version)).ok();
+            self.starting = Vm::start(
+                self.emulator,
+                self.path.config(&self.emulator.path, self.emulator.capabilities.version),
+            )
+            .ok();
         }
         let vm = Rc::new(vm);
         vm.deadline().set_limit(limits.request);

@@ -110,6 +110,13 @@ impl Filter {
         self.machines.is_empty() || self.machines.iter().any(matches)
     }
 
+    /// Whether this machine, `ARCH/MACHINE`, is named, and not just matched by a glob.
+    pub fn names_machine(&self, name: &str) -> bool {
+        let machine_type = name.split_once('/').map_or(name, |(_, machine)| machine);
+        let names = |pattern: &Pattern| matches!(pattern, Pattern::Exact(whole) if whole == name || whole == machine_type);
+        self.machines.iter().any(names)
+    }
+
     /// Whether all paths are wanted, of the machines that are.
     pub fn wants_all(&self) -> bool {
         self.wanted.is_empty() && self.skipped.is_empty()

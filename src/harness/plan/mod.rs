@@ -34,7 +34,7 @@ pub struct Trial {
 impl Trial {
     /// The command line of the path on this emulator.
     pub fn config(&self) -> Config {
-        self.path.config(self.emulator.capabilities.version)
+        self.path.config(&self.emulator.path, self.emulator.capabilities.version)
     }
 
     /// The path's name; where several emulators have the path, all but the first add
@@ -67,7 +67,8 @@ pub struct Plan {
 impl Plan {
     /// All that `filter` wants of what these emulators have of `model`.
     pub fn new(model: Arc<Model>, emulators: Vec<Arc<Emulator>>, filter: Filter) -> Self {
-        let available = emulators.iter().map(|it| model.availability(&it.capabilities)).collect();
+        let available =
+            emulators.iter().map(|it| model.availability_on(&it.capabilities, &it.path)).collect();
         Self { model, emulators, available, filter, share: None }
     }
 

@@ -3,7 +3,6 @@
 //!
 //! One file a format. `text` has the words for people that several of them use.
 
-mod causes;
 mod github;
 mod html;
 mod json;

@@ -9,7 +9,6 @@ pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod session;
 mod silence;
-pub(crate) mod starts;
 pub(crate) mod worker;
 
 pub use cpu::CpuTime;

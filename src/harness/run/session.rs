@@ -76,20 +76,18 @@ pub(crate) struct Tried {
     pub evidence: Evidence,
     /// What listened to the test, if it came to that.
     pub recorder: Option<Rc<Recorder>>,
-    /// No QEMU was started for it: it is known that none would start.
-    pub is_untried: bool,
 }
 
 impl Tried {
     /// A run that came to nothing, or to its end somewhere else.
     pub fn new(path: &Path, emulator: &Emulator, verdict: Verdict) -> Self {
         let command_line = path
-            .config(emulator.capabilities.version)
+            .config(&emulator.path, emulator.capabilities.version)
             .pasteable(&emulator.path, emulator.module_dir());
         let file = path.file().map(str::to_owned);
         let evidence = Evidence { command_line, file, ..Evidence::default() };
         let (took, phases) = (Duration::ZERO, Phases::default());
-        Self { verdict, took, phases, evidence, recorder: None, is_untried: false }
+        Self { verdict, took, phases, evidence, recorder: None }
     }
 
     /// The same as one of several, on a QEMU on which the paths called `after` had run.
@@ -215,7 +213,8 @@ pub(crate) fn is_suspicious(vm: &Vm) -> bool {
 
 /// Runs `path` on a QEMU of its own, from its start to its end.
 pub(crate) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Tried {
-    let launch = || Vm::launch(emulator, path.config(emulator.capabilities.version), limits);
+    let launch =
+        || Vm::launch(emulator, path.config(&emulator.path, emulator.capabilities.version), limits);
     let (vm, took) = match launched(path, emulator, launch) {
         Ok(launched) => launched,
         Err(tried) => return *tried,

@@ -1,0 +1,266 @@
+//! Edges that come from a running machine: a driver declares by which QOM types it is
+//! recognised and how it is made from what was found, and every match is a *contains* edge.
+//!
+//! Nothing is written per board. A machine that nobody declared is a node all the same. Such
+//! edges hold for the emulator whose machine was asked, and for no other.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::decl::Object;
+use super::model::{Boot, Edge, EdgeKind, Kind, Model, Offer, Step};
+use super::node::{Node, Plug};
+use crate::qemu::Vm;
+use crate::qemu::discovery::{Description, Found};
+use crate::{Error, Result};
+
+/// What one emulator says of one machine.
+#[derive(Clone)]
+pub struct Discovery {
+    /// The emulator's program.
+    pub emulator: PathBuf,
+    /// The node of the machine, `ARCH/MACHINE`.
+    pub machine: String,
+    /// What the machine has.
+    pub description: Arc<Description>,
+}
+
+/// A device that was found on a machine.
+#[derive(Clone)]
+pub struct FoundDevice {
+    machine: Arc<Description>,
+    number: usize,
+}
+
+impl FoundDevice {
+    /// All of the machine.
+    pub fn machine(&self) -> &Description {
+        &self.machine
+    }
+
+    /// Whether its QOM type is `ty` or derived from it.
+    pub fn is_a(&self, ty: &str) -> bool {
+        *self.ty == *ty || self.machine.types.is_a(&self.ty, ty)
+    }
+
+    /// The address of its first block of registers in memory.
+    ///
+    /// # Errors
+    /// Returns [`Error::Failed`] if it has none.
+    pub fn base(&self) -> Result<u64> {
+        let region = self.registers().next();
+        let none = || Error::failed(format!("{} has no registers in memory", self.path));
+        region.map(|region| region.base).ok_or_else(none)
+    }
+
+    /// Where a device is plugged into the first bus that it offers: by the bus's name, if no
+    /// other bus of the machine is called so.
+    pub fn first_bus(&self) -> Plug {
+        let bus = self.buses.first().filter(|bus| self.machine.bus_is_unique(&bus.name));
+        Plug::new(bus.map_or("", |bus| intern(&bus.name)), "")
+    }
+
+    /// What tells it from others: the last part of its QOM path, or, where that is a mere
+    /// number, its address.
+    pub fn short_name(&self) -> String {
+        let last = self.last_part();
+        match self.base() {
+            Ok(base) if last.starts_with("device[") => format!("{base:#x}"),
+            _ => last.replace(['[', ']'], ""),
+        }
+    }
+}
+
+impl Deref for FoundDevice {
+    type Target = Found;
+
+    fn deref(&self) -> &Found {
+        &self.machine.devices[self.number]
+    }
+}
+
+/// A driver that is recognised on machines that describe themselves.
+pub trait Discovered: Node + Sized {
+    /// The QOM types that it drives, and with them those derived from them.
+    const QOM_TYPES: &'static [&'static str];
+
+    /// Whether it drives this device.
+    fn drives(device: &FoundDevice) -> bool {
+        Self::QOM_TYPES.iter().any(|ty| device.is_a(ty))
+    }
+
+    /// What the edge to this device is called; by default, as the QOM path tells it from
+    /// others.
+    fn instance_name(device: &FoundDevice) -> String {
+        device.short_name()
+    }
+
+    /// Where what the device offers takes further devices.
+    fn plug(_: &FoundDevice) -> Plug {
+        Plug::NONE
+    }
+
+    /// The driver of this device.
+    ///
+    /// # Errors
+    /// Returns an error if the device is not as the driver needs it, or
+    /// [`Error::Skipped`](crate::Error::Skipped) if this QEMU cannot show it.
+    fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self>;
+}
+
+/// A driver that is recognised, declared by [`discovered!`](crate::discovered).
+pub struct DiscoveryDecl {
+    pub(super) to: &'static [&'static str],
+    pub(super) drives: fn(&FoundDevice) -> bool,
+    pub(super) name: fn(&FoundDevice) -> String,
+    pub(super) plug: fn(&FoundDevice) -> Plug,
+    pub(super) found: fn(&FoundDevice, &Rc<Vm>) -> Result<Object>,
+}
+
+inventory::collect!(DiscoveryDecl);
+
+impl DiscoveryDecl {
+    /// The declaration of the driver `D`.
+    pub const fn of<D: Discovered>() -> Self {
+        Self {
+            to: D::NAMES,
+            drives: D::drives,
+            name: D::instance_name,
+            plug: D::plug,
+            found: |device, vm| Ok(Object::new(Rc::new(D::found(device, vm)?))),
+        }
+    }
+}
+
+/// Declares that a driver is recognised on machines that describe themselves:
+/// `discovered!(ImxI2c);`.
+#[macro_export]
+macro_rules! discovered {
+    ($t:ty) => {
+        $crate::inventory::submit! { $crate::graph::DiscoveryDecl::of::<$t>() }
+    };
+}
+
+/// How a path finds the device of a discovered edge.
+#[derive(Clone)]
+pub(super) struct Find {
+    device: FoundDevice,
+    found: fn(&FoundDevice, &Rc<Vm>) -> Result<Object>,
+}
+
+impl Find {
+    pub(super) fn follow(&self, vm: &Rc<Vm>) -> Result<Object> {
+        (self.found)(&self.device, vm)
+    }
+}
+
+/// `text`, kept for as long as the program runs; equal texts are kept once. Names of what is
+/// discovered live as long as those that are declared.
+pub(super) fn intern(text: &str) -> &'static str {
+    static NAMES: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let names = names.get_or_insert_default();
+    match names.get(text) {
+        Some(name) => name,
+        None => {
+            let name: &'static str = text.to_owned().leak();
+            names.insert(name);
+            name
+        }
+    }
+}
+
+impl Model {
+    /// Adds what these drivers recognise on machines that described themselves. Where a
+    /// machine is declared to contain a driver, its declaration holds and nothing is added.
+    pub fn discover(&mut self, discoveries: &[Discovery]) {
+        let drivers: Vec<_> = inventory::iter::<DiscoveryDecl>.into_iter().collect();
+        self.discover_by(discoveries, &drivers);
+    }
+
+    pub(super) fn discover_by(
+        &mut self,
+        discoveries: &[Discovery],
+        drivers: &[&'static DiscoveryDecl],
+    ) {
+        for discovery in discoveries {
+            let machine = intern(&discovery.machine);
+            if self.find(machine).is_none_or(|entry| entry.kind == Kind::Undeclared) {
+                self.declare(machine, Kind::Machine).boot = Some(Boot::Discovered);
+            }
+            let node = self.index[machine];
+            let described = self.described.entry(node).or_default();
+            described.insert(discovery.emulator.clone(), discovery.description.clone());
+            for driver in drivers {
+                for &to in driver.to {
+                    if !self.contains(machine, to) {
+                        self.add_found(discovery, machine, to, driver);
+                    }
+                }
+            }
+        }
+        self.sort();
+    }
+
+    /// Whether the machine is declared to contain the driver.
+    fn contains(&self, machine: &str, driver: &str) -> bool {
+        let (Some(&machine), Some(&driver)) = (self.index.get(machine), self.index.get(driver))
+        else {
+            return false;
+        };
+        let mut edges = self.graph.edges_connecting(machine, driver);
+        edges.any(|edge| edge.weight().emulator.is_none())
+    }
+
+    fn add_found(
+        &mut self,
+        discovery: &Discovery,
+        machine: &'static str,
+        to: &'static str,
+        driver: &'static DiscoveryDecl,
+    ) {
+        let description = &discovery.description;
+        let devices = (0..description.devices.len())
+            .map(|number| FoundDevice { machine: description.clone(), number })
+            .filter(|device| (driver.drives)(device));
+        for (name, device) in named(devices, driver.name) {
+            let offer = Offer { name, plug: (driver.plug)(&device), ..Offer::NOTHING };
+            let step = Step::Find(Find { device, found: driver.found });
+            let emulator = Some(discovery.emulator.clone());
+            self.connect(machine, to, Edge { kind: EdgeKind::Contains, offer, step, emulator });
+        }
+    }
+}
+
+/// Gives each device a name that no other has. The only one needs none if its name says
+/// nothing of its type.
+fn named(
+    devices: impl Iterator<Item = FoundDevice>,
+    name: fn(&FoundDevice) -> String,
+) -> Vec<(&'static str, FoundDevice)> {
+    let devices: Vec<_> = devices.collect();
+    let mut times = BTreeMap::<String, usize>::new();
+    for device in &devices {
+        *times.entry(name(device)).or_default() += 1;
+    }
+    let mut taken = BTreeSet::new();
+    let unique = |device: FoundDevice| {
+        let mut own = name(&device).replace('/', ".");
+        if times.get(&own).is_some_and(|times| *times > 1) {
+            // The whole path is its own.
+            own = device.path.trim_start_matches("/machine/").replace(['[', ']'], "");
+            own = own.replace('/', ".");
+        }
+        let mut candidate = own.clone();
+        let mut number = 2;
+        while !taken.insert(candidate.clone()) {
+            candidate = format!("{own}-{number}");
+            number += 1;
+        }
+        (intern(&candidate), device)
+    };
+    devices.into_iter().map(unique).collect()
+}
