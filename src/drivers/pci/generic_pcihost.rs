@@ -4,8 +4,9 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::pci_bus_generic::PciBusGeneric;
-use crate::graph::Contains;
+use crate::graph::{Contains, Plug, Produces};
 use crate::qemu::Vm;
+use crate::qos::pci::{PcieBus, SLOT};
 use crate::{Result, driver};
 
 /// Where a machine has the bridge.
@@ -41,4 +42,12 @@ impl Contains<PciBusGeneric> for GenericPcihost {
     }
 }
 
-driver!(GenericPcihost = "generic-pcihost"; contains PciBusGeneric);
+impl Produces<PcieBus> for GenericPcihost {
+    const PLUG: Plug = SLOT;
+
+    fn produced(self: Rc<Self>) -> Rc<PcieBus> {
+        Rc::new(PcieBus(Rc::new(PciBusGeneric::new(&self.vm, self.layout))))
+    }
+}
+
+driver!(GenericPcihost = "generic-pcihost"; contains PciBusGeneric; produces PcieBus);

@@ -157,6 +157,11 @@ impl PciBus for PciBusSpapr {
         &self.windows
     }
 
+    fn numbers_bridges(&self) -> bool {
+        // The platform does (PAPR 7.3.4 finds all buses numbered).
+        true
+    }
+
     fn messages_reach_memory(&self) -> bool {
         false
     }

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::pci_bus_pc::PciBusPc;
-use crate::graph::Contains;
+use crate::graph::{Contains, Plug, Produces};
 use crate::qemu::Vm;
+use crate::qos::pci::{PcieBus, SLOT};
 use crate::{Result, driver};
 
 /// The Q35's host bridge.
@@ -25,4 +26,12 @@ impl Contains<PciBusPc> for Q35Pcihost {
     }
 }
 
-driver!(Q35Pcihost = "q35-pcihost"; contains PciBusPc);
+impl Produces<PcieBus> for Q35Pcihost {
+    const PLUG: Plug = SLOT;
+
+    fn produced(self: Rc<Self>) -> Rc<PcieBus> {
+        Rc::new(PcieBus(Rc::new(PciBusPc::new(&self.vm, false))))
+    }
+}
+
+driver!(Q35Pcihost = "q35-pcihost"; contains PciBusPc; produces PcieBus);

@@ -2,6 +2,7 @@
 //! capabilities. How a bus reaches its spaces is its driver's affair.
 
 mod bar;
+pub mod bridge;
 mod device;
 #[cfg(test)]
 mod fake;
@@ -166,6 +167,30 @@ pub trait PciBus {
         true
     }
 
+    /// Makes the bus reachable again after a reset of the machine, which closes every bridge.
+    ///
+    /// # Errors
+    /// Returns an error if a bridge does not keep its numbers or windows.
+    fn reopen(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the platform gives bridges their bus numbers at a reset.
+    fn numbers_bridges(&self) -> bool {
+        false
+    }
+
+    /// The bridge that this bus is behind; `None` of a root bus.
+    fn bridge(&self) -> Option<&bridge::Bridge> {
+        None
+    }
+
+    /// A slot for a device that is plugged in while the machine runs; `None` where a test has
+    /// no room for one.
+    fn free_slot(&self) -> Option<PciAddress> {
+        Some(PciAddress::new(6, 0))
+    }
+
     /// Whether the bus takes devices while the machine runs. The root bus of PCI Express
     /// does not.
     fn takes_devices(&self) -> bool {
@@ -192,6 +217,14 @@ pub trait PciBus {
 }
 
 interface!(dyn PciBus = "pci-bus");
+
+/// A PCI Express root bus, which also takes root ports and other devices of PCI Express.
+pub struct PcieBus(
+    /// The bus.
+    pub Rc<dyn PciBus>,
+);
+
+interface!(PcieBus = "pcie-bus"; counts as dyn PciBus);
 
 #[cfg(test)]
 mod tests {

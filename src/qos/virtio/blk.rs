@@ -4,7 +4,6 @@ use super::device::Virtio;
 use super::queue::{Queue, Used};
 use super::{Features, Ordered, Segment};
 use crate::qemu::Buffer;
-use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
 /// The device type.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::qemu::Vm;
 use crate::qos::pci::regs::{self, COMMAND, COMMAND_IO, COMMAND_MEMORY};
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciDevice, PciFunction, Space};
-use crate::qos::registers::{Registers, RegistersExt};
+use crate::qos::registers::Registers;
 use crate::qos::reset;
 use crate::{Result, tests};
 
@@ -211,6 +211,7 @@ fn check_reset(device: &PciDevice, before: &Header, vm: &Vm) -> Result<()> {
     };
     let kinds = (0..6).map(|number| Ok(bar(number)?.1)).collect::<Result<Vec<u32>>>()?;
     reset(vm)?;
+    device.bus().reopen()?;
     assert_eq!(&header(device)?, before, "the header after a reset");
     let command = device.config_read16(COMMAND)?;
     assert_eq!(command, 0, "Command after a reset: {command:#06x}");

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::drivers::virtio::blk::{Blk, IMAGE};
 use crate::drivers::virtio::pci::OverPci;
 use crate::qemu::{Buffer, Vm};
+use crate::qos::pci::hotplug;
 use crate::qos::pci::msix::Msix;
-use crate::qos::pci::{PciAddress, hotplug};
 use crate::qos::virtio::blk::{self, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features};
 use crate::qos::wait_until;
@@ -248,7 +248,9 @@ fn nxvirtq(device: &OverPci<Blk>, _: &Rc<Vm>) -> Result<()> {
 /// used, one that goes before the guest lets it go or never, a slot that takes no other
 /// after that, and harm to the device beside it.
 fn hotplug(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
-    let slot = PciAddress::new(6, 0);
+    let Some(slot) = device.bus().free_slot() else {
+        return Err(Error::skipped("this bus has no slot left for another device"));
+    };
     for (id, sectors) in [("hot0", 2048), ("hot1", 4096)] {
         let node = format!("{id}-node");
         let disk = json!({ "driver": "null-co", "node-name": node, "read-zeroes": true,
