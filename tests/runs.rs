@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         a_machine_that_dies_of_a_reset,
         an_emulator_that_tells_of_no_reset,
         a_qemu_that_ends_badly_after_many,
+        a_machine_that_does_not_start,
+        one_cause_told_once,
         a_flaky_path,
         known_failures,
         expectations_that_are_none,
@@ -143,6 +145,54 @@ fn a_qemu_that_ends_badly_after_many() {
     let fresh = run(&sandbox, "quit-segv", &[SUITE, "--fresh"], 1);
     assert_eq!(count(&fresh, "crashed"), count(&finished, "crashed"), "{fresh}");
     assert_eq!(lines(&fresh).len(), lines(&finished).len());
+}
+
+/// Would catch a machine that does not start and costs a start, and a reproducer, for each of
+/// its paths; a path without an outcome, or with two; and a machine that starts given up.
+fn a_machine_that_does_not_start() {
+    let sandbox = Sandbox::new();
+    for (role, word) in [("start-exit", "failed"), ("start-segv", "crashed")] {
+        let arguments = ["*/sdhci-tests/*", "--repeat", "2", "--retries", "1"];
+        let finished = run(&sandbox, role, &arguments, 1);
+        let healthy = run(&sandbox, "healthy", &arguments, 0);
+        let names = |finished: &Finished| {
+            let mut names: Vec<_> = lines(finished).iter().map(|l| l["name"].to_string()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&finished), names(&healthy));
+        let all = lines(&finished);
+        let (on_pc, others): (Vec<&Value>, Vec<&Value>) =
+            all.iter().partition(|line| line["name"].to_string().contains("/pc/"));
+        assert!(on_pc.len() > 6, "{finished}");
+        assert!(on_pc.iter().all(|line| line["outcome"] == word), "{finished}");
+        assert!(others.iter().any(|line| line["outcome"] == "passed"), "{finished}");
+        assert!(others.iter().all(|line| line["outcome"] != word), "{finished}");
+        let is_untried = |line: &&&Value| line["message"].to_string().contains("was not tried");
+        let untried: Vec<_> = on_pc.iter().filter(is_untried).collect();
+        assert_eq!(untried.len(), on_pc.len() - 5, "{finished}");
+        for line in untried {
+            let first = on_pc[0]["name"].as_str().expect("a name");
+            assert!(line["message"].as_str().is_some_and(|why| why.contains(first)), "{line:#}");
+            assert!(line["reproducer"].is_null() && line["attempts"].is_null(), "{line:#}");
+        }
+        // The fifth asks; each that was tried is tried twice.
+        assert_eq!(launches(&sandbox, role), 5 + 5 + 1, "{finished}");
+    }
+}
+
+/// Would catch a report in which a firmware that is missing fills a screen for every path.
+fn one_cause_told_once() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.qgraph(["run", "--jobs", "1", SUITE, "--qemu"]);
+    let finished = sandbox.run(command.arg(sandbox.fake("start-exit"))).expect(1);
+    let cause = "fake: cannot set up guest memory (it exited with status 1)";
+    let (run, list) = finished.stdout.split_once("\nNot passed:\n").expect("a list");
+    assert_eq!(run.matches("cannot set up guest memory (it").count(), 1, "{finished}");
+    assert_eq!(run.matches("QEMU wrote:").count(), 1, "{finished}");
+    assert_eq!(list.matches("cannot set up guest memory (it").count(), 1, "{finished}");
+    let said = " paths, one cause: QEMU did not start, it refused its command line: ";
+    assert!(list.contains(&format!("{said}{cause}\n")), "{finished}");
 }
 
 /// Would catch a retry that forgets what happened first, or a flaky path that fails the run.

@@ -1,6 +1,7 @@
 //! The program: its arguments, in one place, and one file a subcommand.
 
 mod check;
+mod exec;
 mod files;
 mod graph;
 mod help;
@@ -47,8 +48,10 @@ enum Command {
     Run(run::Arguments),
     /// Join the journals of several runs into one report. Needs no QEMU.
     Merge(merge::Arguments),
-    /// Run the file of a failure again, and say whether it still fails.
+    /// Run the file of a failure, or anybody's qtest reproducer, and say whether it fails.
     Replay(replay::Arguments),
+    /// Run QEMU with the qtest accelerator in place, for other people's scripts.
+    Exec(exec::Arguments),
     /// Measure how strong tests are, by changing what they are answered.
     Mutate(mutate::Arguments),
     /// Say why a path, node or test is available, or why not.
@@ -235,6 +238,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Exec(arguments) => exec::main(&arguments),
         Command::Mutate(arguments) => mutate::main(&arguments),
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),

@@ -42,6 +42,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
             shown_lines(&unusable.why).replace('\n', "\n    ")
         )?;
     }
+    if !fleet.usable.is_empty() {
+        writeln!(
+            out,
+            "`qgraph exec -- QEMU ARGS…` runs any of them with its accelerator in place."
+        )?;
+    }
     out.flush()?;
     match fleet.nothing_usable() {
         Some(_) if fleet.unusable.is_empty() => {

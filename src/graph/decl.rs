@@ -50,6 +50,8 @@ pub struct MachineDecl {
     pub names: &'static [&'static str],
     /// What its command line needs.
     pub setup: Setup,
+    /// Its type, with the modules in which that is.
+    pub type_name: fn() -> &'static str,
     /// Makes the object at which a path begins.
     pub boot: fn(&Site) -> Result<Object>,
 }
@@ -104,6 +106,7 @@ impl MachineDecl {
         Self {
             names: M::NAMES,
             setup: M::SETUP,
+            type_name: std::any::type_name::<M>,
             boot: |site| Ok(Object::new(Rc::new(M::boot(site)?))),
         }
     }

@@ -20,6 +20,7 @@ pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
 pub use plan::{BadPattern, BadShard, Durations, Filter, Fleet, Order, Plan, Shard, Trial};
 pub use report::{Conclusion, Report};
 pub use reproduce::{
-    About, BadReproducer, Judgement, Minimizer, Replay, Reproducer, Reproducers, Step, replay,
+    About, BadReproducer, Judgement, Minimizer, Replay, Reproducer, Reproducers, Step, foreign,
+    replay,
 };
 pub use run::{BadExpectations, CpuTime, Expectations, Settings, Totals, run_all, run_alone};

@@ -69,7 +69,8 @@ fn said(output: &str) -> Option<&str> {
     let mut lines = lines.filter(|line| !line.contains(": warning: "));
     let line = lines.next()?;
     let said = line.split_once(": ").filter(|(program, said)| {
-        program.contains("qemu-system-") && !program.contains(' ') && !said.is_empty()
+        let is_program = program.contains("qemu-system-") || *program == "qemu";
+        is_program && !program.contains(' ') && !said.is_empty()
     });
     Some(said.map_or(line, |(_, said)| said))
 }
@@ -98,6 +99,7 @@ mod tests {
                       Try -help.\n";
         assert_eq!(said(output), Some("-device foo: 'foo' is not a valid device model name"));
         assert_eq!(said("cannot find the firmware: x\n"), Some("cannot find the firmware: x"));
+        assert_eq!(said("qemu: could not load PC BIOS 'x'\n"), Some("could not load PC BIOS 'x'"));
         assert_eq!(said("\n"), None);
         assert_eq!(
             without_numbers_of_files("-chardev socket,id=a,fd=12: fd=7 is no socket"),

@@ -11,7 +11,7 @@
 //! | `channel` | lines over a socket, within a deadline |
 //! | `deadline`, `timer` | how long that may take, by the time that QEMU could use |
 //! | `answer` | what a line of the qtest protocol says; no input or output |
-//! | `qtest`, `irq`, `bulk`, `batch` | the qtest client |
+//! | `qtest`, `irq`, `bulk`, `batch`, `width` | the qtest client |
 //! | `message`, `qmp` | QMP messages, and the QMP client |
 //! | `pulse` | a sign of life of a thread that makes requests |
 //! | `transcript`, `tap` | what is kept of all that, and listening in |
@@ -37,6 +37,7 @@ mod qtest;
 mod tap;
 mod timer;
 mod transcript;
+mod width;
 
 pub use answer::Endian;
 pub use batch::{Answer, Answers, Batch, Slot};
@@ -51,3 +52,4 @@ pub use qtest::Qtest;
 pub use tap::{Passage, Tap, Wire};
 pub use timer::{Lost, Meter, Timer};
 pub use transcript::Transcript;
+pub use width::Width;

@@ -65,6 +65,11 @@ impl Stamp {
         Self::of(Path::new(&self.path)).is_ok_and(|now| now == *self)
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        Path::new(&self.path)
+    }
+
     /// A number for its path, by which files of the cache are named.
     pub(super) fn path_hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

@@ -97,6 +97,10 @@ pub struct Config {
     pub images: Vec<Image>,
     /// The sockets that the options name.
     pub sockets: Vec<Socket>,
+    /// Whether the options are the whole command line but for what connects us to it:
+    /// `machine` only says which machine they name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verbatim: bool,
 }
 
 /// The open files that QEMU inherits, by the numbers they have there.
@@ -128,10 +132,14 @@ impl Config {
             options: Vec::new(),
             images: Vec::new(),
             sockets: Vec::new(),
+            verbatim: false,
         }
     }
 
     fn common(&self, backend: Option<&str>) -> Vec<String> {
+        if self.verbatim {
+            return Vec::new();
+        }
         let mut machine = self.machine.clone();
         for property in [&*self.properties].into_iter().chain(backend) {
             if !property.is_empty() {

@@ -114,6 +114,14 @@ impl Prober {
         probed
     }
 
+    /// Whether the emulator at `path` was probed before and could be used: somebody wanted
+    /// it to be run.
+    pub fn knows(&self, path: &Path) -> bool {
+        let known =
+            Stamp::of(path).ok().and_then(|stamp| cache::load::<Probed>(&self.cache, &stamp));
+        known.is_some_and(|(probed, _)| probed.is_ok())
+    }
+
     fn find_out(&self, path: &Path) -> Result<Emulator, String> {
         let facts = accel::read_facts(path).map_err(|e| e.to_string())?;
         let tried = self.try_ways(path, &facts);

@@ -171,7 +171,9 @@ pub fn is_stopping() -> bool {
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs `job` on the thread that starts all children, and returns what it returns.
-fn on_spawner<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(super) fn on_spawner<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     // Tried again by the next who asks, should there be no threads left now.
     static SPAWNER: OnceCell<Sender<Job>> = OnceCell::new();
     let spawner = SPAWNER.get_or_try_init(|| {

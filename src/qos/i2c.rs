@@ -129,6 +129,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::qos::registers::RegistersExt;
 
     /// A bus that keeps what was sent and answers every read with 1, 2, 3, …
     #[derive(Default)]

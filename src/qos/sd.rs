@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::sdhci::{self, Sdhci, USDHC_MIX_CTRL, Vendor};
 use super::wait_until;
 use crate::qemu::Vm;
+use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
 /// A controller with a bus into which `-device sd-card` puts a card.

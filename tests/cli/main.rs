@@ -8,6 +8,7 @@ mod escapes;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod files;
+mod foreign;
 mod mutate;
 mod output;
 mod reproducers;
@@ -23,6 +24,7 @@ use emulators::*;
 use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
 use files::*;
+use foreign::*;
 use mutate::*;
 use output::*;
 use reproducers::*;
@@ -74,6 +76,12 @@ fn main() -> ExitCode {
         links_are_followed,
         an_emulator_that_refuses_the_command_line,
         requests_that_are_refused,
+        reproducers_of_all_shapes,
+        a_list_without_a_command_line,
+        a_foreign_reproducer_is_saved,
+        a_foreign_reproducer_as_a_test,
+        what_a_stranger_may_not,
+        exec_becomes_the_emulator,
         how_strong_tests_are,
         strength_as_json,
         the_runner_lists,

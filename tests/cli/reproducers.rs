@@ -48,7 +48,7 @@ pub fn replay_of_something_else() {
     let file = file.expect("a reproducer");
     let usual = fs::read_to_string(&file).expect("text");
     let cases = [
-        ("#!/bin/sh\nexit 0\n".to_owned(), "no line begins with `#qgraph-reproducer"),
+        ("#!/bin/sh\nexit 0\n".to_owned(), "no script that pipes requests into QEMU"),
         (usual.replace("END_OF_REQUESTS\n\n", "\n"), "the requests do not end"),
         (usual.replace("\"machine\":\"pc\"", "\"machine\":\"px\""), "has no machine px"),
         (usual.replace("request-fail", "gone"), "no such file (--qemu names another emulator)"),

@@ -57,7 +57,12 @@ pub fn model(machines: usize, devices: usize) -> Arc<Model> {
         let (machine, host) = (names(format!("x/m{number}")), names(format!("host{number}")));
         node(host, false);
         let setup = Setup::bare(RamSpec::new(0, MIB));
-        all.machines.push(leak(MachineDecl { names: machine, setup, boot: |_| no_object() }));
+        all.machines.push(leak(MachineDecl {
+            names: machine,
+            setup,
+            type_name: || "",
+            boot: |_| no_object(),
+        }));
         all.edges.push(edge(machine, host, EdgeKind::Contains));
         all.edges.push(edge(host, bus, EdgeKind::Produces));
     }

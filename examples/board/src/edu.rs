@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use qgraph::graph::{Consumes, QemuArgs, Site};
 use qgraph::qos::pci::{Bar, PciBus, PciDevice, regs};
-use qgraph::qos::registers::{Registers, Width};
+use qgraph::qos::registers::{Registers, RegistersExt, Width};
 use qgraph::{Error, Result};
 
 /// PCI vendor ID.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use qgraph::Result;
 use qgraph::qemu::Vm;
+use qgraph::qos::registers::RegistersExt;
 use qgraph::qos::wait_until;
 
 use crate::edu::{self, Edu};

@@ -6,7 +6,7 @@ use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, not_acknowledged};
-use crate::qos::registers::{Mmio, Registers};
+use crate::qos::registers::{Mmio, Registers, RegistersExt};
 use crate::qos::wait_until;
 use crate::{Error, Result, discovered, driver};
 

@@ -6,7 +6,7 @@ use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
-use crate::qos::registers::{Mmio, Registers, Width};
+use crate::qos::registers::{Mmio, Ports, Registers, Width};
 use crate::{Error, Result, driver};
 
 /// CONFIG_ADDRESS.
@@ -41,7 +41,7 @@ pub struct PciBusPc {
 impl PciBusPc {
     /// The bus of this machine, which takes devices while the machine runs, or not.
     pub fn new(vm: &Rc<Vm>, takes_devices: bool) -> Self {
-        let (ports, memory) = (Ports(vm.clone()), Mmio::new(vm, 0, Endian::Little));
+        let (ports, memory) = (Ports::new(vm, 0), Mmio::new(vm, 0, Endian::Little));
         Self { vm: vm.clone(), ports, memory, windows: Windows::new(IO, MEMORY), takes_devices }
     }
 
@@ -70,35 +70,6 @@ impl PciBusPc {
                  {slots:#x}"
             ))),
         }
-    }
-}
-
-/// The I/O ports. None is wider than 32 bits.
-struct Ports(Rc<Vm>);
-
-impl Registers for Ports {
-    fn read(&self, port: u64, width: Width) -> Result<u64> {
-        let (qtest, port) = (self.0.qtest(), port as u16);
-        Ok(match width {
-            Width::Byte => qtest.inb(port)?.into(),
-            Width::Word => qtest.inw(port)?.into(),
-            Width::Long => qtest.inl(port)?.into(),
-            Width::Quad => u64::from(qtest.inl(port)?) | u64::from(qtest.inl(port + 4)?) << 32,
-        })
-    }
-
-    fn write(&self, port: u64, width: Width, value: u64) -> Result<()> {
-        let (qtest, port) = (self.0.qtest(), port as u16);
-        match width {
-            Width::Byte => qtest.outb(port, value as u8)?,
-            Width::Word => qtest.outw(port, value as u16)?,
-            Width::Long => qtest.outl(port, value as u32)?,
-            Width::Quad => {
-                qtest.outl(port, value as u32)?;
-                qtest.outl(port + 4, (value >> 32) as u32)?;
-            }
-        }
-        Ok(())
     }
 }
 

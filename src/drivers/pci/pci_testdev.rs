@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, QemuArgs, Site};
 use crate::qos::pci::{Bar, PciBus, PciDevice};
-use crate::qos::registers::Registers;
+use crate::qos::registers::RegistersExt;
 use crate::{Result, driver};
 
 /// The BAR in memory.
@@ -34,7 +34,6 @@ impl PciTestdev {
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn letters(&self, bar: &Bar) -> Result<[u8; 4]> {
-        let bar: &dyn Registers = bar;
         bar.write8(TEST, 0)?;
         let mut letters = [0; 4];
         for (offset, letter) in (NAME..).zip(&mut letters) {

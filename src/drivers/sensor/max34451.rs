@@ -7,7 +7,7 @@ use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::qom::Peripheral;
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Registers, RegistersExt};
 use crate::{Result, driver};
 
 /// Commands by their names and codes in PMBus 1.1, part II, appendix I, and in the data

@@ -15,7 +15,12 @@ fn leak<T>(value: T) -> &'static T {
 
 fn machine(name: &'static str) -> &'static MachineDecl {
     let setup = Setup::bare(RamSpec::new(0, MIB));
-    leak(MachineDecl { names: leak([name]), setup, boot: |_| unreachable!("nothing boots here") })
+    leak(MachineDecl {
+        names: leak([name]),
+        setup,
+        type_name: || "",
+        boot: |_| unreachable!("nothing boots here"),
+    })
 }
 
 fn node(name: &'static str, interface: bool) -> &'static NodeDecl {

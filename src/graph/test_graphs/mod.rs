@@ -72,7 +72,7 @@ impl Plain {
     pub(crate) fn model(&self) -> Arc<Model> {
         let machine = |machine: &String| {
             let (names, setup) = (names(machine), Setup::bare(RamSpec::new(0, MIB)));
-            leak(MachineDecl { names, setup, boot: |_| no_object() })
+            leak(MachineDecl { names, setup, type_name: || "", boot: |_| no_object() })
         };
         let node = |node: &String, interface| {
             leak(NodeDecl { names: names(node), aliases: &[], interface, counts_as: None })

@@ -3,6 +3,7 @@
 //!
 //! One file a format. `text` has the words for people that several of them use.
 
+mod causes;
 mod github;
 mod html;
 mod json;

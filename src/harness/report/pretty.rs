@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::text::{first_line, told};
+use super::causes::Causes;
+use super::text::told;
 use super::{Output, Summary};
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::shown::shown;
@@ -13,14 +14,14 @@ use crate::shown::shown;
 /// Writes to standard output; the progress bar, on a terminal only, to standard error.
 pub struct Pretty {
     bar: ProgressBar,
-    failures: Vec<String>,
-    notable: Vec<String>,
+    failures: Causes,
+    notable: Causes,
 }
 
 impl Pretty {
     /// Nothing is written yet.
     pub fn new() -> Self {
-        let (failures, notable) = (Vec::new(), Vec::new());
+        let (failures, notable) = Default::default();
         Self { bar: ProgressBar::hidden(), failures, notable }
     }
 
@@ -72,16 +73,15 @@ impl Output for Pretty {
 
     fn outcome(&mut self, outcome: &Outcome, label: &str) -> io::Result<()> {
         let line = line(outcome, label);
-        let told = told(outcome).into_iter().map(|line| format!("    {line}\n"));
+        let told = if self.failures.is_told(outcome) { Vec::new() } else { told(outcome) };
+        let told = told.into_iter().map(|line| format!("    {line}\n"));
         self.write(&(line.clone() + &told.collect::<String>()))?;
         let verdict = &outcome.verdict;
-        if verdict.is_failure() || verdict.is_notable() {
-            let listed = format!("{line}    {}\n", first_line(verdict));
-            let list = if verdict.is_failure() { &mut self.failures } else { &mut self.notable };
-            list.push(listed);
-        }
-        if !self.failures.is_empty() {
-            self.bar.set_message(format!("{} not passed", self.failures.len()));
+        if verdict.is_failure() {
+            self.failures.add(outcome, &line);
+            self.bar.set_message(format!("{} not passed", self.failures.count()));
+        } else if verdict.is_notable() {
+            self.notable.add(outcome, &line);
         }
         self.bar.inc(1);
         Ok(())
@@ -93,8 +93,8 @@ impl Output for Pretty {
         for (title, list) in
             [("Worth a look, although passed", &self.notable), ("Not passed", &self.failures)]
         {
-            if !list.is_empty() {
-                text.push_str(&format!("\n{title}:\n{}", list.concat()));
+            if list.count() > 0 {
+                text.push_str(&format!("\n{title}:\n{list}"));
             }
         }
         text.push_str(&format!("\n{summary}\n"));

@@ -1,5 +1,6 @@
 //! Failures to take away: what a test asked of QEMU, kept as a file, run again, made small.
 
+pub mod foreign;
 pub(crate) mod minimize;
 pub(crate) mod recorder;
 pub(crate) mod replay;

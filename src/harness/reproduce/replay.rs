@@ -19,6 +19,13 @@ use crate::{Error, Result};
 /// How long a QEMU that closed its sockets may take to end.
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
+/// How long a QEMU may take to end that was told nothing wrong, and answered all: what it
+/// does between requests can end it.
+const AFTERWARDS: Duration = Duration::from_millis(500);
+
+/// How the cause begins of a start that a signal ended.
+const KILLED: &str = "it was killed by signal ";
+
 /// How long to wait for guest memory to be as recorded, each time and altogether.
 const ONE_WAIT: Duration = Duration::from_millis(200);
 const ALL_WAITS: Duration = Duration::from_secs(5);
@@ -58,6 +65,8 @@ pub struct Replay {
     pub(crate) steps: Vec<Step>,
     /// What QEMU said of its own faults, in one line; empty if nothing.
     pub(crate) diagnosis: String,
+    /// Whether a sanitizer said it.
+    is_sanitizer: bool,
     /// What QEMU wrote.
     pub output: String,
 }
@@ -130,9 +139,11 @@ pub fn replay(
     if broken.is_none() && !quits {
         broken = vm.qtest().endianness().err();
     }
+    let may_end = matches!(reproducer.about.verdict, Verdict::Passed | Verdict::Crashed(_));
     let patience = match broken {
         Some(protocol::Error::Closed { .. }) => LAST_MOMENTS,
         None if quits => patience,
+        None if may_end => AFTERWARDS,
         _ => Duration::ZERO,
     };
     let ending = vm.ending_within(patience);
@@ -193,8 +204,31 @@ fn take(step: &Step, vm: &Vm) -> Result<String> {
 
 impl Replay {
     fn new(end: End, steps: Vec<Step>, output: String) -> Self {
-        let diagnosis = diagnose(&output).map_or(String::new(), |found| found.summary);
-        Self { end, steps, diagnosis, output: without_registers(&output) }
+        let found = diagnose(&output);
+        let is_sanitizer = found.as_ref().is_some_and(|found| found.is_sanitizer);
+        let diagnosis = found.map_or(String::new(), |found| found.summary);
+        Self { end, steps, diagnosis, is_sanitizer, output: without_registers(&output) }
+    }
+
+    /// How it went, where no earlier run says how it should go; `None` if QEMU did not get
+    /// as far as the first request.
+    pub fn verdict(&self) -> Option<Verdict> {
+        Some(match &self.end {
+            End::NoStart(cause) if cause.starts_with(KILLED) => Verdict::Crashed(self.in_words()),
+            End::NoStart(_) => return None,
+            End::Answered if self.is_sanitizer => {
+                Verdict::Failed(format!("{SANITIZER}{}", self.diagnosis))
+            }
+            End::Answered => Verdict::Passed,
+            End::Ended(_) | End::Closed => Verdict::Crashed(self.in_words()),
+            End::Hung => Verdict::Hung(self.in_words()),
+        })
+    }
+
+    /// The requests that were made, with their answers; the last one has none if QEMU ended
+    /// or hung.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// The last request that was made.
@@ -281,7 +315,8 @@ impl Replay {
         then.contains(&self.end.to_string())
     }
 
-    fn in_words(&self) -> String {
+    /// How it ended, in words: what QEMU did, at which request, and what it said of it.
+    pub fn in_words(&self) -> String {
         let is_answered = self.steps.last().is_some_and(|step| step.answer.is_some());
         let at = match self.end {
             End::Answered | End::NoStart(_) => String::new(),

@@ -197,6 +197,11 @@ pub enum BadReproducer {
 }
 
 impl Reproducer {
+    /// Whether `text` is one of qgraph's, rather than somebody else's.
+    pub fn is_own(text: &str) -> bool {
+        text.lines().any(|line| line.starts_with(MARK.trim_end()))
+    }
+
     /// Reads a file that [`Reproducers`] or [`Reproducer::write`] wrote. People may have
     /// changed the requests in it.
     ///

@@ -9,6 +9,7 @@ pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod session;
 mod silence;
+pub(crate) mod starts;
 pub(crate) mod worker;
 
 pub use cpu::CpuTime;

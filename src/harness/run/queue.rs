@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::plan::Trial;
 use crate::harness::run::silence::WorkerThread;
+use crate::harness::run::starts::Starts;
 use crate::qemu::{Config, Emulator};
 
 /// Trials that the same QEMU can run, one after the other.
@@ -219,12 +220,15 @@ pub(crate) struct Queue {
     deaf: Mutex<HashSet<PathBuf>>,
     /// How many culprits were searched for.
     searches: AtomicUsize,
+    /// Which machines do not start.
+    pub starts: Starts,
 }
 
 impl Queue {
     pub fn new(trials: Trials, most: usize) -> Self {
-        let (returned, desks, deaf, searches) = Default::default();
-        Self { most, trials: Mutex::new(trials.peekable()), returned, desks, deaf, searches }
+        let (returned, desks, deaf, searches, starts) = Default::default();
+        let trials = Mutex::new(trials.peekable());
+        Self { most, trials, returned, desks, deaf, searches, starts }
     }
 
     /// Whether another culprit may be searched for: that costs several launches, and one

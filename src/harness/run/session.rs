@@ -76,6 +76,8 @@ pub(crate) struct Tried {
     pub evidence: Evidence,
     /// What listened to the test, if it came to that.
     pub recorder: Option<Rc<Recorder>>,
+    /// No QEMU was started for it: it is known that none would start.
+    pub is_untried: bool,
 }
 
 impl Tried {
@@ -87,7 +89,7 @@ impl Tried {
         let file = path.file().map(str::to_owned);
         let evidence = Evidence { command_line, file, ..Evidence::default() };
         let (took, phases) = (Duration::ZERO, Phases::default());
-        Self { verdict, took, phases, evidence, recorder: None }
+        Self { verdict, took, phases, evidence, recorder: None, is_untried: false }
     }
 
     /// The same as one of several, on a QEMU on which the paths called `after` had run.

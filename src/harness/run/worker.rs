@@ -96,7 +96,12 @@ impl Worker<'_> {
     /// Has the QEMU of the next group start, while the last trial of this one runs.
     fn prepare_next(&mut self) {
         let Some(group) = self.queue.take() else { return };
-        self.starting = Vm::start(&group.emulator, group.config.clone()).ok();
+        let first = group.trials.front().map(|trial| &trial.path);
+        let starts = &self.queue.starts;
+        let is_hopeless = first.is_some_and(|path| starts.known(&group.emulator, path).is_some());
+        if !is_hopeless {
+            self.starting = Vm::start(&group.emulator, group.config.clone()).ok();
+        }
         self.desk.put(group);
     }
 
@@ -154,11 +159,19 @@ impl Worker<'_> {
         trial: &Trial,
         started: Option<Starting>,
     ) -> Result<(Session, Duration), Box<Tried>> {
-        let limits = self.settings.limits;
-        let (vm, took) = launched(&trial.path, &trial.emulator, || match started {
+        let (limits, starts) = (self.settings.limits, &self.queue.starts);
+        if let Some(untried) = starts.known(&trial.emulator, &trial.path) {
+            return Err(Box::new(untried));
+        }
+        let launched = launched(&trial.path, &trial.emulator, || match started {
             Some(starting) => starting.ready(limits),
             None => Vm::launch(&trial.emulator, trial.config(), limits),
+        });
+        let (vm, took) = launched.inspect_err(|tried| {
+            self.desk.go_on();
+            starts.note_failure(trial, tried, limits);
         })?;
+        starts.note_success(&trial.emulator);
         let _ = self.messages.send(Message::Launched);
         Ok((Session { vm, ran: Vec::new(), recorder: None }, took))
     }
@@ -301,7 +314,7 @@ impl Worker<'_> {
         let version = trial.emulator.capabilities.version;
         let expected = self.settings.expectations.concern(&trial.path.name(), version);
         for _ in 0..self.settings.retries {
-            if !failed(&tried) || expected {
+            if !failed(&tried) || expected || tried.is_untried {
                 break;
             }
             let before = std::mem::replace(&mut tried, self.fresh(trial));
@@ -318,13 +331,15 @@ impl Worker<'_> {
 
     /// The outcome of a trial after these attempts, in the light of what was expected.
     fn outcome(&self, trial: &Trial, tried: Tried, attempts: Vec<Attempt>) -> Outcome {
-        let recorder = tried.recorder.clone();
+        let (recorder, is_untried) = (tried.recorder.clone(), tried.is_untried);
         let mut outcome = tried.outcome(trial, attempts);
         let version = trial.emulator.capabilities.version;
         let expectations = &self.settings.expectations;
         outcome.verdict = expectations.judge(&outcome.name, version, outcome.verdict);
         let (emulator, config) = (&trial.emulator, trial.config());
-        self.settings.reproducers.keep(&mut outcome, emulator, &config, recorder.as_deref());
+        if !is_untried {
+            self.settings.reproducers.keep(&mut outcome, emulator, &config, recorder.as_deref());
+        }
         outcome
     }
 

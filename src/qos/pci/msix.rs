@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{Bar, Capability, PciDevice};
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Registers, RegistersExt};
 use crate::{Error, Result};
 
 /// The capability's id.

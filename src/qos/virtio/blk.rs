@@ -4,6 +4,7 @@ use super::device::Virtio;
 use super::queue::{Queue, Used};
 use super::{Features, Ordered, Segment};
 use crate::qemu::Buffer;
+use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
 /// The device type.

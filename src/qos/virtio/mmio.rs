@@ -8,7 +8,7 @@ use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
-use crate::qos::registers::{Mmio, Registers, Width};
+use crate::qos::registers::{Mmio, Registers, RegistersExt, Width};
 use crate::{Error, Result, interface};
 
 const MAGIC_VALUE: u64 = 0x000;

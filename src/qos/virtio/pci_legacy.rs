@@ -8,7 +8,7 @@ use super::pci::Vectors;
 use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, PciDevice, msix};
-use crate::qos::registers::{Registers, Width};
+use crate::qos::registers::{Registers, RegistersExt, Width};
 use crate::{Error, Result};
 
 const DEVICE_FEATURES: u64 = 0x00;

@@ -8,7 +8,7 @@ use super::pci::Vectors;
 use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, Capability, PciDevice};
-use crate::qos::registers::{Registers, Width};
+use crate::qos::registers::{Registers, RegistersExt, Width};
 use crate::{Error, Result};
 
 /// The id of vendor-specific capabilities (PCI 3.0, appendix H).

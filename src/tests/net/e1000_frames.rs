@@ -11,6 +11,7 @@ use crate::qos::net::{
     self, Address, BROADCAST, MAC, PEER, Wire, assert_frame, assert_short_frame, frame,
     wait_received,
 };
+use crate::qos::registers::{Register, RegistersExt};
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
 
@@ -38,15 +39,15 @@ const WHOLE: u8 = CMD_EOP | CMD_IFCS | CMD_RS;
 
 /// The causes, which reading clears. Bits 31:17 are reserved, and zero.
 fn causes(nic: &E1000) -> Result<u32> {
-    nic.registers().read32(nic::ICR)
+    nic.registers().get(nic::ICR)
 }
 
 /// A ring to send from, the transmitter on, no cause left.
 fn transmitter(nic: &E1000, vm: &Rc<Vm>, control: u32) -> Result<Ring> {
     nic.device().bus().reaches_ram()?;
     let ring = Ring::new(nic, vm, nic::TDBAL, COUNT, SIZE)?;
-    nic.registers().write32(nic::TCTL, nic::TCTL_EN | control)?;
-    nic.registers().write32(nic::ICR, !0)?;
+    nic.registers().set(nic::TCTL, nic::TCTL_EN | control)?;
+    nic.registers().set(nic::ICR, !0)?;
     Ok(ring)
 }
 
@@ -55,9 +56,9 @@ fn transmitter(nic: &E1000, vm: &Rc<Vm>, control: u32) -> Result<Ring> {
 fn receiver(nic: &E1000, vm: &Rc<Vm>, control: u32, count: usize) -> Result<Ring> {
     nic.device().bus().reaches_ram()?;
     let ring = Ring::new(nic, vm, nic::RDBAL, COUNT, SIZE)?;
-    nic.registers().write32(nic::RCTL, RECEIVE | control)?;
+    nic.registers().set(nic::RCTL, RECEIVE | control)?;
     ring.give(count)?;
-    nic.registers().write32(nic::ICR, !0)?;
+    nic.registers().set(nic::ICR, !0)?;
     Ok(ring)
 }
 
@@ -77,9 +78,9 @@ fn assert_received(vm: &Vm, ring: &Ring, index: usize, expected: &[u8], what: &s
 }
 
 /// Asserts what a statistic has counted since it was read.
-fn assert_counted(nic: &E1000, counter: u64, expected: u32, what: &str) -> Result<()> {
-    assert_eq!(nic.registers().read32(counter)?, expected, "{what}");
-    assert_eq!(nic.registers().read32(counter)?, 0, "{what}, read before");
+fn assert_counted(nic: &E1000, counter: Register<u32>, expected: u32, what: &str) -> Result<()> {
+    assert_eq!(nic.registers().get(counter)?, expected, "{what}");
+    assert_eq!(nic.registers().get(counter)?, 0, "{what}, read before");
     Ok(())
 }
 
@@ -88,7 +89,7 @@ fn assert_counted(nic: &E1000, counter: u64, expected: u32, what: &str) -> Resul
 fn transmit(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     let ring = transmitter(nic, vm, 0)?;
     let wire = Wire::new(vm)?;
-    nic.registers().write32(nic::IMS, nic::ICR_TXDW)?;
+    nic.registers().set(nic::IMS, nic::ICR_TXDW)?;
     assert!(!nic.device().asserts_interrupt()?, "the pin before the first frame");
     let sent = frame(PEER, MAC, net::SHORTEST, 1);
     let index = ring.put(&sent, WHOLE)?;
@@ -144,12 +145,12 @@ fn transmit_ring(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
         done(vm, &ring, last, STA_DD, "the last frame")?;
         assert_eq!(ring.head()?, ring.tail(), "TDH after round {round}");
     }
-    nic.registers().write32(nic::TCTL, 0)?;
+    nic.registers().set(nic::TCTL, 0)?;
     let sent = frame(PEER, MAC, 60, 0xff);
     ring.put(&sent, WHOLE)?;
     ring.ring()?;
     wire.assert_silent("with the transmitter off")?;
-    nic.registers().write32(nic::TCTL, nic::TCTL_EN)?;
+    nic.registers().set(nic::TCTL, nic::TCTL_EN)?;
     ring.ring()?;
     assert_frame(&wire.receive("sent while off")?, &sent, "the frame sent while off");
     wire.assert_silent("at the end")
@@ -161,7 +162,7 @@ fn transmit_ring(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
 fn receive(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     let ring = receiver(nic, vm, 0, COUNT - 1)?;
     let wire = Wire::new(vm)?;
-    nic.registers().write32(nic::IMS, nic::ICR_RXT0)?;
+    nic.registers().set(nic::IMS, nic::ICR_RXT0)?;
     assert!(!nic.device().asserts_interrupt()?, "the pin before the first frame");
     let sent = frame(MAC, PEER, net::SHORTEST, 1);
     wire.send(&sent)?;
@@ -176,7 +177,7 @@ fn receive(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     assert_received(vm, &ring, 1, &sent, "the longest frame")?;
     assert_counted(nic, nic::GPRC, 2, "GPRC after two frames")?;
 
-    nic.registers().write32(nic::RCTL, nic::RCTL_EN)?;
+    nic.registers().set(nic::RCTL, nic::RCTL_EN)?;
     wire.send(&sent)?;
     done(vm, &ring, 2, STA_RECEIVED, "a frame with its check sequence")?;
     let got = ring.received(2)?;
@@ -215,7 +216,7 @@ fn receive_ring(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     }
 
     // A frame of three buffers.
-    nic.registers().write32(nic::RCTL, RECEIVE | nic::RCTL_BSIZE_256)?;
+    nic.registers().set(nic::RCTL, RECEIVE | nic::RCTL_BSIZE_256)?;
     let sent = frame(MAC, PEER, 600, 0xff);
     wire.send(&sent)?;
     let last = ring.wrap(at, 2);
@@ -247,7 +248,7 @@ fn filter(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
         (nic::RCTL_UPE, &["foreign"]),
         (nic::RCTL_UPE | nic::RCTL_MPE | nic::RCTL_BAM, &["foreign", "multicast", "broadcast"]),
     ] {
-        registers.write32(nic::RCTL, RECEIVE | control)?;
+        registers.set(nic::RCTL, RECEIVE | control)?;
         for (number, (name, to)) in all.into_iter().chain([("own", MAC)]).enumerate() {
             let sent = frame(to, PEER, 100, number as u8);
             wire.send(&sent)?;
@@ -261,11 +262,11 @@ fn filter(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     }
 
     // Receive Address 0 given to somebody else (13.5.2).
-    registers.write32(nic::RCTL, RECEIVE)?;
+    registers.set(nic::RCTL, RECEIVE)?;
     registers
-        .write32(nic::RAL0, u32::from_le_bytes([foreign[0], foreign[1], foreign[2], foreign[3]]))?;
+        .set(nic::RAL0, u32::from_le_bytes([foreign[0], foreign[1], foreign[2], foreign[3]]))?;
     let high = u32::from(foreign[4]) | u32::from(foreign[5]) << 8;
-    registers.write32(nic::RAH0, high | nic::RAH_AV)?;
+    registers.set(nic::RAH0, high | nic::RAH_AV)?;
     wire.send(&frame(MAC, PEER, 100, 1))?;
     let sent = frame(foreign, PEER, 100, 2);
     wire.send(&sent)?;
@@ -292,7 +293,7 @@ fn lengths(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     wire.send(&long)?;
     wire.send(&marker)?;
     assert_received(vm, &ring, 1, &marker, "the frame after one too long")?;
-    nic.registers().write32(nic::RCTL, RECEIVE | nic::RCTL_LPE)?;
+    nic.registers().set(nic::RCTL, RECEIVE | nic::RCTL_LPE)?;
     wire.send(&long)?;
     assert_received(vm, &ring, 2, &long, "a long frame with LPE")
 }
@@ -313,7 +314,7 @@ fn statistics(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     .into_iter()
     .enumerate()
     {
-        nic.registers().write32(nic::RCTL, RECEIVE | control)?;
+        nic.registers().set(nic::RCTL, RECEIVE | control)?;
         wire.send(&frame(to, PEER, length, number as u8))?;
         wire.send(&marker)?;
         let frames = if length > net::LONGEST { 1 } else { 2 };
@@ -324,7 +325,7 @@ fn statistics(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
         let expected = [frames as u32, is(BROADCAST), is(MULTICAST), u32::from(frames == 1)];
         let registers = [nic::GPRC, nic::BPRC, nic::MPRC, nic::ROC];
         let read = || -> Result<Vec<u32>> {
-            registers.iter().map(|&register| nic.registers().read32(register)).collect()
+            registers.iter().map(|&register| nic.registers().get(register)).collect()
         };
         let mut counted = read()?;
         let qemu = vm.qmp().greeting();
@@ -361,11 +362,11 @@ fn no_descriptor(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
     }
     let told = causes(nic)?;
     assert_eq!(told, nic::ICR_RXT0 | nic::ICR_RXDMT0, "ICR, when all have waited: {told:#x}");
-    assert_eq!(nic.registers().read32(nic::MPC)?, 0, "MPC, when all have waited");
+    assert_eq!(nic.registers().get(nic::MPC)?, 0, "MPC, when all have waited");
 
     // Of a frame of three buffers, one is there.
     ring.give(1)?;
-    nic.registers().write32(nic::RCTL, RECEIVE | nic::RCTL_BSIZE_256)?;
+    nic.registers().set(nic::RCTL, RECEIVE | nic::RCTL_BSIZE_256)?;
     wire.send(&frame(MAC, PEER, 600, 9))?;
     let mut told = 0;
     wait_until(vm, "the cause of an overrun", || {
@@ -373,7 +374,7 @@ fn no_descriptor(nic: &E1000, vm: &Rc<Vm>) -> Result<()> {
         Ok(told != 0)
     })?;
     assert_eq!(told, nic::ICR_RXO, "ICR after an overrun: {told:#x}");
-    assert_eq!(nic.registers().read32(nic::MPC)?, 1, "MPC after an overrun");
+    assert_eq!(nic.registers().get(nic::MPC)?, 1, "MPC after an overrun");
     assert_eq!(ring.status(5)?, 0, "status of the descriptor that is too few");
     wire.send(&sent[5])?;
     assert_received(vm, &ring, 5, &sent[5], "the frame after the overrun")

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::drivers::net::i8255x::{self, I8255x};
 use crate::qemu::Vm;
 use crate::qos::net::MAC;
+use crate::qos::registers::RegistersExt;
 use crate::qos::wait_until;
 use crate::{Result, tests};
 

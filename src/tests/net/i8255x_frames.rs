@@ -11,6 +11,7 @@ use crate::qos::net::{
     self, Address, BROADCAST, MAC, PEER, Wire, assert_frame, assert_short_frame, frame,
     wait_received,
 };
+use crate::qos::registers::RegistersExt;
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::qemu::Vm;
 use crate::qos::pci::regs::{self, COMMAND, COMMAND_IO, COMMAND_MEMORY};
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciAddress, PciDevice, PciFunction, Space};
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Registers, RegistersExt};
 use crate::qos::reset;
 use crate::{Result, tests};
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::drivers::rtc::ds1338::{self, Ds1338};
 use crate::qemu::{Version, Vm};
+use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, tests};
 
 tests!(Ds1338, "ds1338-tests":

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::drivers::sd::sd_card::{IMAGE, SdCard};
 use crate::qemu::{Version, Vm};
+use crate::qos::registers::RegistersExt;
 use crate::qos::sd::BLOCK;
 use crate::qos::sdhci::{self, Sdhci, VERSION_3_00, Vendor, capabilities};
 use crate::qos::wait_until;

@@ -6,6 +6,7 @@ use crate::drivers::sensor::emc1414::{
     CHANNELS, Channel, Emc1414, MANUFACTURER_ID, PRODUCT_ID, REVISION,
 };
 use crate::qemu::Vm;
+use crate::qos::registers::RegistersExt;
 use crate::qos::reset;
 use crate::{Error, Result, tests};
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::drivers::sensor::max34451::{self as max, Max34451, SENSORS, SUPPLIES, command};
 use crate::qemu::{Version, Vm};
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Registers, RegistersExt};
 use crate::{Error, Result, tests};
 
 tests!(Max34451, "max34451-tests":

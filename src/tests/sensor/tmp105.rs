@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::drivers::sensor::tmp105::{self, Tmp105};
 use crate::qemu::{Version, Vm};
+use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, tests};
 
 tests!(Tmp105, "tmp105-tests":

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::drivers::virtio::blk::{IMAGE, SERIAL};
 use crate::qemu::Vm;
+use crate::qos::registers::RegistersExt;
 use crate::qos::virtio::blk::{self, Outcome, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, features};
 use crate::qos::wait_until;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::drivers::virtio::blk::IMAGE;
 use crate::protocol::Endian;
 use crate::qemu::Vm;
+use crate::qos::registers::RegistersExt;
 use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, features};
 use crate::qos::wait_until;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::drivers::virtio::blk::IMAGE;
 use crate::qemu::{Version, Vm};
+use crate::qos::registers::RegistersExt;
 use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, DESC_F_INDIRECT, DESC_F_NEXT, Queue, Segment, features};
 use crate::qos::{settle, wait_until};

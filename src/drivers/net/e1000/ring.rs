@@ -4,10 +4,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::drivers::net::e1000::{E1000, HEAD, LEN, TAIL};
+use crate::drivers::net::e1000::{E1000, RDBAH, RDBAL, RDH, RDLEN, RDT};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::Bar;
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Register, RegistersExt};
 use crate::{Error, Result};
 
 /// Transmit descriptor command (3.3.3.1): end of packet.
@@ -29,7 +29,8 @@ pub const STA_RECEIVED: u8 = STA_DD | STA_EOP | STA_IXSM;
 /// keeps of it: the tail.
 pub struct Ring {
     registers: Rc<Bar>,
-    base: u64,
+    /// By how many bytes its registers are above those of the receive ring.
+    above: u64,
     descriptors: Buffer,
     buffers: Vec<Buffer>,
     tail: Cell<usize>,
@@ -44,31 +45,36 @@ const STATUS_BYTE: usize = 12;
 
 impl Ring {
     /// A ring of `count` descriptors, a multiple of eight, with buffers of `size` bytes, at
-    /// the registers from `base` on: `RDBAL` or `TDBAL`. None is the device's yet.
+    /// the registers from `base` on: `RDBAL` or `TDBAL`. The device owns none of them yet.
     ///
     /// # Errors
     /// No guest memory is left.
-    pub fn new(nic: &E1000, vm: &Vm, base: u64, count: usize, size: usize) -> Result<Self> {
+    pub fn new(
+        nic: &E1000,
+        vm: &Vm,
+        base: Register<u32>,
+        count: usize,
+        size: usize,
+    ) -> Result<Self> {
         let descriptors = vm.ram().alloc(count * DESCRIPTOR, 16)?;
         let buffers = (0..count).map(|_| vm.ram().alloc(size, 16)).collect::<Result<Vec<_>>>()?;
         for (index, buffer) in buffers.iter().enumerate() {
             descriptors.write_le64(index * DESCRIPTOR, buffer.address().0)?;
         }
-        let ring =
-            Self { registers: nic.bar().clone(), base, descriptors, buffers, tail: Cell::new(0) };
+        let (registers, above) = (nic.bar().clone(), base.offset() - RDBAL.offset());
+        let ring = Self { registers, above, descriptors, buffers, tail: Cell::new(0) };
         let at = ring.descriptors.address().0;
-        for (register, value) in
-            [(0, at as u32), (4, (at >> 32) as u32), (LEN, ring.descriptors.len() as u32)]
-        {
-            ring.register().write32(base + register, value)?;
-        }
-        ring.register().write32(base + HEAD, 0)?;
-        ring.register().write32(base + TAIL, 0)?;
+        ring.set(RDBAL, at as u32)?;
+        ring.set(RDBAH, (at >> 32) as u32)?;
+        ring.set(RDLEN, ring.descriptors.len() as u32)?;
+        ring.set(RDH, 0)?;
+        ring.set(RDT, 0)?;
         Ok(ring)
     }
 
-    fn register(&self) -> &dyn Registers {
-        &*self.registers
+    /// Writes the register of this ring that is called `register` in the receive ring.
+    fn set(&self, register: Register<u32>, value: u32) -> Result<()> {
+        self.registers.set(register.above(self.above), value)
     }
 
     /// The descriptor the driver is to use next, whose index the tail is.
@@ -78,7 +84,7 @@ impl Ring {
 
     /// The index of the descriptor that the device is to use next.
     pub fn head(&self) -> Result<usize> {
-        Ok(self.register().read32(self.base + HEAD)? as usize)
+        Ok(self.registers.get(RDH.above(self.above))? as usize)
     }
 
     /// The index `after` descriptors behind `index`.
@@ -110,7 +116,7 @@ impl Ring {
 
     /// Tells the device of the tail.
     pub fn ring(&self) -> Result<()> {
-        self.register().write32(self.base + TAIL, self.tail() as u32)
+        self.set(RDT, self.tail() as u32)
     }
 
     /// The status of a descriptor.

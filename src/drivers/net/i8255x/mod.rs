@@ -11,7 +11,7 @@ use crate::qos::net;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
-use crate::qos::registers::{Access, Registers, Width};
+use crate::qos::registers::{Access, Registers, RegistersExt, Width};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 

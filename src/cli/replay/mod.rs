@@ -1,5 +1,9 @@
 //! `qgraph replay`: says whether a recorded failure is still there, and makes it smaller.
+//! Files that somebody else wrote are for `foreign`.
 
+mod foreign;
+
+use std::fs;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,18 +13,25 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::signals::Watch;
-use super::{Stop, seconds};
+use super::{Stop, note, seconds, warn};
 use crate::files::output_file::OutputFile;
+use crate::harness::foreign::refused;
 use crate::harness::{Judgement, Minimizer, Replay, Reproducer, replay};
-use crate::qemu::{Emulator, Prober, binary};
+use crate::qemu::{self, Confinement, Emulator, Prober, binary};
 use crate::shown::{shown, shown_lines};
 
 #[derive(clap::Args)]
-#[command(after_help = "Exit status: 0 it no longer fails; 1 it still fails; 2 that cannot be \
-                        told, or wrong usage. With --bisect, 125 when that cannot be told, and \
-                        128 for wrong usage.")]
+#[command(after_help = "\
+FILE is one that qgraph wrote, or anybody's qtest reproducer: a script that pipes requests into \
+QEMU, a test in C against libqtest, a list or a log of requests, in a mail or a bug report as it \
+is. No shell runs. QEMU is started with the options that reproducers need; what runs programs, or \
+reaches files outside of FILE's folder, is refused, and where the kernel has Landlock QEMU could \
+not do it. Only an emulator that is found, or named, is run.
+
+Exit status: 0 it does not fail; 1 it fails; 2 that cannot be told, or wrong usage. With --bisect, 125 when \
+that cannot be told, and 128 for wrong usage.")]
 pub(super) struct Arguments {
-    /// The file, which `qgraph run` named as it reported the failure.
+    /// The file of a failure: one that `qgraph run` named, or somebody else's reproducer.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Another emulator than the one on which it failed.
@@ -41,6 +52,21 @@ pub(super) struct Arguments {
     /// How many QEMUs run at once while it is made smaller [default: the number of cores].
     #[arg(short, long, value_name = "N", requires = "minimize")]
     jobs: Option<NonZeroUsize>,
+    /// Run it although it makes QEMU run programs or reach files outside of its folder.
+    #[arg(long)]
+    trust: bool,
+    /// Which one, if somebody else's file has several reproducers [default: 1].
+    #[arg(long, value_name = "N")]
+    pick: Option<usize>,
+    /// Write somebody else's reproducer as one of qgraph's.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Print somebody else's reproducer as a test of qgraph, in Rust.
+    #[arg(long)]
+    as_test: bool,
+    /// QEMU's arguments, for somebody else's file that has none.
+    #[arg(last = true, value_name = "ARGS")]
+    arguments: Vec<String>,
 }
 
 /// The status with which `git bisect run` skips a commit.
@@ -66,7 +92,29 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 
 fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let usage = |e: &dyn std::fmt::Display| Stop::Usage(e.to_string());
+    let text = fs::read(&arguments.file);
+    if let Ok(text) = text.as_deref().map(String::from_utf8_lossy)
+        && !Reproducer::is_own(&text)
+    {
+        return foreign::main(arguments, &text);
+    }
     let reproducer = Reproducer::read(&arguments.file).map_err(|e| usage(&e))?;
+    if arguments.save.is_some() || arguments.as_test || !arguments.arguments.is_empty() {
+        return Err(Stop::Usage(
+            "--save, --as-test and arguments for QEMU are for files that somebody else wrote; \
+             this one is qgraph's"
+                .to_owned(),
+        ));
+    }
+    let folder = foreign::folder_of(&arguments.file);
+    let refused = if arguments.trust { Vec::new() } else { refused(&reproducer, &folder) };
+    if !refused.is_empty() {
+        return Err(Stop::Usage(format!(
+            "not run, for the file of a failure may not make QEMU do this:\n    {}\n--trust runs \
+             it all the same",
+            refused.iter().map(|why| shown(why)).collect::<Vec<_>>().join("\n    ")
+        )));
+    }
     let mut out = io::stdout().lock();
     let cannot_tell = if arguments.bisect { BISECT_SKIP } else { 2 };
     let emulator = match emulator(arguments, &reproducer) {
@@ -77,6 +125,9 @@ fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
         }
         Err(why) => return Err(Stop::Usage(why)),
     };
+    if !arguments.trust {
+        confine(&emulator, &folder);
+    }
     let what = format!("replaying {} on {}", reproducer.about.path, emulator.path.display());
     writeln!(out, "{}", shown(&what))?;
     let replayed = match replay(&reproducer, &emulator, arguments.timeout) {
@@ -122,9 +173,9 @@ fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, 
             let same = found.iter().find(|found| found.file_name() == about.emulator.file_name());
             same.or(found.first()).cloned().unwrap_or_else(|| path.clone())
         }
-        None => about.emulator.clone(),
+        None => known(arguments, &about.emulator)?,
     };
-    let emulator = Prober::new().probe(&path, super::warn).map_err(|unusable| {
+    let emulator = Prober::new().probe(&path, warn).map_err(|unusable| {
         let hint = if arguments.qemu.is_some() { "" } else { " (--qemu names another emulator)" };
         format!("{unusable}{hint}")
     })?;
@@ -133,6 +184,32 @@ fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, 
         return Err(format!("{} has no machine {machine}", path.display()));
     }
     Ok(emulator)
+}
+
+/// The emulator that the file names, if it is one that was found, or that was run before:
+/// a file cannot make qgraph run a program.
+fn known(arguments: &Arguments, emulator: &Path) -> Result<PathBuf, String> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let found = binary::find(&[]).binaries.iter().any(|path| real(path) == real(emulator));
+    if found || arguments.trust || !emulator.exists() || Prober::new().knows(emulator) {
+        return Ok(emulator.to_owned());
+    }
+    Err(format!(
+        "the file names the emulator {0}, which qgraph neither finds nor has run before: if you \
+         want that one to be run, say --qemu {0}",
+        emulator.display()
+    ))
+}
+
+/// Confines QEMU to what it needs, where the kernel can.
+fn confine(emulator: &Emulator, folder: &Path) {
+    match qemu::confine(emulator, folder) {
+        Ok(Confinement::Whole | Confinement::Partial) => {}
+        Ok(Confinement::None) => {
+            note("this kernel has no Landlock: QEMU can reach what you can".to_owned());
+        }
+        Err(e) => warn(format!("QEMU cannot be confined to its files: {e}")),
+    }
 }
 
 fn minimize(
