@@ -24,7 +24,9 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let fleet = arguments.emulators.fleet()?;
-    let (plan, _) = arguments.shard.share(arguments.filter.plan(&fleet)?)?;
+    let plan = arguments.filter.plan(&fleet)?;
+    arguments.filter.has_all_names(&plan)?;
+    let (plan, _) = arguments.shard.share(plan)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if !arguments.json {
         for trial in plan.trials().filter(|trial| trial.copies_before == 0) {

@@ -89,7 +89,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         Model::registered().drawing(&[], |machine| machines.contains(machine))
     });
     outcomes.iter().for_each(|outcome| report.add(outcome));
-    let Conclusion { all_passed, all_written } = report.finish();
+    let conclusion = report.finish();
+    arguments.report.say_chosen(&conclusion);
+    let Conclusion { all_passed, all_written, .. } = conclusion;
     let is_whole = !is_damaged && missing.said.is_empty();
     Ok(match () {
         () if !is_kept || !all_written => ExitCode::from(NOT_KEPT),

@@ -2,6 +2,7 @@
 
 mod check;
 mod exec;
+mod failed;
 mod files;
 mod graph;
 mod help;
@@ -19,13 +20,16 @@ mod signals;
 mod timings;
 mod why;
 
-use std::io::{self, Write};
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use once_cell::unsync::OnceCell;
 
 use crate::graph::{Kind, Model};
 use crate::harness::{BadPattern, Filter, Fleet, Plan};
@@ -45,7 +49,7 @@ enum Command {
     /// List paths, one name a line.
     List(list::Arguments),
     /// Run paths.
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Join the journals of several runs into one report. Needs no QEMU.
     Merge(merge::Arguments),
     /// Run the file of a failure, or anybody's qtest reproducer, and say whether it fails.
@@ -103,6 +107,12 @@ struct FilterArguments {
     /// Leave out the paths that match this.
     #[arg(long, value_name = "FILTER", help_heading = "Filters")]
     skip: Vec<String>,
+    /// Only the paths whose whole names are in this file, one a line; - is standard input.
+    #[arg(long, value_name = "FILE", help_heading = "Filters")]
+    names_from: Option<PathBuf>,
+    /// The names of --names-from, or of --rerun-failed. Standard input can be read only once.
+    #[arg(skip)]
+    names: OnceCell<Arc<BTreeSet<String>>>,
 }
 
 /// What ends a subcommand early.
@@ -128,8 +138,13 @@ const NOT_KEPT: u8 = 3;
 /// More is no limit at all, and more than the clock can count.
 const MOST_SECONDS: f64 = 1e9;
 
+/// A number of seconds, or one with a unit, such as 10m or 1h30m.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds = text.parse::<f64>().or_else(|_| {
+        humantime::parse_duration(text)
+            .map(|duration| duration.as_secs_f64())
+            .map_err(|_| "not a number of seconds, and no time such as 10m or 1h30m".to_owned())
+    })?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() && seconds <= MOST_SECONDS => Ok(duration),
         _ => Err(format!("must be more than 0 seconds and at most {MOST_SECONDS}")),
@@ -180,11 +195,59 @@ impl EmulatorArguments {
 impl FilterArguments {
     /// Whether they leave nothing out.
     fn is_empty(&self) -> bool {
-        self.filters.is_empty() && self.machine.is_empty() && self.skip.is_empty()
+        self.filters.is_empty()
+            && self.machine.is_empty()
+            && self.skip.is_empty()
+            && self.names_from.is_none()
     }
 
     fn filter(&self) -> Result<Filter, Stop> {
-        Ok(Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?)
+        let filter = Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?;
+        Ok(match self.names()? {
+            Some(names) => filter.with_names(names.clone()),
+            None => filter,
+        })
+    }
+
+    /// The names that are wanted, if somebody listed them.
+    fn names(&self) -> Result<Option<&Arc<BTreeSet<String>>>, Stop> {
+        let Some(file) = &self.names_from else { return Ok(self.names.get()) };
+        let read = || {
+            let mut bytes = Vec::new();
+            match file.to_str() {
+                Some("-") => io::stdin().read_to_end(&mut bytes),
+                _ => File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
+            }
+            .map_err(|e| Stop::Usage(format!("cannot read {}: {e}", file.display())))?;
+            let text = String::from_utf8_lossy(&bytes);
+            let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+            let names: BTreeSet<String> = names.map(str::to_owned).collect();
+            match names.is_empty() {
+                true => Err(Stop::Usage(format!("no name is in {}", file.display()))),
+                false => Ok(Arc::new(names)),
+            }
+        };
+        self.names.get_or_try_init(read).map(Some)
+    }
+
+    /// Whether all names that were listed are paths of `plan`, as far as the other filters let
+    /// them through. Says which are not.
+    fn has_all_names(&self, plan: &Plan) -> Result<bool, Stop> {
+        let Some(names) = self.names()? else { return Ok(true) };
+        let filter = self.filter()?;
+        let is_wanted = |name: &&String| {
+            let mut words = name.trim_start_matches('/').splitn(3, '/');
+            let machine = words.by_ref().take(2).collect::<Vec<_>>().join("/");
+            filter.wants_path(name) && filter.wants_machine(&machine)
+        };
+        let there: HashSet<String> = plan.trials().map(|trial| trial.path.name()).collect();
+        let absent: Vec<_> =
+            names.iter().filter(is_wanted).filter(|name| !there.contains(*name)).collect();
+        if let Some(first) = absent.first() {
+            let count = absent.len();
+            warn(format!("{count} listed paths are on no emulator at hand; the first is {first}"));
+        }
+        Ok(absent.is_empty())
     }
 
     /// The graph: what is declared, and what was discovered on the machines of `fleet`.

@@ -7,7 +7,7 @@ use super::files::Named;
 use super::warn;
 use crate::graph::Drawing;
 use crate::harness::report::{Github, Html, Json, Junit, Pretty, Tap};
-use crate::harness::{Environment, Report};
+use crate::harness::{Conclusion, Environment, Report, Verdict};
 
 /// How outcomes are written to standard output.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,6 +22,26 @@ enum Format {
     Github,
 }
 
+/// The outcomes that fail no run by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+enum Notable {
+    Dependent,
+    Flaky,
+    UnexpectedPass,
+    Skipped,
+}
+
+impl Notable {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Dependent => "dependent",
+            Self::Flaky => "flaky",
+            Self::UnexpectedPass => "unexpected-pass",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 /// How outcomes are reported.
 #[derive(clap::Args)]
 pub(super) struct ReportArguments {
@@ -34,12 +54,32 @@ pub(super) struct ReportArguments {
     /// Write a page for a browser to this file as well.
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     html: Option<PathBuf>,
+    /// Outcomes that fail the run as well, separated by commas.
+    #[arg(long, value_name = "OUTCOMES", value_enum, value_delimiter = ',')]
+    fail_on: Vec<Notable>,
 }
 
 impl ReportArguments {
     /// The files that it is written to.
     pub fn files(&self) -> [Named<'_>; 2] {
         [("--junit", self.junit.as_deref()), ("--html", self.html.as_deref())]
+    }
+
+    /// Whether this outcome fails the run.
+    pub fn is_failure(&self, verdict: &Verdict) -> bool {
+        verdict.is_failure() || self.fail_on.iter().any(|chosen| chosen.word() == verdict.word())
+    }
+
+    /// Says why the run fails although nothing did by itself.
+    pub fn say_chosen(&self, conclusion: &Conclusion) {
+        if conclusion.failed_by_choice > 0 {
+            let words: Vec<&str> = self.fail_on.iter().map(|chosen| chosen.word()).collect();
+            warn(format!(
+                "{} {}: --fail-on says that this fails the run",
+                conclusion.failed_by_choice,
+                words.join(" or ")
+            ));
+        }
     }
 
     /// The report that was asked for, of `total` outcomes. A file that cannot be written
@@ -51,7 +91,11 @@ impl ReportArguments {
         environments: Vec<Environment>,
         drawing: impl FnOnce() -> Drawing,
     ) -> Report {
-        let mut report = Report::new(total).with_environments(environments);
+        let mut words: Vec<&str> = self.fail_on.iter().map(|chosen| chosen.word()).collect();
+        words.sort_unstable();
+        words.dedup();
+        let report = Report::new(total).with_environments(environments);
+        let mut report = report.fail_on(words);
         match self.format {
             Format::Pretty => report.add_output(Pretty::new()),
             Format::Tap => report.add_output(Tap::new(io::stdout())),

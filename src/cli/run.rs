@@ -5,16 +5,19 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::failed::Failed;
 use super::files;
 use super::report::ReportArguments;
 use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
 use super::{EmulatorArguments, FilterArguments, NOT_KEPT, Stop, note, seconds, warn};
+use crate::files::output_file::OutputFile;
 use crate::graph::Model;
 use crate::harness::journal::{self, Done};
 use crate::harness::{
@@ -65,15 +68,29 @@ pub(super) struct Arguments {
     /// Run everything N times.
     #[arg(long, value_name = "N")]
     repeat: Option<NonZeroUsize>,
+    /// Run everything again and again for this long, such as 90, 10m or 1h30m.
+    #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "repeat")]
+    repeat_for: Option<Duration>,
     /// Run everything again and again, or as often as --repeat says, until something fails.
     #[arg(long)]
     until_fail: bool,
+    /// Begin nothing more once N paths have failed.
+    #[arg(long, value_name = "N")]
+    max_fail: Option<NonZeroUsize>,
+    /// Run only what failed in this journal, or in the last run; on the emulators of that run
+    /// unless others are named.
+    #[arg(long, value_name = "JOURNAL", num_args = 0..=1, require_equals = true)]
+    #[arg(conflicts_with_all = ["resume", "names_from"])]
+    rerun_failed: Option<Option<PathBuf>>,
     /// The file of known failures [default: expectations.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
     /// Say at the end where the time went.
     #[arg(long)]
     timings: bool,
+    /// Write what each worker did when to this file, for Chrome's trace viewers.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    trace: Option<PathBuf>,
     /// Where every outcome is written the moment it is known [default: a file in the cache].
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -114,14 +131,16 @@ impl Arguments {
             whole_run: self.run_timeout,
             fresh: self.fresh,
             retries: self.retries,
+            max_fail: self.max_fail,
             expectations: expectations.map_err(|e| Stop::Usage(e.to_string()))?.into(),
             reproducers: reproducers.into(),
+            trace: self.trace.is_some().then(Arc::default),
         })
     }
 
     /// Whether it may end, as it should, before all paths have run.
     fn may_end_early(&self) -> bool {
-        self.until_fail
+        self.until_fail || self.max_fail.is_some() || self.repeat_for.is_some()
     }
 
     fn order(&self) -> Order {
@@ -132,7 +151,7 @@ impl Arguments {
                 seed
             })
         });
-        let times = match (self.repeat, self.until_fail) {
+        let times = match (self.repeat, self.until_fail || self.repeat_for.is_some()) {
             (Some(times), _) => times.get(),
             (None, true) => usize::MAX,
             (None, false) => 1,
@@ -145,16 +164,33 @@ impl Arguments {
         let summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
         let mut written = vec![("--journal", self.journal.as_deref())];
         written.extend(self.report.files());
+        written.push(("--trace", self.trace.as_deref()));
         written.push(("GITHUB_STEP_SUMMARY", summary.as_deref()));
-        let read = [("--expectations", self.expectations.as_deref()), self.shard.durations_file()];
+        let rerun = self.rerun_failed.as_ref().and_then(|file| file.as_deref());
+        let read = [
+            ("--expectations", self.expectations.as_deref()),
+            ("--names-from", self.filter.names_from.as_deref()),
+            ("--rerun-failed", rerun),
+            self.shard.durations_file(),
+        ];
         files::distinct(&written, &read)
     }
 
-    fn plan(&self) -> Result<(Fleet, Plan, Shard), Stop> {
+    fn plan(&self, failed: Option<&Failed>) -> Result<Planned, Stop> {
         let prober = Prober { patience: self.timeout, ..Prober::new() };
-        let fleet = self.emulators.fleet_by(&prober)?;
-        let (plan, shard) = self.shard.share(self.filter.plan(&fleet)?)?;
-        Ok((fleet, plan, shard))
+        let fleet = match failed {
+            Some(failed) if self.emulators.qemu.is_empty() => {
+                EmulatorArguments { qemu: failed.emulators() }.fleet_by(&prober)?
+            }
+            _ => self.emulators.fleet_by(&prober)?,
+        };
+        let mut plan = self.filter.plan(&fleet)?;
+        if let Some(failed) = failed {
+            plan = plan.only(failed.pairs(&fleet));
+        }
+        let has_all_names = self.filter.has_all_names(&plan)?;
+        let (plan, shard) = self.shard.share(plan)?;
+        Ok(Planned { fleet, plan, shard, has_all_names })
     }
 
     /// The journal of this run, and the outcomes it has already. A run of its own does
@@ -199,6 +235,15 @@ impl Arguments {
         }
         remembered.map(|remembered| remembered.arguments)
     }
+}
+
+/// What is to run.
+struct Planned {
+    fleet: Fleet,
+    plan: Plan,
+    shard: Shard,
+    /// Whether every path that was listed by name is there.
+    has_all_names: bool,
 }
 
 /// The journal of a run, until it cannot be written.
@@ -247,12 +292,33 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let watch = Watch::begin()?;
     arguments.check_files()?;
     let settings = arguments.settings()?;
-    let (fleet, plan, shard) = match (arguments.plan(), watch.exit_status()) {
+    let failed = match &arguments.rerun_failed {
+        None => None,
+        Some(file) => {
+            let failed = Failed::read(file.as_deref(), |it| arguments.report.is_failure(it))?;
+            if failed.names().is_empty() {
+                note(format!("nothing failed in {}", failed.journal().display()));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let _ = arguments.filter.names.set(Arc::new(failed.names()));
+            Some(failed)
+        }
+    };
+    let planned = match (arguments.plan(failed.as_ref()), watch.exit_status()) {
         (Ok(planned), _) => planned,
         (Err(stop), None) => return Err(stop),
         (Err(stop), Some(status)) => {
             warn(stop.to_string());
             return Ok(ExitCode::from(status));
+        }
+    };
+    let Planned { fleet, plan, shard, has_all_names } = planned;
+    let (trace_file, mut all_kept) = match arguments.trace.as_deref().map(OutputFile::new) {
+        None => (None, true),
+        Some(Ok(file)) => (Some(file), true),
+        Some(Err(e)) => {
+            warn(format!("there will be no trace: {e}"));
+            (None, false)
         }
     };
     let (journal, earlier) = arguments.journal()?;
@@ -277,7 +343,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let mut done = Done::new(&earlier);
     let trials = order.trials(plan.clone()).filter(move |trial| !done.take(trial));
 
-    let total = (!arguments.until_fail).then(|| paths.saturating_mul(order.times));
+    let is_endless = arguments.until_fail || arguments.repeat_for.is_some();
+    let total = (!is_endless).then(|| paths.saturating_mul(order.times));
     let filter = arguments.filter.filter()?;
     let mut report = arguments.report.report(total, vec![environment], || {
         Model::registered().drawing(&[], |machine| filter.wants_machine(machine))
@@ -287,18 +354,34 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     }
     earlier.iter().for_each(|outcome| report.add_earlier(outcome));
     let begun = Instant::now();
+    let mut failures = 0;
     let totals = run_all(trials, &settings, |outcome| {
         report.add(&outcome);
         journal.write(|journal| journal.add(&outcome));
-        let failed = outcome.verdict.is_failure() || outcome.verdict.is_notable();
-        if arguments.until_fail && failed {
+        let verdict = &outcome.verdict;
+        failures += usize::from(arguments.report.is_failure(verdict));
+        let failed = verdict.is_failure() || verdict.is_notable();
+        let is_over = arguments.repeat_for.is_some_and(|time| begun.elapsed() >= time);
+        let are_enough = arguments.max_fail.is_some_and(|most| failures >= most.get());
+        if arguments.until_fail && failed || is_over || are_enough {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     });
-    let Conclusion { all_passed, all_written } = report.finish();
-    let all_kept = journal.finish() && all_written;
+    let conclusion = report.finish();
+    arguments.report.say_chosen(&conclusion);
+    let Conclusion { all_passed, all_written, .. } = conclusion;
+    if arguments.max_fail.is_some_and(|most| failures >= most.get()) {
+        warn(format!("{failures} failed; nothing more was begun, as --max-fail says"));
+    }
+    all_kept &= journal.finish() && all_written;
+    if let (Some(file), Some(trace)) = (trace_file, &settings.trace)
+        && let Err(e) = file.write(trace.json().to_string().as_bytes())
+    {
+        warn(format!("the trace {} could not be written: {e}", file.name().display()));
+        all_kept = false;
+    }
     if totals.is_overtime {
         let limit = arguments.run_timeout.unwrap_or_default();
         warn(format!("the run was stopped after {limit:?}, as --run-timeout says"));
@@ -316,6 +399,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
         Some(status) => ExitCode::from(status),
         None if !all_kept => ExitCode::from(NOT_KEPT),
         None if !all_passed || totals.is_overtime => ExitCode::FAILURE,
+        None if !has_all_names => ExitCode::FAILURE,
         // An emulator that was asked for and could not be used has passed nothing.
         None if fleet.named && !fleet.unusable.is_empty() => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,

@@ -23,4 +23,6 @@ pub use reproduce::{
     About, BadReproducer, Judgement, Minimizer, Replay, Reproducer, Reproducers, Step, foreign,
     replay,
 };
-pub use run::{BadExpectations, CpuTime, Expectations, Settings, Totals, run_all, run_alone};
+pub use run::{
+    BadExpectations, CpuTime, Expectations, Settings, Totals, Trace, run_all, run_alone,
+};

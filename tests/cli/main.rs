@@ -3,6 +3,7 @@
 //! they share. Emulators are fakes; those that misbehave have a test target of their own,
 //! `bad_emulators.rs`.
 
+mod asked;
 mod emulators;
 mod escapes;
 #[path = "../fake/mod.rs"]
@@ -20,6 +21,7 @@ mod usage;
 use std::path::Path;
 use std::process::ExitCode;
 
+use asked::*;
 use emulators::*;
 use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
@@ -52,6 +54,11 @@ fn main() -> ExitCode {
         the_manual,
         what_is_written_about_options,
         filters,
+        what_failed_runs_again,
+        an_end_after_failures_or_time,
+        more_that_fails_a_run,
+        paths_by_a_list,
+        what_workers_did,
         shards,
         shards_by_the_environment,
         shards_by_duration,

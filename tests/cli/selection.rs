@@ -58,6 +58,7 @@ pub fn list_as_json() {
         "machine": "x86_64/pc",
         "test": "sdhci-tests/registers",
         "emulator": emulator,
+        "command": paths[0]["command"],
     }]);
     assert_eq!(paths, expected, "{finished}");
 }

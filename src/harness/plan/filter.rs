@@ -1,5 +1,9 @@
 //! Which paths somebody wants: by name, by machine.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
 use super::glob::Glob;
 
 /// A pattern that cannot be understood.
@@ -69,6 +73,8 @@ pub struct Filter {
     wanted: Vec<Pattern>,
     skipped: Vec<Pattern>,
     machines: Vec<Pattern>,
+    /// The names that are wanted; `None` for all.
+    names: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Filter {
@@ -97,7 +103,13 @@ impl Filter {
             wanted: wanted.iter().map(pattern).collect::<Result<_, _>>()?,
             skipped: skipped.iter().map(pattern).collect::<Result<_, _>>()?,
             machines: machines.iter().map(machine).collect::<Result<_, _>>()?,
+            names: None,
         })
+    }
+
+    /// Only what is wanted so far and has one of these names.
+    pub fn with_names(self, names: Arc<BTreeSet<String>>) -> Self {
+        Self { names: Some(names), ..self }
     }
 
     /// Whether this machine, `ARCH/MACHINE`, is wanted.
@@ -119,13 +131,14 @@ impl Filter {
 
     /// Whether all paths are wanted, of the machines that are.
     pub fn wants_all(&self) -> bool {
-        self.wanted.is_empty() && self.skipped.is_empty()
+        self.wanted.is_empty() && self.skipped.is_empty() && self.names.is_none()
     }
 
     /// Whether it is known how the names of all wanted paths begin, so that
     /// [`may_want`](Self::may_want) can say no.
     pub fn is_bound(&self) -> bool {
-        !self.wanted.is_empty() && self.wanted.iter().all(|pattern| !pattern.start().is_empty())
+        let starts = |pattern: &Pattern| !pattern.start().is_empty();
+        self.names.is_some() || !self.wanted.is_empty() && self.wanted.iter().all(starts)
     }
 
     /// Whether a path whose name begins with `start` may be wanted.
@@ -134,12 +147,19 @@ impl Filter {
             let other = pattern.start();
             start.starts_with(other) || other.starts_with(start)
         };
-        self.wanted.is_empty() || self.wanted.iter().any(may)
+        let named = |names: &BTreeSet<String>| {
+            // The first one that is not before it in the alphabet.
+            let from = (Bound::Included(start), Bound::Unbounded);
+            names.range::<str, _>(from).next().is_some_and(|name| name.starts_with(start))
+        };
+        (self.wanted.is_empty() || self.wanted.iter().any(may))
+            && self.names.as_ref().is_none_or(|names| named(names))
     }
 
     /// Whether a path of this name is wanted.
     pub fn wants_path(&self, name: &str) -> bool {
-        (self.wanted.is_empty() || self.wanted.iter().any(|pattern| pattern.matches(name)))
+        self.names.as_ref().is_none_or(|names| names.contains(name))
+            && (self.wanted.is_empty() || self.wanted.iter().any(|pattern| pattern.matches(name)))
             && !self.skipped.iter().any(|pattern| pattern.matches(name))
     }
 }
@@ -184,6 +204,22 @@ mod tests {
         let name = filter(&["/arm/virt/sdhci-pci/t"], &[], &[], true);
         assert!(name.is_bound() && name.may_want("/arm/virt/"));
         assert!(!name.may_want("/arm/virt/sdhci/") && !name.may_want("/arm/virt2/"));
+    }
+
+    /// Would catch a name of a list that is not looked for, or one that is not in it and runs.
+    #[test]
+    fn names_of_a_list() {
+        let names = ["/arm/virt/a/t", "/x86_64/pc/b/t"].map(str::to_owned);
+        let listed = filter(&["/a"], &[], &[], false).with_names(Arc::new(names.into()));
+        assert!(listed.wants_path("/arm/virt/a/t") && !listed.wants_path("/arm/virt/a/tt"));
+        assert!(!listed.wants_path("/x86_64/pc/b/t"), "the filter holds as well");
+        assert!(listed.is_bound() && !listed.wants_all());
+        for start in ["", "/arm/", "/arm/virt/a/", "/x86_64/pc/"] {
+            assert!(listed.may_want(start), "{start}");
+        }
+        for start in ["/arm/virt/b/", "/aarch64/", "/z/", "/arm/virt/a/t/"] {
+            assert!(!listed.may_want(start), "{start}");
+        }
     }
 
     /// Would catch a machine taken for another whose name it begins.

@@ -52,6 +52,11 @@ impl Trial {
     }
 }
 
+/// How outcomes name an emulator.
+pub(crate) fn outcome_name(emulator: &Emulator) -> String {
+    emulator.path.to_string_lossy().into_owned()
+}
+
 /// What is to run.
 #[derive(Clone)]
 pub struct Plan {
@@ -62,6 +67,8 @@ pub struct Plan {
     filter: Filter,
     /// The names of the paths in our share; `None` for all.
     share: Option<Arc<HashSet<String>>>,
+    /// The paths, each with the path of an emulator, to which the plan is restricted.
+    pairs: Option<Arc<HashSet<(String, String)>>>,
 }
 
 impl Plan {
@@ -69,7 +76,7 @@ impl Plan {
     pub fn new(model: Arc<Model>, emulators: Vec<Arc<Emulator>>, filter: Filter) -> Self {
         let available =
             emulators.iter().map(|it| model.availability_on(&it.capabilities, &it.path)).collect();
-        Self { model, emulators, available, filter, share: None }
+        Self { model, emulators, available, filter, share: None, pairs: None }
     }
 
     /// Only the share of one of several machines. A path is in exactly one share, with all
@@ -98,6 +105,11 @@ impl Plan {
         Self { share: Some(Arc::new(share)), ..self.clone() }
     }
 
+    /// Only these paths, each on the emulator that is named with it as outcomes name it.
+    pub fn only(self, pairs: HashSet<(String, String)>) -> Self {
+        Self { pairs: Some(Arc::new(pairs)), ..self }
+    }
+
     fn wants(&self, name: &str) -> bool {
         self.filter.wants_path(name) && self.share.as_ref().is_none_or(|share| share.contains(name))
     }
@@ -108,7 +120,13 @@ impl Plan {
         (0..plan.emulators.len()).flat_map(move |number| {
             let emulator = plan.emulators[number].clone();
             let before = plan.available[..number].to_vec();
-            plan.wanted(Some(plan.available[number].clone())).map(move |path| Trial {
+            let pairs = plan.pairs.clone().map(|pairs| (pairs, outcome_name(&emulator)));
+            let is_paired = move |path: &Path| {
+                let pair = |name: &String| (path.name(), name.clone());
+                pairs.as_ref().is_none_or(|(pairs, name)| pairs.contains(&pair(name)))
+            };
+            let paths = plan.wanted(Some(plan.available[number].clone())).filter(is_paired);
+            paths.map(move |path| Trial {
                 copies_before: before.iter().filter(|available| path.is_in(available)).count(),
                 path,
                 emulator: emulator.clone(),

@@ -135,6 +135,8 @@ pub struct Conclusion {
     pub all_passed: bool,
     /// Whether all that was to be written down was.
     pub all_written: bool,
+    /// How many outcomes failed the run that would not without [`Report::fail_on`].
+    pub failed_by_choice: usize,
 }
 
 /// The report of one run.
@@ -145,6 +147,8 @@ pub struct Report {
     failed: bool,
     /// Whether there is something that could not be written.
     is_broken: bool,
+    /// The words for outcomes that fail the run although they do not by themselves.
+    fail_on: Vec<&'static str>,
     environments: Vec<Environment>,
     /// Which emulator had a path first.
     first: BTreeMap<String, String>,
@@ -155,13 +159,19 @@ impl Report {
     /// down yet.
     pub fn new(total: impl Into<Option<usize>>) -> Self {
         let (total, counts, first) = (total.into(), BTreeMap::new(), BTreeMap::new());
-        let (ways, environments) = (Vec::new(), Vec::new());
-        Self { total, ways, counts, failed: false, is_broken: false, environments, first }
+        let (ways, environments, fail_on) = Default::default();
+        let (failed, is_broken) = (false, false);
+        Self { total, ways, counts, failed, is_broken, fail_on, environments, first }
     }
 
     /// A report that also says on what the outcomes came to be.
     pub fn with_environments(self, environments: Vec<Environment>) -> Self {
         Self { environments, ..self }
+    }
+
+    /// A report in which outcomes of these words fail the run as well.
+    pub fn fail_on(self, words: Vec<&'static str>) -> Self {
+        Self { fail_on: words, ..self }
     }
 
     /// Notes that something that was to be written down cannot be.
@@ -224,7 +234,13 @@ impl Report {
                 let _ = writeln!(io::stderr(), "{}", shown_lines(&text));
             }
         }
-        Conclusion { all_passed: left == 0 && !self.failed, all_written: !self.is_broken }
+        let chosen = self.fail_on.iter().filter_map(|word| self.counts.get(word));
+        let failed_by_choice = chosen.sum();
+        Conclusion {
+            all_passed: left == 0 && !self.failed && failed_by_choice == 0,
+            all_written: !self.is_broken,
+            failed_by_choice,
+        }
     }
 }
 

@@ -10,9 +10,11 @@ pub(crate) mod queue;
 pub(crate) mod session;
 mod silence;
 pub(crate) mod starts;
+pub(crate) mod trace;
 pub(crate) mod worker;
 
 pub use cpu::CpuTime;
 pub use expectations::{BadExpectations, Expectations};
 pub use pool::{Settings, Totals, run_all};
+pub use trace::Trace;
 pub use worker::run_alone;

@@ -18,6 +18,7 @@ use crate::harness::run::expectations::Expectations;
 use crate::harness::run::queue::{Desk, Left, Queue};
 use crate::harness::run::session::Tried;
 use crate::harness::run::silence::Silence;
+use crate::harness::run::trace::Trace;
 use crate::harness::run::worker::{self, Message};
 use crate::qemu::{Limits, is_stopping, stop_all};
 
@@ -34,10 +35,14 @@ pub struct Settings {
     pub fresh: bool,
     /// How often a trial that failed is tried again.
     pub retries: usize,
+    /// After how many failures nothing more is begun.
+    pub max_fail: Option<NonZeroUsize>,
     /// What is known to fail.
     pub expectations: Arc<Expectations>,
     /// Where each failure leaves a file that replays it.
     pub reproducers: Arc<Reproducers>,
+    /// Where it is noted what each worker does when, if anybody wants to know.
+    pub trace: Option<Arc<Trace>>,
 }
 
 impl Default for Settings {
@@ -48,8 +53,10 @@ impl Default for Settings {
             whole_run: None,
             fresh: false,
             retries: 0,
+            max_fail: None,
             expectations: Arc::default(),
             reproducers: Arc::default(),
+            trace: None,
         }
     }
 }

@@ -222,19 +222,25 @@ pub(crate) struct Queue {
     searches: AtomicUsize,
     /// Which machines do not start.
     pub starts: Starts,
+    failures: AtomicUsize,
 }
 
 impl Queue {
     pub fn new(trials: Trials, most: usize) -> Self {
-        let (returned, desks, deaf, searches, starts) = Default::default();
+        let (returned, desks, deaf, searches, starts, failures) = Default::default();
         let trials = Mutex::new(trials.peekable());
-        Self { most, trials, returned, desks, deaf, searches, starts }
+        Self { most, trials, returned, desks, deaf, searches, starts, failures }
     }
 
     /// Whether another culprit may be searched for: that costs several launches, and one
     /// device that does not reset has many victims.
     pub fn may_search(&self) -> bool {
         self.searches.fetch_add(1, Ordering::Relaxed) < MOST_SEARCHES
+    }
+
+    /// Counts a failure. Returns how many there are.
+    pub fn count_failure(&self) -> usize {
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// This emulator does not tell when it has reset a machine.

@@ -12,6 +12,7 @@ use crate::harness::diagnose;
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
 use crate::harness::plan::Trial;
 use crate::harness::reproduce::recorder::Recorder;
+use crate::harness::run::trace;
 use crate::harness::start::NoStart;
 use crate::protocol;
 use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
@@ -147,7 +148,7 @@ pub(crate) fn launched(
     launch: impl FnOnce() -> Result<Vm, LaunchError>,
 ) -> Result<(Rc<Vm>, Duration), Box<Tried>> {
     let begun = Instant::now();
-    let e = match launch() {
+    let e = match trace::span("start", || path.machine().to_owned(), launch) {
         Ok(vm) => return Ok((Rc::new(vm), begun.elapsed())),
         Err(e) => e,
     };
@@ -176,6 +177,12 @@ pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
         test: (ended - attached).as_secs_f64(),
         leave: 0.0,
     };
+    let word = tried.verdict.word();
+    let whole = vm.attached().is_none().then_some(word);
+    trace::note("attach", || path.name(), (begun, attached), whole);
+    if whole.is_none() {
+        trace::note("test", || path.name(), (attached, ended), Some(word));
+    }
     tried.recorder = Some(recorder);
     if let Verdict::Hung(why) = &mut tried.verdict {
         why.push_str(&format!("; {}", vm.doing()));
@@ -189,7 +196,8 @@ pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
 
 /// Lets QEMU quit, and looks how it does: `None` if well.
 pub(crate) fn leave(vm: &Vm) -> Option<Verdict> {
-    match vm.quit(vm.deadline().limit()) {
+    let quit = || vm.quit(vm.deadline().limit());
+    match trace::span("quit", || vm.config().machine.clone(), quit) {
         Ok(ending) if ending.is_success() => None,
         Ok(ending) => Some(Verdict::Crashed(format!("the test passed, but then QEMU {ending}"))),
         Err(why) => Some(Verdict::Hung(format!("the test passed, but then QEMU {why}"))),

@@ -19,6 +19,7 @@ use crate::harness::run::queue::{Desk, Queue};
 use crate::harness::run::session::{
     Tried, is_suspicious, launched, leave, run_fresh, run_on, spoiled,
 };
+use crate::harness::run::trace;
 use crate::protocol;
 use crate::qemu::{ResetError, Starting, Vm, is_stopping};
 
@@ -58,6 +59,7 @@ pub(crate) fn work(
 ) {
     let farewell = Farewell(messages, number);
     desk.note_thread();
+    trace::enter(settings.trace.clone(), number);
     let mut worker = Worker { desk, queue, settings, messages, starting: None };
     while !is_stopping() && worker.has_group() && worker.run_group() {
         desk.next_group();
@@ -190,7 +192,8 @@ impl Worker<'_> {
             return None;
         }
         let begun = Instant::now();
-        let why = match session.vm.reset(self.settings.limits) {
+        let reset = || session.vm.reset(self.settings.limits);
+        let why = match trace::span("reset", || session.vm.config().machine.clone(), reset) {
             Ok(()) => {
                 let _ = self.messages.send(Message::Reset);
                 return Some((session, begun.elapsed()));
@@ -368,6 +371,13 @@ impl Worker<'_> {
     }
 
     fn send(&self, outcome: Outcome) {
+        // Here, so that this worker begins nothing more either.
+        if let Some(most) = self.settings.max_fail
+            && outcome.verdict.is_failure()
+            && self.queue.count_failure() >= most.get()
+        {
+            self.queue.close();
+        }
         self.desk.unless_given_up(|| {
             let _ = self.messages.send(Message::Outcome(Box::new(outcome)));
         });
