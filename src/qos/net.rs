@@ -188,6 +188,15 @@ impl Wire {
         }
     }
 
+    /// All frames that the device has sent so far, besides those received. It does not wait.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or has closed the socket.
+    pub fn waiting(&self, when: &str) -> Result<Vec<Vec<u8>>> {
+        settle(&self.vm)?;
+        std::iter::from_fn(|| self.take(when).transpose()).collect()
+    }
+
     /// The next frame, if all of it has come.
     fn take(&self, what: &str) -> Result<Option<Vec<u8>>> {
         let socket = self.vm.socket(SOCKET.name)?;

@@ -1,6 +1,7 @@
 //! Intel's PCI gigabit controllers 8254x (PCI/PCI-X Family of Gigabit Ethernet Controllers
 //! Software Developer's Manual).
 
+mod nic;
 mod registers;
 pub mod ring;
 
@@ -10,6 +11,7 @@ pub use self::registers::*;
 use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
+use crate::qos::nic::Nic;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
 use crate::qos::registers::{RegisterBlock, Registers, RegistersExt};
@@ -131,5 +133,5 @@ impl Produces<PciFunction> for E1000 {
 
 driver!(
     E1000 as MEMBERS;
-    consumes dyn PciBus; produces PciFunction, RegisterBlock
+    consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic
 );

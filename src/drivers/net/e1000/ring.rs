@@ -158,4 +158,10 @@ impl Ring {
         self.buffers[index].read(0, &mut bytes)?;
         Ok(bytes)
     }
+
+    /// What is in the descriptors and all buffers.
+    pub fn memory(&self) -> Result<Vec<u8>> {
+        let all = std::iter::once(&self.descriptors).chain(&self.buffers);
+        all.map(Buffer::to_vec).collect::<Result<Vec<_>>>().map(|all| all.concat())
+    }
 }

@@ -157,6 +157,11 @@ impl Block {
         self.memory.write(HEADER, &vec![0; self.memory.len() - HEADER])
     }
 
+    /// All that is in it.
+    pub fn contents(&self) -> Result<Vec<u8>> {
+        self.memory.to_vec()
+    }
+
     /// The frame that a receive frame descriptor says it has.
     ///
     /// # Errors

@@ -2,12 +2,14 @@
 //! Controller Family Open Source Software Developer Manual).
 
 pub mod blocks;
+mod nic;
 
 use std::rc::Rc;
 
 use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
+use crate::qos::nic::Nic;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
@@ -159,6 +161,17 @@ impl I8255x {
         &*self.registers
     }
 
+    /// The same device after a reset of the machine, mapped again.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be mapped.
+    pub fn remap(&self) -> Result<Self> {
+        let device = self.device.clone();
+        let registers = device.map_bar(0)?;
+        device.enable()?;
+        Ok(Self { device, registers, identity: self.identity })
+    }
+
     /// Whether it is an 82557, the first of the family, without power management and
     /// extended transmit command blocks.
     pub fn is_82557(&self) -> bool {
@@ -279,5 +292,5 @@ impl Produces<PciFunction> for I8255x {
 
 driver!(
     I8255x as MEMBERS;
-    consumes dyn PciBus; produces PciFunction
+    consumes dyn PciBus; produces PciFunction, dyn Nic
 );

@@ -1,0 +1,237 @@
+//! Network interface controllers as a class: [`Nic`] shows what a test of Ethernet frames
+//! needs of any of them: frames, a filter, events, the link. Registers and descriptors are
+//! known to the drivers alone; [`Wire`](super::net::Wire) is the other end of the cable.
+
+use std::rc::Rc;
+
+use super::net::{Address, MAC};
+use super::pci::PciDevice;
+use crate::qemu::Vm;
+use crate::{Result, interface};
+
+/// Which frames a NIC receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filter {
+    /// The station's own address, whose frames are always received.
+    pub own: Address,
+    /// Whether broadcasts are received.
+    pub broadcast: bool,
+    /// Which multicast frames are received.
+    pub groups: Groups,
+    /// Whether the frames of all other stations are received.
+    pub foreign: bool,
+}
+
+/// Which multicast frames a NIC receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    /// None.
+    None,
+    /// Those to one address, and to others of the same hash.
+    One(Address),
+    /// All.
+    All,
+}
+
+impl Filter {
+    /// Own frames and broadcasts.
+    pub const PLAIN: Self =
+        Self { own: MAC, broadcast: true, groups: Groups::None, foreign: false };
+    /// Own frames and no others.
+    pub const OWN: Self = Self { broadcast: false, ..Self::PLAIN };
+    /// Every frame.
+    pub const PROMISCUOUS: Self = Self { groups: Groups::All, foreign: true, ..Self::PLAIN };
+}
+
+/// What a NIC reports, and can interrupt for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Frames were sent.
+    pub sent: bool,
+    /// Frames were received.
+    pub received: bool,
+    /// A frame came for which there was no descriptor, or the last descriptor was used.
+    pub overrun: bool,
+    /// The link went up or down.
+    pub link: bool,
+}
+
+impl Events {
+    /// No event.
+    pub const NONE: Self = Self { sent: false, received: false, overrun: false, link: false };
+    /// Every event.
+    pub const ALL: Self = Self { sent: true, received: true, overrun: true, link: true };
+    /// Frames were sent, and nothing else.
+    pub const SENT: Self = Self { sent: true, ..Self::NONE };
+    /// Frames were received, and nothing else.
+    pub const RECEIVED: Self = Self { received: true, ..Self::NONE };
+    /// The link changed, and nothing else.
+    pub const LINK: Self = Self { link: true, ..Self::NONE };
+}
+
+/// What becomes of a frame for which there is no descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overrun {
+    /// It waits for one, at least as one of a few.
+    Waits,
+    /// It is discarded, and [`Events::overrun`] reported.
+    Discards,
+}
+
+/// What a NIC, set up by [`Nic::start`], is able to do. Lengths are in bytes, without the frame
+/// check sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many frames can be queued and sent at once.
+    pub transmit: usize,
+    /// How many frames of [`LONGEST`](super::net::LONGEST) bytes can be received before any is
+    /// recycled.
+    pub receive: usize,
+    /// The longest frame that is surely sent.
+    pub longest_sent: usize,
+    /// The longest frame that is surely received.
+    pub longest_received: usize,
+    /// The shortest frame that is too long to be received, if there is one.
+    pub too_long: Option<usize>,
+    /// Whether frames shorter than [`SHORTEST`](super::net::SHORTEST) are padded with zeros when
+    /// they are sent.
+    pub pads: bool,
+    /// What becomes of a frame for which there is no descriptor.
+    pub overrun: Overrun,
+    /// Whether each event has a mask of its own; if not, unmasking one unmasks all.
+    pub single_masks: bool,
+}
+
+/// What every NIC of a class promises, and some device of QEMU does not keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// Broadcasts are not received if they are not asked for.
+    NoBroadcast,
+    /// Short frames are padded as [`Limits::pads`] says.
+    Pads,
+    /// Nothing is sent while the function is no bus master.
+    SilentWithoutMaster,
+    /// A reset by software stops everything and takes back the interrupt.
+    SoftwareReset,
+    /// A reset of the machine restores the address.
+    AddressAfterReset,
+    /// A reset takes back the interrupt.
+    PinAfterReset,
+    /// The next frame goes into the next descriptor, also after an overrun.
+    OrderAfterOverrun,
+}
+
+/// A network interface controller on a PCI bus whose cable is a
+/// [`Wire`](super::net::Wire). Until [`Nic::start`] it neither sends nor receives, and the
+/// methods that move frames fail.
+pub trait Nic {
+    /// Its function on the PCI bus.
+    fn device(&self) -> &PciDevice;
+
+    /// What it is able to do.
+    fn limits(&self) -> Limits;
+
+    /// Why the device of this emulator is known to break `promise`. A test asks when it sees the
+    /// promise broken, and is skipped with this reason.
+    fn known_fault(&self, _: &Vm, _: Promise) -> Option<&'static str> {
+        None
+    }
+
+    /// Resets it by software, sets up its rings and lets it send and receive, with
+    /// [`Filter::PLAIN`], all interrupts masked and no event pending. All receive descriptors are
+    /// the device's then.
+    ///
+    /// # Errors
+    /// Returns an error if the device does not do it, or no guest memory is left.
+    fn start(&self, vm: &Rc<Vm>) -> Result<()>;
+
+    /// Resets it by software: it neither sends nor receives, and does not interrupt.
+    ///
+    /// # Errors
+    /// Returns an error if the reset does not end.
+    fn reset(&self, vm: &Rc<Vm>) -> Result<()>;
+
+    /// The same device after a reset of the machine, mapped again.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be mapped.
+    fn remapped(&self) -> Result<Rc<dyn Nic>>;
+
+    /// The station's own address as the device has it.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn station_address(&self) -> Result<Address>;
+
+    /// Receives the frames that `filter` lets in, and no others. What is in flight meanwhile may
+    /// be lost.
+    ///
+    /// # Errors
+    /// Returns an error if the device does not take the filter.
+    fn set_filter(&self, filter: &Filter) -> Result<()>;
+
+    /// Puts a frame into the next transmit descriptor. The device is not told yet.
+    ///
+    /// # Errors
+    /// Returns an error if the frame is too long for a descriptor.
+    fn queue(&self, frame: &[u8]) -> Result<()>;
+
+    /// Tells the device to send what is queued.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn send(&self) -> Result<()>;
+
+    /// How many frames more the device has reported as sent since this was asked.
+    ///
+    /// # Errors
+    /// Returns an error if a descriptor has the status of an error.
+    fn sent(&self) -> Result<usize>;
+
+    /// How many frames the device has reported as received that were not taken yet. It may still
+    /// be writing the last of them until QEMU has answered a request, as
+    /// [`wait_received`](super::net::wait_received) knows.
+    ///
+    /// # Errors
+    /// Returns an error if a descriptor has another status than that of a whole frame.
+    fn arrived(&self) -> Result<usize>;
+
+    /// Takes the next of the frames that have [`arrived`](Nic::arrived), without its frame check
+    /// sequence.
+    ///
+    /// # Errors
+    /// Returns an error if none has arrived, or if its descriptor reports an error.
+    fn take(&self) -> Result<Vec<u8>>;
+
+    /// Gives back to the device the descriptors of all frames that were [taken](Nic::take).
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn recycle(&self) -> Result<()>;
+
+    /// Lets the device interrupt for these events only.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn unmask(&self, events: Events) -> Result<()>;
+
+    /// The events that are pending, masked or not, which are acknowledged by that.
+    ///
+    /// # Errors
+    /// Returns an error if the device reports something else besides.
+    fn events(&self) -> Result<Events>;
+
+    /// Whether the link is up, if the device says so.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn link_is_up(&self) -> Result<Option<bool>>;
+
+    /// What is in all memory that the device may write.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn memory(&self) -> Result<Vec<u8>>;
+}
+
+interface!(dyn Nic = "nic");
