@@ -19,9 +19,10 @@ use fake::{Finished, REGISTERS, Sandbox};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qgraph::graph::Model;
-use qgraph::harness::{Filter, Fleet, Plan, Settings, Verdict, run_all};
+use qgraph::harness::{Filter, Fleet, Plan, Reproducers, Settings, Verdict, run_all};
 use qgraph::qemu::{Limits, Prober, Vm};
 use qgraph::qos::sdhci::Sdhci;
+use qgraph::qos::wait_until;
 use qgraph::{Result, tests};
 use serde_json::Value;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         a_journal_of_something_else,
         a_journal_that_cannot_be_written,
         a_test_that_never_returns,
+        a_wait_that_fails_again_and_again,
         a_matrix_of_faults,
     ])
 }
@@ -411,6 +413,44 @@ fn a_test_that_never_returns() {
     let Some(Verdict::Hung(why)) = verdicts.remove("spins") else { panic!("{verdicts:?}") };
     assert!(why.starts_with("the test did not end within 1s"), "{why}");
     assert!(verdicts.values().all(|verdict| *verdict == Verdict::Passed), "{verdicts:?}");
+}
+
+tests!(dyn Sdhci, "waiting-tests": waits);
+
+/// A test that waits for what never comes, as tests do of a device without its interrupt.
+fn waits(_: &dyn Sdhci, vm: &Rc<Vm>) -> Result<()> {
+    wait_until(vm, "an interrupt that never comes", || {
+        vm.qtest().endianness()?;
+        Ok(false)
+    })
+}
+
+/// Would catch a fault that costs each of many paths the whole time of a wait, and a wait that
+/// is cut short without a word, or the first time.
+fn a_wait_that_fails_again_and_again() {
+    let sandbox = Sandbox::new();
+    let prober = Prober { cache: sandbox.at("cache"), ..Prober::new() };
+    let fleet = Fleet::gather(&[sandbox.fake("healthy")], &prober, |warning| panic!("{warning}"));
+    let filter = Filter::new(&["*/pc/*/waiting-tests/*".to_owned()], &[], &[], false);
+    let plan = Plan::new(Arc::new(Model::registered()), fleet.usable, filter.expect("a filter"));
+    let trials: Vec<_> = plan.trials().collect();
+    assert_eq!(trials.len(), 1);
+    let trials = trials.into_iter().cycle().take(5);
+    let reproducers = Arc::new(Reproducers::new(sandbox.at("reproducers")));
+    let settings = Settings {
+        jobs: 1.try_into().expect("1"),
+        fresh: true,
+        reproducers,
+        ..Settings::default()
+    };
+    let mut said = Vec::new();
+    run_all(trials, &settings, |outcome| {
+        let Verdict::Failed(why) = outcome.verdict else { panic!("{outcome:?}") };
+        assert!(why.starts_with("waited for an interrupt that never comes for "), "{why}");
+        said.push(why.contains("less than usual, as this wait had failed"));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(said, [false, false, true, true, true]);
 }
 
 /// What goes wrong in the runs of the matrix, beside QEMUs that are killed by hand.

@@ -43,6 +43,11 @@ impl Path {
         self.steps().last().map_or("", |(_, test)| test.name)
     }
 
+    /// The suite of that test.
+    pub fn suite(&self) -> &'static str {
+        self.test().split_once('/').map_or(self.test(), |(suite, _)| suite)
+    }
+
     /// The source file of that test.
     pub fn file(&self) -> Option<&'static str> {
         self.steps().last().and_then(|(_, test)| test.file)

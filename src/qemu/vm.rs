@@ -60,6 +60,7 @@ pub struct Vm {
     endian: OnceCell<Endian>,
     attached: Cell<Option<Instant>>,
     lasting: Cell<Option<&'static str>>,
+    suite: Cell<Option<&'static str>>,
 }
 
 impl Vm {
@@ -89,6 +90,16 @@ impl Vm {
     /// When the test of the path began that runs on this QEMU.
     pub fn attached(&self) -> Option<Instant> {
         self.attached.get()
+    }
+
+    /// Notes whose test runs on this QEMU from now on, by the name of its suite.
+    pub fn note_suite(&self, suite: &'static str) {
+        self.suite.set(Some(suite));
+    }
+
+    /// The suite whose test runs on this QEMU, where that was noted.
+    pub fn suite(&self) -> Option<&'static str> {
+        self.suite.get()
     }
 
     /// The qtest connection: ports, memory, clock, interrupts.

@@ -2,6 +2,7 @@
 //! Ethernet, as traits and the logic that all their drivers share. It does not know which
 //! machine it runs on.
 
+mod failed_waits;
 pub mod i2c;
 pub mod interrupt;
 pub mod net;

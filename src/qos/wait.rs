@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::failed_waits::before;
 use crate::qemu::Vm;
 use crate::{Error, Result};
 
@@ -10,9 +11,15 @@ use crate::{Error, Result};
 const VIRTUAL: Duration = Duration::from_secs(100);
 /// How long is waited at least for what takes real time in QEMU's threads, such as a disk.
 const REAL: Duration = Duration::from_secs(2);
+/// As long as that, and as often, where the same wait failed before.
+const SHORT: Duration = Duration::from_millis(200);
+const SHORT_LOOKS: usize = 1000;
 
 /// Waits until `done` says so, stepping the virtual clock to the next timer in between.
 /// `what` says what was awaited, for the error.
+///
+/// Where the same wait has failed before in the same suite, it fails sooner, and says so: a
+/// fault for which many paths wait costs little more than the first ones.
 ///
 /// # Errors
 /// It does not happen: within 100 seconds of virtual and two of real time, or within the
@@ -52,19 +59,34 @@ fn wait(
     mut timers: bool,
     mut done: impl FnMut() -> Result<bool>,
 ) -> Result<()> {
-    let (begun, limit) = (Instant::now(), vm.deadline().limit());
+    let before = before(vm, what);
+    let begun = Instant::now();
+    let limit = vm.deadline().limit();
+    let (limit, real) = if before.is_often() { (limit.min(REAL), SHORT) } else { (limit, REAL) };
     let mut first = None;
     let stepped = timers;
+    let mut looks = 0;
     while !done()? {
+        looks += 1;
         let waited = begun.elapsed();
-        if waited > limit || !timers && waited > REAL {
+        // A QEMU that seldom gets to run is not hurried.
+        let is_seldom = before.is_often() && looks < SHORT_LOOKS && waited <= REAL;
+        if !is_seldom && (waited > limit || !timers && waited > real) {
             let virtually = if stepped {
                 format!("until no timer was left or {VIRTUAL:?} of virtual time were over")
             } else {
                 "with the virtual clock standing still".to_owned()
             };
+            let shorter = match before.failures {
+                failures if before.is_often() => format!(
+                    " (less than usual, as this wait had failed {failures} times in {})",
+                    vm.suite().unwrap_or_default()
+                ),
+                _ => String::new(),
+            };
+            before.note_failure();
             return Err(Error::failed(format!(
-                "waited for {what} for {waited:.1?}, and {virtually}; it did not happen"
+                "waited for {what} for {waited:.1?}{shorter}, and {virtually}; it did not happen"
             )));
         }
         let now = if timers { vm.qtest().clock_step_next()? } else { None };
@@ -73,5 +95,6 @@ fn wait(
             std::thread::yield_now();
         }
     }
+    before.note_success();
     Ok(())
 }

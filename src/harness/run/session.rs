@@ -166,6 +166,7 @@ pub(crate) fn launched(
 pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
     let begun = Instant::now();
     let recorder = Recorder::attach(vm);
+    vm.note_suite(path.suite());
     let end = run_test(path, vm);
     let ended = Instant::now();
     let attached = vm.attached().unwrap_or(ended);

@@ -62,6 +62,7 @@ impl Vm {
             endian: Default::default(),
             attached: Default::default(),
             lasting: Default::default(),
+            suite: Default::default(),
         }))
     }
 }

@@ -179,6 +179,7 @@ impl Starting {
             endian: OnceCell::new(),
             attached: Cell::new(None),
             lasting: Cell::new(None),
+            suite: Cell::new(None),
         })
     }
 }
