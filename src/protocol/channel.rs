@@ -11,15 +11,15 @@
 //! tick is left is `poll` needed to wake up in time.
 
 use std::collections::VecDeque;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
 
 use super::line::{LINE_LIMIT, LineBuffer, TooLong};
 use super::poll;
@@ -77,6 +77,8 @@ pub(super) struct Channel {
     lines: LineBuffer,
     /// What a tap put in the place of lines that came.
     handed_on: VecDeque<Vec<u8>>,
+    /// Files that go with the requests of this exchange.
+    files: Vec<OwnedFd>,
     /// Which lines are none of the protocol, where somebody else writes to the socket too.
     is_stray: Option<fn(&[u8]) -> bool>,
     /// `[what was left of a request that was cut short][the requests of this exchange]`
@@ -160,6 +162,7 @@ impl Channel {
             stream,
             lines: LineBuffer::new(LINE_LIMIT),
             handed_on: VecDeque::new(),
+            files: Vec::new(),
             is_stray: None,
             out: Vec::new(),
             head: 0,
@@ -206,6 +209,11 @@ impl Channel {
         self.out.extend_from_slice(&self.leftover);
         self.head = self.out.len();
         &mut self.out
+    }
+
+    /// Has a copy of `file` go with the requests of the exchange that was begun.
+    pub(super) fn attach(&mut self, file: OwnedFd) {
+        self.files.push(file);
     }
 
     /// The text of the `index`th request of the last exchange, for messages.
@@ -322,7 +330,7 @@ impl Channel {
     fn send(&mut self, sent: &mut usize) -> Result<(), Fault> {
         while *sent < self.out.len() {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match send(self.stream.as_raw_fd(), &self.out[*sent..], flags) {
+            match self.send_once(*sent, flags) {
                 Ok(count) => *sent += count,
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
@@ -332,6 +340,21 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// Sends what is behind `sent`, with the files if there are some: whoever receives the
+    /// first of these bytes has them.
+    fn send_once(&mut self, sent: usize, flags: MsgFlags) -> nix::Result<usize> {
+        let (socket, bytes) = (self.stream.as_raw_fd(), &self.out[sent..]);
+        if self.files.is_empty() {
+            return send(socket, bytes, flags);
+        }
+        let numbers: Vec<_> = self.files.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let count = sendmsg::<()>(socket, &[IoSlice::new(bytes)], &rights, flags, None)?;
+        // They are in the socket now, or with QEMU.
+        self.files.clear();
+        Ok(count)
     }
 
     /// Blocks until bytes have come.

@@ -40,8 +40,14 @@ impl Irqs {
     }
 }
 
-/// Interrupts. QEMU intercepts the lines of one device in its life, inputs or outputs; a second
-/// device is refused. It aborts if a QOM path is that of something other than a device.
+/// Interrupts. QEMU intercepts the lines of one device in its life, inputs or outputs: a second
+/// device is refused, and so nothing else of the same device can be intercepted, although QEMU
+/// answers `OK` to that. It aborts if a QOM path is that of something other than a device.
+///
+/// Inputs that are intercepted still reach the device. Outputs that are intercepted reach their
+/// destination up to QEMU 11.0; from 11.1 on they are reported and nothing else. A suite that
+/// needs both, the report and what the line brings about, intercepts the inputs of the device
+/// at the line's other end.
 impl Qtest {
     /// Has QEMU report the unnamed interrupt inputs of the device at `qom_path`.
     ///
@@ -53,7 +59,8 @@ impl Qtest {
         self.intercept("irq_intercept_in", &[qom_path])
     }
 
-    /// Has QEMU report the unnamed interrupt outputs of the device at `qom_path`.
+    /// Has QEMU report the unnamed interrupt outputs of the device at `qom_path`, which from
+    /// QEMU 11.1 on lead nowhere any more.
     ///
     /// # Errors
     /// As for [`irq_intercept_in`](Self::irq_intercept_in).

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -106,6 +107,21 @@ impl Qmp {
             missing == 0
         })?;
         Ok(replies.into_iter().flatten().collect())
+    }
+
+    /// Gives QEMU a copy of `file` under `name`, by which other commands call it, such as
+    /// `add_client` or `migrate` with the URI `fd:NAME`. It is QEMU's from then on, and closed
+    /// by the command that uses it, or by `closefd`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if no copy can be made, [`Error::Qmp`] if QEMU does not want the file.
+    pub fn send_file(&self, name: &str, file: impl AsFd) -> Result<()> {
+        let what = format!("getfd {name}");
+        let copy = file.as_fd().try_clone_to_owned();
+        let copy = copy.map_err(|source| Error::Io { what, source })?;
+        self.inner.borrow_mut().channel.attach(copy);
+        // Nothing is sent in between, so it goes with this command.
+        self.execute("getfd", json!({ "fdname": name })).map(drop)
     }
 
     /// Whether a command was run that may have changed the machine for longer than until its

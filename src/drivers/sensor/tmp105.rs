@@ -82,7 +82,8 @@ impl Tmp105 {
     }
 
     /// From now on, watches the ALERT pin. QEMU tells of it only when the device sets it
-    /// the next time, as a write to the configuration makes it do.
+    /// the next time, as a write to the configuration makes it do. From QEMU 11.1 on the pin
+    /// leads nowhere then; nothing but its level is looked at.
     ///
     /// # Errors
     /// QEMU does not answer.

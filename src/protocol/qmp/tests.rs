@@ -223,3 +223,55 @@ fn many_commands_over_small_buffers() {
     }
     talk.finish(qmp);
 }
+
+/// Would catch a file that does not arrive with its command, arrives with another one, or is
+/// not the one that was given.
+#[test]
+fn a_file_goes_with_its_command() {
+    use std::fs::File;
+    use std::io::{IoSliceMut, Read, Seek, Write};
+    use std::os::fd::{AsRawFd, FromRawFd};
+
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
+    let (near, mut far) = UnixStream::pair().unwrap();
+    far.write_all(GREETING.as_bytes()).unwrap();
+    far.write_all(b"\n{\"return\": {}, \"id\": 1}\n").unwrap();
+    let qmp = Qmp::connect(near, Rc::new(Deadline::new()), Rc::default()).unwrap();
+    // What was received, and the files that came with it.
+    let receive = |far: &UnixStream| {
+        let (mut bytes, mut room) = ([0; 4096], nix::cmsg_space!([std::os::fd::RawFd; 4]));
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(far.as_raw_fd(), &mut parts, Some(&mut room), flags).unwrap();
+        let mut files = Vec::new();
+        for part in message.cmsgs().unwrap() {
+            if let ControlMessageOwned::ScmRights(numbers) = part {
+                // SAFETY: these files were just received, and nobody else has their numbers.
+                files.extend(numbers.iter().map(|&number| unsafe { File::from_raw_fd(number) }));
+            }
+        }
+        let length = message.bytes;
+        (String::from_utf8_lossy(&bytes[..length]).into_owned(), files)
+    };
+    assert!(receive(&far).1.is_empty());
+
+    let mut given = tempfile::tempfile().unwrap();
+    given.write_all(b"given").unwrap();
+    far.write_all(b"{\"return\": {}, \"id\": 2}\n").unwrap();
+    qmp.send_file("mine", &given).unwrap();
+    let (command, mut files) = receive(&far);
+    assert!(
+        command.contains("\"getfd\"") && command.contains("{\"fdname\":\"mine\"}"),
+        "{command}"
+    );
+    assert_eq!(files.len(), 1);
+    let mut text = String::new();
+    files[0].rewind().unwrap();
+    files[0].read_to_string(&mut text).unwrap();
+    assert_eq!(text, "given");
+
+    far.write_all(b"{\"return\": {}, \"id\": 3}\n").unwrap();
+    qmp.execute("query-status", Value::Null).unwrap();
+    assert!(receive(&far).1.is_empty());
+}
