@@ -65,8 +65,10 @@ impl From<LaunchError> for NoStart {
 /// The line in which an emulator says why it does not start: the first that is no warning,
 /// without the name of the program in front.
 fn said(output: &str) -> Option<&str> {
-    let lines = output.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut lines = lines.filter(|line| !line.contains(": warning: "));
+    // A warning goes on in lines that are indented.
+    let lines = output.lines().filter(|line| !line.starts_with(' ')).map(str::trim);
+    let is_warning = |line: &&str| line.contains(": warning: ") || line.starts_with("WARNING: ");
+    let mut lines = lines.filter(|line| !line.is_empty() && !is_warning(line));
     let line = lines.next()?;
     let said = line.split_once(": ").filter(|(program, said)| {
         let is_program = program.contains("qemu-system-") || *program == "qemu";

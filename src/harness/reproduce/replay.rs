@@ -21,7 +21,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(5);
 
 /// How long a QEMU may take to end that was told nothing wrong, and answered all: what it
 /// does between requests can end it.
-const AFTERWARDS: Duration = Duration::from_millis(500);
+const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// How the cause begins of a start that a signal ended.
 const KILLED: &str = "it was killed by signal ";

@@ -40,7 +40,7 @@ pub fn as_test(reproducer: &Reproducer, arch: &str) -> Result<String, String> {
     }
     text.push('\n');
     let images = !config.images.is_empty();
-    let image = if images { "Image, " } else { "" };
+    let vm = if images { "{Image, Vm}" } else { "Vm" };
     let address = if steps.contains("GuestAddress") { "GuestAddress, " } else { "" };
     match &declared {
         Some(path) => {
@@ -49,7 +49,7 @@ pub fn as_test(reproducer: &Reproducer, arch: &str) -> Result<String, String> {
                 text,
                 "use crate::graph::{{Consumes, QemuArgs, Site}};\n\
                  use {path};\n\
-                 use crate::qemu::{{{image}Vm}};\n\
+                 use crate::qemu::{vm};\n\
                  use crate::{{{address}Result, driver, tests}};\n\n\
                  /// What the report plugs into the machine.\n\
                  pub struct Report;\n\n\

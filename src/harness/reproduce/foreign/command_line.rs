@@ -332,7 +332,34 @@ impl<'a> Adapter<'a> {
         }
     }
 
+    /// A drive that a device names is not plugged in by the machine as well. Older QEMUs
+    /// took `if=sd` and the like for it with a warning.
+    fn unplug(&mut self) {
+        let device_of = |words: &[String], id: &str| {
+            words.windows(2).any(|pair| {
+                pair[0] == "-device" && Parts::read(&pair[1], "driver").get("drive") == Some(id)
+            })
+        };
+        for at in 1..self.words.len() {
+            if self.words[at - 1] != "-drive" {
+                continue;
+            }
+            let mut parts = Parts::read(&self.words[at], "file");
+            let interface = parts.get("if").unwrap_or("none").to_owned();
+            let used = parts.get("id").is_some_and(|id| device_of(&self.words, id));
+            if used && interface != "none" {
+                parts.set("if", "none");
+                self.notes.push(format!(
+                    "-drive {} has if=none instead of if={interface}: a device names it",
+                    self.words[at]
+                ));
+                self.words[at] = parts.text();
+            }
+        }
+    }
+
     fn finish(mut self) -> Adapted {
+        self.unplug();
         let mut options: Vec<String> =
             ["-accel", "qtest", "-display", "none", "-monitor", "none"].map(str::to_owned).into();
         if !self.nodefaults {

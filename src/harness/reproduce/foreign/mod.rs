@@ -11,6 +11,7 @@ mod log;
 mod options;
 mod reproducer;
 mod request;
+mod requests;
 mod shell;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,9 @@ mod text;
 use std::fmt;
 use std::path::Path;
 
-pub use allowed::{refused, refused_requests};
 pub use as_test::as_test;
 pub use command_line::{Adapted, adapt};
+pub use requests::{refused, refused_requests};
 
 use text::Line;
 
@@ -92,7 +93,7 @@ pub fn read(text: &str, folder: &Path) -> Result<Vec<Foreign>, String> {
     for script in &scripts.scripts {
         let command = Command {
             row: script.rows.0,
-            program: script.program.as_deref().map(name_of),
+            program: script.program.as_deref().map(name_of).filter(|name| name != "qemu"),
             arguments: script.arguments.clone(),
         };
         let Some(input) = &script.input else {

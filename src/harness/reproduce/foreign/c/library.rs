@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::evaluate::Value;
+use super::value::Value;
 
 /// The longest data that is written as digits.
 const READABLE: usize = 1024;

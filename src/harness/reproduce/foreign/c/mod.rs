@@ -1,16 +1,20 @@
 //! Tests in C against QEMU's `libqtest`, read without a compiler: the requests that a test
 //! makes, as far as they do not depend on what QEMU answers.
 
-mod evaluate;
+mod expression;
+mod frame;
 mod lex;
 mod library;
+mod source;
+mod statement;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::HashMap;
 
-pub(super) use evaluate::read;
 pub(super) use library::formatted;
+pub(super) use source::read;
 
 /// One test.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,5 +35,5 @@ pub(super) struct Test {
 
 /// The value of a sum such as `$((…))` holds, with the values of variables.
 pub(super) fn calculate(text: &str, variables: &HashMap<String, String>) -> Option<u64> {
-    evaluate::calculate(text, variables)
+    source::calculate(text, variables)
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::super::c;
 use super::super::text::{Line, without_prompt};
-use super::parse::{Command, Complete, Heredoc, List, Part, Redirect, Word, escapes, parse};
+use super::parse::parse;
+use super::syntax::{Command, Complete, Heredoc, List, Part, Redirect, Word, escapes};
 
 /// How often the body of a loop without an end is repeated.
 const FOREVER: usize = 50;
@@ -96,7 +97,7 @@ fn may_begin(command: &str) -> bool {
         || words.contains(&first)
         || first.starts_with(['{', '('])
         || command.contains("<<")
-        || is_emulator(first)
+        || is_emulator(first) && command.contains(" -")
         || command.starts_with(['$', '"']) && command.to_lowercase().contains("qemu")
         || command.contains("qemu-system-") && command.contains(" -")
 }
@@ -109,7 +110,8 @@ pub(in super::super) fn is_emulator(word: &str) -> bool {
     }
     let name = word.rsplit('/').next().unwrap_or(word);
     let name = name.trim_start_matches(['"', '\'', '\\']);
-    ["qemu-system-", "qemu-kvm", "qemu-fuzz-"].iter().any(|prefix| name.starts_with(prefix))
+    name == "qemu"
+        || ["qemu-system-", "qemu-kvm", "qemu-fuzz-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 struct Reader<'a> {
@@ -412,7 +414,7 @@ impl Reader<'_> {
 pub(in super::super) const MISSING: &str = "\u{1}missing ";
 
 fn plain(word: &Word) -> String {
-    word.iter().map(super::parse::plain).collect()
+    word.iter().map(super::syntax::plain).collect()
 }
 
 fn echo(words: &[String]) -> String {

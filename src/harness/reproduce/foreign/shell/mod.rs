@@ -3,7 +3,9 @@
 //! loops. Commands that would have to run are passed over.
 
 mod evaluate;
+mod lex;
 mod parse;
+mod syntax;
 #[cfg(test)]
 mod tests;
 

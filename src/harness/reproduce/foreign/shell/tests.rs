@@ -123,6 +123,9 @@ fn words() {
     assert_eq!(split("-a 'b c' \"d e\"f -g=1"), ["-a", "b c", "d ef", "-g=1"]);
     assert_eq!(split(" , -m 1"), [",", "-m", "1"]);
     assert_eq!(super::split("-a 'b"), None);
+    // A backslash that is one too many.
+    let (_, arguments, input) = one("cat << E | qemu-system-arm -M x \\\n\ninb 1\nE\n");
+    assert_eq!((&*arguments, input), ("-M x", vec!["inb 1".to_owned()]));
     // A blank that got lost before an option.
     assert_eq!(
         one("cat << E | qemu-system-arm -display none\\\n-M x\ninb 1\nE\n").1,
