@@ -43,9 +43,10 @@ pub(super) fn main(arguments: &Arguments, text: &str) -> Result<ExitCode, Stop> 
         let why = format!("{} in line {} has no command line", found.shape, found.line);
         return Err(usage(format!("{why}: give QEMU's arguments after `--`")));
     };
-    let adapted = foreign::adapt(own, &folder, arguments.trust);
+    let mut adapted = foreign::adapt(own, &folder, arguments.trust);
     let refused = objections(&found, &adapted.refused, arguments, &folder);
     let emulator = Arc::new(emulator(arguments, &found, &adapted.config.machine)?);
+    foreign::fit(&mut adapted, &emulator.capabilities);
     let name = arguments.file.file_name().unwrap_or_default().to_string_lossy();
     let name = format!("{name}, line {}", found.line);
     let mut reproducer = found.reproducer(&name, adapted.config, &emulator);

@@ -6,6 +6,7 @@ mod allowed;
 mod as_test;
 mod c;
 mod command_line;
+mod fit;
 mod list;
 mod log;
 mod options;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 pub use as_test::as_test;
 pub use command_line::{Adapted, adapt};
+pub use fit::fit;
 pub use requests::{refused, refused_requests};
 
 use text::Line;

@@ -97,7 +97,7 @@ fn may_begin(command: &str) -> bool {
         || words.contains(&first)
         || first.starts_with(['{', '('])
         || command.contains("<<")
-        || is_emulator(first) && command.contains(" -")
+        || is_emulator(first) && (first != "qemu" || command.contains(" -"))
         || command.starts_with(['$', '"']) && command.to_lowercase().contains("qemu")
         || command.contains("qemu-system-") && command.contains(" -")
 }
