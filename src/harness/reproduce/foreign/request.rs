@@ -62,8 +62,9 @@ pub(super) fn tidy(line: &str) -> Option<String> {
 /// the form of its arguments.
 pub(super) fn is_request(line: &str) -> bool {
     tidy(line).is_some_and(|line| {
-        let known = line.split(' ').next().and_then(verb).is_some();
-        known && mistake(&line).is_none()
+        let mut words = line.split(' ');
+        let most = words.next().and_then(verb).map(|&(_, _, most, _)| most);
+        most.is_some_and(|most| words.count() <= most) && mistake(&line).is_none()
     })
 }
 
@@ -82,7 +83,7 @@ pub(super) fn mistake(line: &str) -> Option<String> {
     if words.len() < fewest {
         return Some(format!("`{name}` takes {fewest} arguments"));
     }
-    let is_number = |at: usize| numbers & (1 << at) != 0;
+    let is_number = |at: usize| at < 32 && numbers & (1 << at) != 0;
     for (at, word) in words.iter().enumerate().filter(|(at, _)| is_number(*at)) {
         let Some(value) = number(word) else {
             return Some(format!("`{word}` is no number of at most 64 bits"));
@@ -136,7 +137,8 @@ fn is_hex(line: &str) -> bool {
 fn lacks_data(request: &str) -> bool {
     let words: Vec<&str> = request.split(' ').collect();
     let ["write", _, length, data] = words[..] else { return false };
-    number(length).is_some_and(|length| (data.len() as u64) < length.saturating_mul(2) + 2)
+    number(length)
+        .is_some_and(|length| (data.len() as u64) < length.saturating_mul(2).saturating_add(2))
 }
 
 #[cfg(test)]
@@ -150,9 +152,12 @@ mod tests {
         for line in ["outl 0xcf8 0x80001010", "  clock_step", "write 0x0 2 0xabcd", "inb 96\r"] {
             assert!(is_request(line), "{line}");
         }
-        for line in ["", "read the manual", "write a test", "out 1 2", "outl 0xcf8", "# inb 1"] {
+        for line in
+            ["", "read the manual", "write a test", "out 1 2", "outl 0xcf8", "# inb 1", "inb 1 2"]
+        {
             assert!(!is_request(line), "{line}");
         }
+        assert!(!is_request(&"inb 1 ".repeat(20)));
         assert_eq!(tidy("outl  0xcf8\t0x1 /* BAR0 */").as_deref(), Some("outl 0xcf8 0x1"));
         assert_eq!(tidy("outl 0xcf8 0x1 # BAR0").as_deref(), Some("outl 0xcf8 0x1"));
         assert_eq!(tidy("// nothing"), None);
