@@ -89,6 +89,10 @@ pub struct Config {
     pub properties: String,
     /// Its RAM.
     pub ram: RamSpec,
+    /// Whether that is memory which the machine has anyway, whatever it is asked for: it is
+    /// asked for none then, and none is mapped.
+    #[serde(default)]
+    pub ram_is_given: bool,
     /// Whether it may have QEMU's default devices; most machines run without.
     pub defaults: bool,
     /// All further options, a word each.
@@ -128,12 +132,18 @@ impl Config {
             machine: machine.to_owned(),
             properties: properties.to_owned(),
             ram,
+            ram_is_given: false,
             defaults: false,
             options: Vec::new(),
             images: Vec::new(),
             sockets: Vec::new(),
             verbatim: false,
         }
+    }
+
+    /// Whether QEMU is told how much RAM the machine gets.
+    pub(super) fn asks_for_ram(&self) -> bool {
+        self.ram.size > 0 && !self.ram_is_given
     }
 
     fn common(&self, backend: Option<&str>) -> Vec<String> {
@@ -156,7 +166,7 @@ impl Config {
         } else {
             words.push("-nodefaults".to_owned());
         }
-        if self.ram.size > 0 {
+        if self.asks_for_ram() {
             // In bytes: `-m` alone would count in MiB.
             words.extend(["-m".to_owned(), format!("{}B", self.ram.size)]);
         }

@@ -79,6 +79,12 @@ const TICK: Duration = Duration::from_millis(50);
 
 const CORE: &str = "; a core was dumped";
 
+impl From<ExitStatus> for Ending {
+    fn from(status: ExitStatus) -> Self {
+        Self(status)
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Some(signal) = self.0.signal() else {

@@ -247,7 +247,9 @@ impl Description {
     /// What starts the machine as it is described, with its RAM mapped where it can be.
     pub fn config(&self) -> Config {
         let ram = self.ram.as_ref().and_then(FoundRam::spec);
-        super::needs::config(&self.machine, ram.unwrap_or(RamSpec::new(0, 0)))
+        let mut config = super::needs::config(&self.machine, ram.unwrap_or(RamSpec::new(0, 0)));
+        config.ram_is_given = self.ram.as_ref().is_some_and(|ram| ram.id.is_none());
+        config
     }
 }
 

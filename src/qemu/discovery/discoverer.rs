@@ -241,3 +241,37 @@ fn words(ending: Option<Ending>, output: &str, error: &protocol::Error) -> Strin
     };
     if said.is_empty() { how } else { format!("{how}: {said}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a machine that is taken for a version of another, and is never looked at.
+    #[test]
+    fn versions_are_told_by_their_names() {
+        for name in ["pc-q35-7.1", "pseries-2.12-sxxm", "virt-10.0", "pc-0.15", "xenfv-4.2"] {
+            assert!(is_versioned(name), "{name}");
+        }
+        for name in ["pc", "xlnx-versal-virt", "spike_v1.10", "mps2-an385", "a-v1.0", "x-.1", "40p"]
+        {
+            assert!(!is_versioned(name), "{name}");
+        }
+    }
+
+    /// Would catch QEMU's reason lost among its warnings.
+    #[test]
+    fn a_refusal_is_in_qemus_own_words() {
+        use std::os::unix::process::ExitStatusExt;
+        let error = || protocol::Error::Refused { request: "x".to_owned(), answer: "y".to_owned() };
+        let ended = |status: i32| Some(Ending::from(std::process::ExitStatus::from_raw(status)));
+        let said = "qemu: warning: old\nqemu: no firmware\r\n\n";
+        assert_eq!(words(ended(1 << 8), said, &error()), "qemu: no firmware");
+        assert_eq!(words(ended(1 << 8), "q: warning: a\n", &error()), "q: warning: a");
+        assert_eq!(words(ended(1 << 8), "", &error()), "QEMU exited with status 1");
+        let killed = words(ended(6), said, &error());
+        assert!(killed.starts_with("QEMU was killed by signal 6"), "{killed}");
+        assert!(killed.ends_with(": qemu: no firmware"), "{killed}");
+        assert_eq!(words(None, "", &error()), error().to_string());
+        assert!(passes(None) && passes(ended(9)) && !passes(ended(6)) && !passes(ended(1 << 8)));
+    }
+}

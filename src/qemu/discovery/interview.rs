@@ -11,6 +11,7 @@ use super::description::{
 };
 use super::mtree::{self, Owner};
 use super::name::Name;
+use super::needs;
 use super::tree::{self, Object};
 use super::types::Types;
 use crate::protocol::{Endian, Error, Result};
@@ -72,7 +73,8 @@ pub(super) fn describe(
     let monitor = |line: &str| ("human-monitor-command", json!({ "command-line": line }));
     let backend = format!("/objects/{}", ram_id.unwrap_or_default());
     let size = ("qom-get", json!({ "path": backend, "property": "size" }));
-    let asked = from.ask(&[monitor("info qom-tree"), monitor("info mtree -f -o"), size])?;
+    let map = if needs::hides_owners(machine) { "info mtree -f" } else { "info mtree -f -o" };
+    let asked = from.ask(&[monitor("info qom-tree"), monitor(map), size])?;
     let mut asked = asked.into_iter();
     let mut answer = || asked.next().unwrap_or(Ok(Value::Null));
     let (tree, map, size) = (text(answer()?), text(answer()?), answer());
@@ -90,15 +92,13 @@ pub(super) fn describe(
     let mut others = Vec::new();
     let numbers: HashMap<Name, usize> =
         devices.iter().enumerate().map(|(number, device)| (device.path.clone(), number)).collect();
+    let owners = Owners::new(&objects, types);
     for (owner, mut region) in mtree::regions(&map) {
         region.name = names.get(&region.name);
         let path = match owner {
             Owner::Path(path) => path,
-            Owner::Id(id) => objects
-                .iter()
-                .find(|object| object.name() == id && types.is_a(object.ty, "device"))
-                .map_or("", |object| &object.path),
-            Owner::Unknown => "",
+            Owner::Id(id) => owners.by_id(id),
+            Owner::Unknown => owners.by_region(&region.name),
         };
         match numbers.get(path) {
             Some(&number) => devices[number].regions.push(region),
@@ -109,6 +109,40 @@ pub(super) fn describe(
     let ram = ram(&devices, &others, ram_id, size, &mut names);
     values(from, &mut devices, types, &mut names);
     Ok(Description { machine: machine.into(), endian, ram, devices, others, types: types.clone() })
+}
+
+/// Whose regions are, where QEMU does not tell by a path.
+struct Owners<'o, 'p> {
+    objects: &'o [Object<'p>],
+    is_device: Vec<bool>,
+    types: &'o Types,
+}
+
+impl<'o, 'p> Owners<'o, 'p> {
+    fn new(objects: &'o [Object<'p>], types: &'o Types) -> Self {
+        let is_device = objects.iter().map(|object| types.is_a(object.ty, "device")).collect();
+        Self { objects, is_device, types }
+    }
+
+    /// The path of the device with this id; nothing if there is none.
+    fn by_id(&self, id: &str) -> &'o str {
+        let mut devices = self.objects.iter().zip(&self.is_device).filter(|(_, is)| **is);
+        devices.find(|(object, _)| object.name() == id).map_or("", |(object, _)| &object.path)
+    }
+
+    /// The path of the device that has a region called `name`; nothing if several have one,
+    /// or none has.
+    fn by_region(&self, name: &str) -> &'o str {
+        let regions = self.objects.iter().filter(|object| {
+            numbered(object.name()).is_some_and(|(other, _)| other == name)
+                && self.types.is_a(object.ty, "memory-region")
+        });
+        let mut parents = regions.map(|region| region.parent);
+        match (parents.next(), parents.next()) {
+            (Some(Some(parent)), None) if self.is_device[parent] => &self.objects[parent].path,
+            _ => "",
+        }
+    }
 }
 
 fn text(value: Value) -> String {
@@ -241,7 +275,8 @@ fn values(from: &dyn Answers, devices: &mut [Found], types: &Types, names: &mut 
     }
 }
 
-/// The RAM: what the memory backend `id` holds.
+/// The RAM: what the memory backend `id` holds, of `size` bytes; else, for the first CPU may
+/// not see that, or there be none, the largest part of memory that is called RAM.
 fn ram(
     devices: &[Found],
     others: &[(Name, Region)],
@@ -249,23 +284,46 @@ fn ram(
     size: Option<u64>,
     names: &mut Names,
 ) -> Option<FoundRam> {
-    let id = id?;
-    let backend = format!("/objects/{id}");
-    let own = devices.iter().flat_map(|device| &device.regions);
-    let is_ram = |region: &&Region| {
-        (region.space, region.access) == (Space::Memory, Access::Ram) && region.name == *id
+    let nobody = Name::default();
+    let own = devices.iter().flat_map(|device| &device.regions).map(|region| (&nobody, region));
+    let others = others.iter().map(|(owner, region)| (owner, region));
+    let is_ram = |region: &Region| {
+        (region.space, region.access) == (Space::Memory, Access::Ram) && !region.pieces.is_empty()
     };
-    let others = others.iter().filter(|(owner, region)| *owner == *backend || region.name == *id);
-    let regions = others.map(|(_, region)| region).chain(own).filter(is_ram);
-    let mut pieces: Vec<RamPiece> = Vec::new();
-    for region in regions {
-        pieces.extend(region.pieces.iter().map(|piece| RamPiece {
-            address: region.address(piece.offset),
-            offset: piece.offset,
-            size: (piece.last - piece.offset).saturating_add(1),
-        }));
+    let ram: Vec<_> = others.chain(own).filter(|(_, region)| is_ram(region)).collect();
+    if let Some(id) = id {
+        let backend = format!("/objects/{id}");
+        let held = |(owner, region): &&(&Name, &Region)| **owner == *backend || region.name == *id;
+        let mut pieces: Vec<RamPiece> =
+            ram.iter().filter(held).flat_map(|(_, region)| pieces(region)).collect();
+        pieces.sort_by_key(|piece| piece.address);
+        let end = pieces.iter().map(|piece| piece.offset.saturating_add(piece.size)).max();
+        if let Some(end) = end {
+            return Some(FoundRam { id: Some(names.get(id)), size: size.unwrap_or(end), pieces });
+        }
     }
-    pieces.sort_by_key(|piece| piece.address);
-    let end = pieces.iter().map(|piece| piece.offset.saturating_add(piece.size)).max()?;
-    Some(FoundRam { id: Some(names.get(id)), size: size.unwrap_or(end), pieces })
+    // Video memory is no RAM for tests: a screen is drawn from it. Neither is what may be
+    // the content of a chip.
+    let called = |region: &&Region| {
+        let name = region.name.to_ascii_lowercase();
+        name.contains("ram") && !["vram", "nvram", "video"].iter().any(|not| name.contains(not))
+    };
+    let largest = |regions: &mut dyn Iterator<Item = &Region>| {
+        let lowest_last = |region: &&Region| (region.size(), std::cmp::Reverse(region.base));
+        regions.max_by_key(lowest_last).cloned()
+    };
+    let regions = || ram.iter().map(|(_, region)| *region);
+    let region = largest(&mut regions().filter(called)).or_else(|| largest(&mut regions()))?;
+    Some(FoundRam { id: None, size: region.size(), pieces: pieces(&region).collect() })
 }
+
+fn pieces(region: &Region) -> impl Iterator<Item = RamPiece> {
+    region.pieces.iter().map(|piece| RamPiece {
+        address: region.address(piece.offset),
+        offset: piece.offset,
+        size: (piece.last - piece.offset).saturating_add(1),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -190,3 +190,6 @@ fn encode(stamps: &[Stamp], machines: &BTreeMap<String, (u64, Described)>) -> io
     bytes.extend(bodies);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,7 @@ impl Vm {
     pub fn start(emulator: &Arc<Emulator>, config: Config) -> Result<Starting, LaunchError> {
         let machine = emulator.capabilities.machines.get(&config.machine);
         let backend = machine.and_then(|machine| machine.default_ram_id.clone());
-        let mapping = backend.as_ref().filter(|_| config.ram.size > 0);
+        let mapping = backend.as_ref().filter(|_| config.asks_for_ram());
         let mapping = mapping.map(|_| Mapping::new(config.ram.size)).transpose();
         let mapping = mapping.map_err(resource("shared memory"))?;
         let images = config.images.iter().map(|image| memory_file(image.name, image.size));
