@@ -161,7 +161,11 @@ fn ram_in_words(ram: &FoundRam) -> String {
     });
     let pieces = pieces.collect::<Vec<_>>().join(", ");
     let mapped = if ram.id.is_some() { "" } else { ", which cannot be mapped" };
-    format!("{} MiB of RAM at {pieces}{mapped}", ram.size >> 20)
+    let size = match ram.size {
+        size if size.is_multiple_of(1 << 20) => format!("{} MiB", size >> 20),
+        size => format!("{} KiB", size.div_ceil(1 << 10)),
+    };
+    format!("{size} of RAM at {pieces}{mapped}")
 }
 
 fn write_device(out: &mut impl Write, of: &Description, device: &Found) -> io::Result<()> {

@@ -98,7 +98,7 @@ impl Path {
                 let described = self.model.described.get(&self.machine);
                 let description = described.and_then(|it| it.get(emulator));
                 match description {
-                    Some(description) => description.config(),
+                    Some(description) => description.config(version),
                     None => Config::new(machine, "", RamSpec::new(0, 0)),
                 }
             }

@@ -10,6 +10,7 @@ mod escapes;
 mod fake;
 mod files;
 mod foreign;
+mod machines;
 mod mutate;
 mod output;
 mod reproducers;
@@ -27,6 +28,7 @@ use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
 use files::*;
 use foreign::*;
+use machines::*;
 use mutate::*;
 use output::*;
 use reproducers::*;
@@ -63,6 +65,8 @@ fn main() -> ExitCode {
         shards_by_the_environment,
         shards_by_duration,
         list_as_json,
+        machines_are_described,
+        machines_that_tell_nothing,
         journals_are_joined,
         damaged_journals,
         what_journals_lack,

@@ -5,7 +5,7 @@
 //! without a machine), `start` (as soon as it is started with the machine `pc`), `request` (at a certain request of the test
 //! `sdhci-tests/registers`, on `pc`), `once` (so, but only the first of those who share the
 //! folder), `half` (as `start`, but only every second one), `reset` or `quit` (when told to,
-//! on `pc`). WHAT is one of the
+//! on `pc`), `monitor` (when the human monitor is asked, on `pc`). WHAT is one of the
 //! things that [`Emulator::misbehave`] does. Any other name is well-behaved. `old`, and any
 //! name behind `old-`, is so as a QEMU before 7.0, whose qtest socket is its standard output.
 
@@ -37,6 +37,10 @@ pub const LATE: Duration = Duration::from_millis(700);
 pub const IS_LATE: &str = "late";
 /// What drives a terminal, begins lines of its own, and is a command in the log of a CI job.
 pub const NASTY: &str = "\u{1b}[31m\u{7}\n::error::made up\r\n  ::warning::made up\n##[error]made up \u{9b}2J\u{202e}<b>";
+/// What a machine tells of itself.
+const TREE: &str = "/machine (pc-machine)\r\n  /uart (board-uart)\r\n";
+const MAP: &str = "FlatView #0\r\n AS \"memory\", root: system\r\n  0000000000001000-00000000000010ff \
+                   (prio 0, i/o): registers owner:{dev path=/machine/uart}\r\n";
 /// What endless lines and floods are made of.
 static CHUNK: [u8; 1_000_000] = [b'x'; 1_000_000];
 
@@ -322,7 +326,7 @@ impl Emulator {
                 let line: String = NASTY.chars().filter(|c| !"\r\n".contains(*c)).collect();
                 self.send(to, format!("FAIL {line}").as_bytes());
             }
-            "events" | "nothing" | "deaf" | "sticky" => return Answer::Follows,
+            "events" | "nothing" | "mute" | "deaf" | "sticky" => return Answer::Follows,
             other => panic!("no such role: {other}"),
         }
         Answer::Replaced
@@ -363,10 +367,11 @@ impl Emulator {
             }
             if command == "quit" && self.when == "quit"
                 || command == "system_reset" && self.when == "reset"
+                || command == "human-monitor-command" && self.when == "monitor"
             {
                 self.misbehave(&self.qmp);
             }
-            let mut reply = self.reply(command);
+            let mut reply = self.reply(command, &request["arguments"]);
             reply["id"] = request["id"].clone();
             self.send(&self.qmp, reply.to_string().as_bytes());
             if command == "system_reset" && self.what != "deaf" {
@@ -380,7 +385,7 @@ impl Emulator {
         }
     }
 
-    fn reply(&self, command: &str) -> Value {
+    fn reply(&self, command: &str, arguments: &Value) -> Value {
         if self.what == "nothing" && command.starts_with("query-") {
             return json!({"return": null});
         }
@@ -402,6 +407,17 @@ impl Emulator {
             "query-status" => json!({"running": true, "status": "running"}),
             "query-target" => json!({"arch": self.arch}),
             "query-machines" => machines,
+            "human-monitor-command" => match arguments["command-line"].as_str() {
+                Some("info qom-tree") if self.when == "monitor" => json!("what?"),
+                Some("info qom-tree") => json!(TREE),
+                _ => json!(MAP),
+            },
+            "qom-list-types" if arguments["abstract"] == true => {
+                let name = if self.what == "nasty" { NASTY } else { "board-uart" };
+                json!([{"name": name, "parent": "device"}])
+            }
+            "qom-list" => json!([{"name": "sysbus-irq[0]", "type": "link<irq>"}]),
+            "qom-get" => json!("/machine/pic/unnamed-gpio-in[4]"),
             "qom-list-types" if self.what == "nasty" => {
                 json!([{"name": "sdhci-pci", "parent": "pci-device"}, {"name": NASTY}])
             }

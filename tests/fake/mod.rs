@@ -244,6 +244,7 @@ impl Sandbox {
         let is_result = |path: &PathBuf| {
             path.extension() == Some("json".as_ref())
                 || path.to_string_lossy().contains("/runs/")
+                || path.to_string_lossy().contains("/cache/machines/") && path.extension().is_none()
                 || path.to_string_lossy().contains("/cache/reproducers/")
                     && path.extension() == Some("sh".as_ref())
                 || path.to_string_lossy().contains("/modules/")

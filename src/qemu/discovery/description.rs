@@ -6,8 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
+use super::needs;
 use super::types::Types;
 use crate::protocol::Endian;
+use crate::qemu::capabilities::Version;
 use crate::qemu::command_line::{Config, RamSpec};
 
 /// What a machine type of one emulator has, as it is when started without any option but
@@ -244,10 +246,11 @@ impl Description {
         self.devices.iter().filter(move |device| device.bus.as_deref() == Some(path))
     }
 
-    /// What starts the machine as it is described, with its RAM mapped where it can be.
-    pub fn config(&self) -> Config {
+    /// What starts the machine on a QEMU of this version as it is described, with its RAM
+    /// mapped where it can be.
+    pub fn config(&self, version: Version) -> Config {
         let ram = self.ram.as_ref().and_then(FoundRam::spec);
-        let mut config = super::needs::config(&self.machine, ram.unwrap_or(RamSpec::new(0, 0)));
+        let mut config = needs::config(&self.machine, version, ram.unwrap_or(RamSpec::new(0, 0)));
         config.ram_is_given = self.ram.as_ref().is_some_and(|ram| ram.id.is_none());
         config
     }

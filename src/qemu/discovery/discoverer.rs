@@ -179,7 +179,7 @@ pub(super) fn discover(
     limits: Limits,
     types: &OnceLock<Arc<Types>>,
 ) -> Described {
-    let config = needs::config(machine, RamSpec::new(0, 0));
+    let config = needs::config(machine, emulator.capabilities.version, RamSpec::new(0, 0));
     let refused =
         |why: String, passing| Err(Arc::new(Refusal { machine: machine.into(), why, passing }));
     let vm = match Vm::launch(emulator, config, limits) {
@@ -215,9 +215,9 @@ fn ask(
             types.get_or_init(|| asked)
         }
     };
-    let known = vm.emulator().capabilities.machines.get(machine);
-    let ram_id = known.and_then(|known| known.default_ram_id.as_deref());
-    interview::describe(vm, machine, ram_id, types)
+    let has = &vm.emulator().capabilities;
+    let ram_id = has.machines.get(machine).and_then(|known| known.default_ram_id.as_deref());
+    interview::describe(vm, machine, &interview::Known { version: has.version, ram_id, types })
 }
 
 /// Whether what ended a machine like this may be otherwise the next time.

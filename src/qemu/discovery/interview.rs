@@ -15,6 +15,7 @@ use super::needs;
 use super::tree::{self, Object};
 use super::types::Types;
 use crate::protocol::{Endian, Error, Result};
+use crate::qemu::capabilities::Version;
 use crate::qemu::vm::Vm;
 
 /// Somebody who answers: a machine, or what one has answered.
@@ -58,22 +59,28 @@ pub(super) fn types(machine: &dyn Answers) -> Result<Types> {
     Ok(Types::new(parents.map(|(ty, parent)| (ty.into(), parent.into()))))
 }
 
-/// Asks the machine type `machine` what it has. It takes a memory backend for its RAM under
-/// the name `ram_id`.
+/// What is known of a machine before it is asked.
+pub(super) struct Known<'k> {
+    /// The version of QEMU.
+    pub version: Version,
+    /// The name under which the machine takes a memory backend for its RAM, if it does.
+    pub ram_id: Option<&'k str>,
+    /// The types of all objects there are.
+    pub types: &'k Arc<Types>,
+}
+
+/// Asks the machine type `machine` what it has.
 ///
 /// # Errors
 /// There is no answer, or the monitor knows none of the questions.
-pub(super) fn describe(
-    from: &dyn Answers,
-    machine: &str,
-    ram_id: Option<&str>,
-    types: &Arc<Types>,
-) -> Result<Description> {
+pub(super) fn describe(from: &dyn Answers, machine: &str, known: &Known) -> Result<Description> {
+    let &Known { version, ram_id, types } = known;
     let endian = from.endian()?;
     let monitor = |line: &str| ("human-monitor-command", json!({ "command-line": line }));
     let backend = format!("/objects/{}", ram_id.unwrap_or_default());
     let size = ("qom-get", json!({ "path": backend, "property": "size" }));
-    let map = if needs::hides_owners(machine) { "info mtree -f" } else { "info mtree -f -o" };
+    let map =
+        if needs::hides_owners(machine, version) { "info mtree -f" } else { "info mtree -f -o" };
     let asked = from.ask(&[monitor("info qom-tree"), monitor(map), size])?;
     let mut asked = asked.into_iter();
     let mut answer = || asked.next().unwrap_or(Ok(Value::Null));
@@ -97,7 +104,7 @@ pub(super) fn describe(
         region.name = names.get(&region.name);
         let path = match owner {
             Owner::Path(path) => path,
-            Owner::Id(id) => owners.by_id(id),
+            Owner::Id(id) => owners.by_id(id).unwrap_or_else(|| owners.by_region(&region.name)),
             Owner::Unknown => owners.by_region(&region.name),
         };
         match numbers.get(path) {
@@ -124,10 +131,10 @@ impl<'o, 'p> Owners<'o, 'p> {
         Self { objects, is_device, types }
     }
 
-    /// The path of the device with this id; nothing if there is none.
-    fn by_id(&self, id: &str) -> &'o str {
+    /// The path of the device with this id, if its path tells the id.
+    fn by_id(&self, id: &str) -> Option<&'o str> {
         let mut devices = self.objects.iter().zip(&self.is_device).filter(|(_, is)| **is);
-        devices.find(|(object, _)| object.name() == id).map_or("", |(object, _)| &object.path)
+        devices.find(|(object, _)| object.name() == id).map(|(object, _)| &*object.path)
     }
 
     /// The path of the device that has a region called `name`; nothing if several have one,

@@ -105,9 +105,13 @@ impl Answers for Recorded {
     }
 }
 
+fn known(types: &Arc<Types>) -> Known<'_> {
+    Known { version: Version::new(7, 2, 0), ram_id: Some("board.ram"), types }
+}
+
 fn described(board: &Recorded) -> Description {
     let types = Arc::new(types(board).expect("types"));
-    describe(board, "board", Some("board.ram"), &types).expect("a description")
+    describe(board, "board", &known(&types)).expect("a description")
 }
 
 /// Would catch a device that is overlooked, or has another's registers, lines or buses.
@@ -165,7 +169,7 @@ fn ram_is_found_with_its_parts() {
     assert_eq!(parts, [(0, 0, 0x1000_0000), (0x8000_0000, 0x1000_0000, 0x800_0000)]);
     let spec = ram.spec().unwrap();
     assert_eq!((spec.base, spec.size, spec.usable), (0, 0x1800_0000, (0x400_0000, 0xc00_0000)));
-    assert!(!board.config().ram_is_given);
+    assert!(!board.config(Version::default()).ram_is_given);
 }
 
 /// Would catch a size asked for that is only that of some memory, and video memory in which
@@ -181,7 +185,7 @@ fn ram_that_has_no_backend_is_the_machines_own() {
     let board = described(&Recorded { map: map.to_owned(), ..board() });
     let ram = board.ram.as_ref().unwrap();
     assert_eq!((ram.id.as_deref(), ram.size, ram.pieces[0].address), (None, 0x1_0000, 0));
-    assert!(board.config().ram_is_given);
+    assert!(board.config(Version::default()).ram_is_given);
 }
 
 /// Would catch a machine that is given up because it does not survive being asked for values.
@@ -209,7 +213,7 @@ fn hidden_owners_are_known_by_their_regions() {
 #[test]
 fn a_monitor_that_tells_nothing_is_an_error() {
     let board = Recorded { tree: "unknown command".to_owned(), ..board() };
-    assert!(describe(&board, "board", None, &Arc::default()).is_err());
+    assert!(describe(&board, "board", &known(&Arc::default())).is_err());
 }
 
 proptest! {
@@ -220,11 +224,11 @@ proptest! {
         let map = format!("{}\n{map}\n{}", lines[..line.min(2)].join("\n"), lines[2..].join("\n"));
         let board = Recorded { tree, map, ..board() };
         let types = Arc::new(types(&board).unwrap());
-        if let Ok(board) = describe(&board, "board", Some("board.ram"), &types) {
+        if let Ok(board) = describe(&board, "board", &known(&types)) {
             for device in &board.devices {
                 board.interrupt(device, 0);
             }
-            board.config();
+            board.config(Version::default());
         }
     }
 }
