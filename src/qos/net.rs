@@ -56,6 +56,29 @@ pub fn frame(to: Address, from: Address, length: usize, number: u8) -> Vec<u8> {
     frame
 }
 
+/// The frame check sequence of `frame` (IEEE 802.3, 3.2.9), whose first byte on the cable is the
+/// lowest.
+pub fn check_sequence(frame: &[u8]) -> u32 {
+    let step = |crc: u32, _| crc >> 1 ^ if crc & 1 != 0 { 0xedb8_8320 } else { 0 };
+    !frame.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+/// `frame` without the frame check sequence that it ends with.
+///
+/// # Errors
+/// Returns an error if that is another than the frame's.
+pub fn without_check_sequence(mut frame: Vec<u8>) -> Result<Vec<u8>> {
+    let sequence = frame.split_off(frame.len().saturating_sub(4));
+    if sequence != check_sequence(&frame).to_le_bytes() {
+        return Err(Error::failed(format!(
+            "a frame of {} bytes with the check sequence {}",
+            frame.len(),
+            hex::encode(sequence)
+        )));
+    }
+    Ok(frame)
+}
+
 /// Asserts that the frame `got` is `expected`; `what` says which frame it is.
 #[track_caller]
 pub fn assert_frame(got: &[u8], expected: &[u8], what: &str) {
@@ -307,6 +330,20 @@ mod tests {
         assert!(one[14..].iter().zip(&two[14..]).all(|(one, two)| one != two));
         assert_eq!(frame(BROADCAST, PEER, 14, 1), one[..14]);
         assert_eq!(frame(BROADCAST, PEER, 4, 1), one[..4]);
+    }
+
+    /// Would catch a check sequence of another polynomial, order of bits or preset: its value for
+    /// these digits is well known.
+    #[test]
+    fn check_sequences() {
+        assert_eq!(check_sequence(b"123456789"), 0xcbf4_3926);
+        let frame = frame(BROADCAST, PEER, 60, 1);
+        let sent = [&frame[..], &check_sequence(&frame).to_le_bytes()].concat();
+        assert_eq!(without_check_sequence(sent.clone()).unwrap(), frame);
+        let wrong = [&sent[..63], &[sent[63] ^ 1]].concat();
+        for wrong in [&wrong[..], &frame, &[1, 2]] {
+            assert!(without_check_sequence(wrong.to_vec()).is_err(), "{}", hex::encode(wrong));
+        }
     }
 
     /// Would catch a comparison that overlooks a byte or a missing end.

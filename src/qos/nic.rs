@@ -2,12 +2,13 @@
 //! needs of any of them: frames, a filter, events, the link. Registers and descriptors are
 //! known to the drivers alone; [`Wire`](super::net::Wire) is the other end of the cable.
 
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use super::net::{Address, MAC};
 use super::pci::PciDevice;
-use crate::qemu::Vm;
-use crate::{Result, interface};
+use crate::qemu::{Buffer, Vm};
+use crate::{Error, Result, interface};
 
 /// Which frames a NIC receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,51 @@ impl Events {
     pub const LINK: Self = Self { link: true, ..Self::NONE };
 }
 
+/// The bits of a register that report events, and in another mask them.
+#[derive(Debug, Clone, Copy)]
+pub struct EventBits {
+    /// Frames were sent.
+    pub sent: u32,
+    /// Frames were received.
+    pub received: u32,
+    /// A frame came for which there was no descriptor.
+    pub overrun: u32,
+    /// The link changed; zero if that is not reported.
+    pub link: u32,
+    /// What may come besides.
+    pub besides: u32,
+}
+
+impl EventBits {
+    /// The bits of `events`.
+    pub fn of(&self, events: Events) -> u32 {
+        let bits = |on: bool, bits: u32| if on { bits } else { 0 };
+        bits(events.sent, self.sent)
+            | bits(events.received, self.received)
+            | bits(events.overrun, self.overrun)
+            | bits(events.link, self.link)
+    }
+
+    /// The events that `status` reports.
+    ///
+    /// # Errors
+    /// Returns an error if it reports something else besides.
+    pub fn events(&self, status: u32) -> Result<Events> {
+        let other = status & !(self.of(Events::ALL) | self.besides);
+        if other != 0 {
+            return Err(Error::failed(format!(
+                "the device reports {status:#x}, in which {other:#x} should not be"
+            )));
+        }
+        Ok(Events {
+            sent: status & self.sent != 0,
+            received: status & self.received != 0,
+            overrun: status & self.overrun != 0,
+            link: status & self.link != 0,
+        })
+    }
+}
+
 /// What becomes of a frame for which there is no descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overrun {
@@ -100,6 +146,24 @@ pub struct Limits {
     pub overrun: Overrun,
     /// Whether each event has a mask of its own; if not, unmasking one unmasks all.
     pub single_masks: bool,
+    /// Whether a change of the link is an event.
+    pub link_event: bool,
+}
+
+impl Limits {
+    /// The limits of a NIC with nothing of its own, but for its rings: frames with a tag, no
+    /// padding, frames that wait for descriptors.
+    pub const PLAIN: Self = Self {
+        transmit: 0,
+        receive: 0,
+        longest_sent: 1518,
+        longest_received: 1518,
+        too_long: None,
+        pads: false,
+        overrun: Overrun::Waits,
+        single_masks: true,
+        link_event: true,
+    };
 }
 
 /// What every NIC of a class promises, and some device of QEMU does not keep.
@@ -117,8 +181,6 @@ pub enum Promise {
     AddressAfterReset,
     /// A reset takes back the interrupt.
     PinAfterReset,
-    /// The next frame goes into the next descriptor, also after an overrun.
-    OrderAfterOverrun,
 }
 
 /// A network interface controller on a PCI bus whose cable is a
@@ -235,3 +297,37 @@ pub trait Nic {
 }
 
 interface!(dyn Nic = "nic");
+
+/// What a driver holds from [`Nic::start`] on, such as rings and its places in them.
+pub struct Started<T>(RefCell<Option<T>>);
+
+impl<T> Default for Started<T> {
+    fn default() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<T> Started<T> {
+    /// Holds `parts` from now on, instead of what was held before.
+    pub fn set(&self, parts: T) {
+        self.0.replace(Some(parts));
+    }
+
+    /// What is held.
+    ///
+    /// # Errors
+    /// Returns an error if the device was not started.
+    pub fn get(&self) -> Result<Ref<'_, T>> {
+        let parts = Ref::filter_map(self.0.borrow(), Option::as_ref);
+        parts.map_err(|_| Error::failed("the network device was not started"))
+    }
+}
+
+/// What is in these buffers, one after the other.
+///
+/// # Errors
+/// Returns an error if QEMU does not answer.
+pub fn contents<'a>(buffers: impl IntoIterator<Item = &'a Buffer>) -> Result<Vec<u8>> {
+    let all = buffers.into_iter().map(Buffer::to_vec).collect::<Result<Vec<_>>>()?;
+    Ok(all.concat())
+}

@@ -9,6 +9,7 @@ mod fake;
 mod function;
 pub mod hotplug;
 pub mod msix;
+mod plug;
 pub mod regs;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 pub use bar::{Bar, BarSize};
 pub use device::{Capability, PciDevice};
 pub use function::{ExpectedBar, Identity, PciFunction};
+pub use plug::PciPlug;
 
 use super::registers::{Registers, Width};
 use crate::graph::{Plug, Site};

@@ -45,7 +45,7 @@ fn causes(nic: &E1000) -> Result<u32> {
 /// A ring to send from, the transmitter on, no cause left.
 fn transmitter(nic: &E1000, vm: &Rc<Vm>, control: u32) -> Result<Ring> {
     nic.device().bus().reaches_ram()?;
-    let ring = Ring::new(nic, vm, nic::TDBAL, COUNT, SIZE)?;
+    let ring = Ring::new(nic.bar(), vm, nic::TDBAL, COUNT, SIZE)?;
     nic.registers().set(nic::TCTL, nic::TCTL_EN | control)?;
     nic.registers().set(nic::ICR, !0)?;
     Ok(ring)
@@ -55,7 +55,7 @@ fn transmitter(nic: &E1000, vm: &Rc<Vm>, control: u32) -> Result<Ring> {
 /// left.
 fn receiver(nic: &E1000, vm: &Rc<Vm>, control: u32, count: usize) -> Result<Ring> {
     nic.device().bus().reaches_ram()?;
-    let ring = Ring::new(nic, vm, nic::RDBAL, COUNT, SIZE)?;
+    let ring = Ring::new(nic.bar(), vm, nic::RDBAL, COUNT, SIZE)?;
     nic.registers().set(nic::RCTL, RECEIVE | control)?;
     ring.give(count)?;
     nic.registers().set(nic::ICR, !0)?;

@@ -1,7 +1,7 @@
 //! Intel's PCI gigabit controllers 8254x (PCI/PCI-X Family of Gigabit Ethernet Controllers
 //! Software Developer's Manual).
 
-mod nic;
+pub mod nic;
 mod registers;
 pub mod ring;
 

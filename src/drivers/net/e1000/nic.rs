@@ -1,7 +1,7 @@
 //! Intel's gigabit controllers 8254x as [`Nic`]s (PCI/PCI-X Family of Gigabit Ethernet
 //! Controllers Software Developer's Manual).
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::ring::{CMD_EOP, CMD_IFCS, CMD_RS, Ring, STA_DD, STA_RECEIVED};
@@ -9,8 +9,8 @@ use super::{self as e1000, E1000};
 use crate::graph::Produces;
 use crate::qemu::Vm;
 use crate::qos::net::Address;
-use crate::qos::nic::{Events, Filter, Groups, Limits, Nic, Overrun, Promise};
-use crate::qos::pci::PciDevice;
+use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, Started};
+use crate::qos::pci::{Bar, PciDevice};
 use crate::qos::registers::{Register, RegistersExt};
 use crate::{Error, Result};
 
@@ -21,9 +21,14 @@ const SIZE: usize = 2048;
 /// STATUS: the link is up.
 const STATUS_LU: u32 = 1 << 1;
 
-/// The causes of what a [`Nic`] reports, and those that come with them.
-const SENT: u32 = e1000::ICR_TXDW | e1000::ICR_TXQE;
-const RECEIVED: u32 = e1000::ICR_RXT0 | e1000::ICR_RXDMT0;
+/// The causes of a [`Nic`]'s events, and those that come with them.
+const EVENTS: EventBits = EventBits {
+    sent: e1000::ICR_TXDW,
+    received: e1000::ICR_RXT0,
+    overrun: e1000::ICR_RXO,
+    link: e1000::ICR_LSC,
+    besides: e1000::ICR_TXQE | e1000::ICR_RXDMT0,
+};
 
 /// Both rings, and where the driver is in them.
 struct Rings {
@@ -37,30 +42,65 @@ struct Rings {
     taken: Cell<usize>,
 }
 
-/// A controller with a ring in each direction.
-pub struct E1000Nic {
-    e1000: Rc<E1000>,
-    rings: RefCell<Option<Rings>>,
+/// What sets a member of the family, or one of its successors, apart.
+pub struct Chip {
+    /// What it promises and does not keep.
+    pub faults: &'static [(Promise, &'static str)],
+    /// Further bits that ICR may have with the causes of a [`Nic`]'s events.
+    pub besides: u32,
+    /// Further bits that the status of a receive descriptor may have.
+    pub receive_status: u8,
 }
 
-impl E1000Nic {
-    fn rings(&self) -> Result<Ref<'_, Rings>> {
-        let rings = Ref::filter_map(self.rings.borrow(), Option::as_ref);
-        rings.map_err(|_| Error::failed("the network device was not started"))
+/// QEMU's 8254x.
+const E1000_CHIP: Chip = Chip {
+    faults: &[
+        (Promise::Pads, "e1000: QEMU does not pad short packets (TCTL.PSP)"),
+        (Promise::SoftwareReset, "e1000: QEMU ignores CTRL.RST"),
+    ],
+    besides: 0,
+    receive_status: 0,
+};
+
+/// A controller with a ring in each direction.
+pub struct GigabitNic {
+    device: PciDevice,
+    registers: Rc<Bar>,
+    bar: u8,
+    chip: &'static Chip,
+    rings: Started<Rings>,
+}
+
+impl GigabitNic {
+    /// The controller whose registers are behind the BAR of number `bar`.
+    pub fn new(device: PciDevice, registers: Rc<Bar>, bar: u8, chip: &'static Chip) -> Self {
+        Self { device, registers, bar, chip, rings: Started::default() }
     }
 
     fn write(&self, register: Register<u32>, value: u32) -> Result<()> {
-        self.e1000.registers().set(register, value)
+        self.registers.set(register, value)
     }
 
     fn read(&self, register: Register<u32>) -> Result<u32> {
-        self.e1000.registers().get(register)
+        self.registers.get(register)
     }
 }
 
-impl Nic for E1000Nic {
+impl GigabitNic {
+    /// Whether a whole frame is in descriptor `at`.
+    fn is_received(&self, ring: &Ring, at: usize) -> Result<bool> {
+        let status = ring.status(at)? & !self.chip.receive_status;
+        match status & STA_DD {
+            0 => Ok(false),
+            _ if status == STA_RECEIVED & !self.chip.receive_status => Ok(true),
+            _ => Err(Error::failed(format!("a frame with the status {status:#04x}"))),
+        }
+    }
+}
+
+impl Nic for GigabitNic {
     fn device(&self) -> &PciDevice {
-        self.e1000.device()
+        &self.device
     }
 
     fn limits(&self) -> Limits {
@@ -75,15 +115,13 @@ impl Nic for E1000Nic {
             pads: true,
             overrun: Overrun::Waits,
             single_masks: true,
+            link_event: true,
         }
     }
 
     fn known_fault(&self, _: &Vm, promise: Promise) -> Option<&'static str> {
-        match promise {
-            Promise::Pads => Some("e1000: QEMU does not pad short packets (TCTL.PSP)"),
-            Promise::SoftwareReset => Some("e1000: QEMU ignores CTRL.RST"),
-            _ => None,
-        }
+        let fault = self.chip.faults.iter().find(|(broken, _)| *broken == promise);
+        fault.map(|(_, what)| *what)
     }
 
     fn start(&self, vm: &Rc<Vm>) -> Result<()> {
@@ -93,16 +131,16 @@ impl Nic for E1000Nic {
         self.write(e1000::IMC, !0)?;
         // The registers of a ring are written before the last one is freed.
         let rings = Rings {
-            transmit: Ring::new(&self.e1000, vm, e1000::TDBAL, COUNT, SIZE)?,
-            receive: Ring::new(&self.e1000, vm, e1000::RDBAL, COUNT, SIZE)?,
+            transmit: Ring::new(&self.registers, vm, e1000::TDBAL, COUNT, SIZE)?,
+            receive: Ring::new(&self.registers, vm, e1000::RDBAL, COUNT, SIZE)?,
             unsent: Cell::new(0),
             next: Cell::new(0),
             taken: Cell::new(0),
         };
-        self.rings.replace(Some(rings));
+        self.rings.set(rings);
         self.write(e1000::TCTL, e1000::TCTL_EN | e1000::TCTL_PSP)?;
         self.set_filter(&Filter::PLAIN)?;
-        self.rings()?.receive.give(COUNT - 1)?;
+        self.rings.get()?.receive.give(COUNT - 1)?;
         self.read(e1000::ICR).map(drop)
     }
 
@@ -112,7 +150,9 @@ impl Nic for E1000Nic {
     }
 
     fn remapped(&self) -> Result<Rc<dyn Nic>> {
-        Ok(Rc::new(Self { e1000: Rc::new(self.e1000.remap()?), rings: RefCell::default() }))
+        let registers = self.device.map_bar(self.bar)?;
+        self.device.enable()?;
+        Ok(Rc::new(Self::new(self.device.clone(), registers, self.bar, self.chip)))
     }
 
     fn station_address(&self) -> Result<Address> {
@@ -144,15 +184,15 @@ impl Nic for E1000Nic {
     }
 
     fn queue(&self, frame: &[u8]) -> Result<()> {
-        self.rings()?.transmit.put(frame, CMD_EOP | CMD_IFCS | CMD_RS).map(drop)
+        self.rings.get()?.transmit.put(frame, CMD_EOP | CMD_IFCS | CMD_RS).map(drop)
     }
 
     fn send(&self) -> Result<()> {
-        self.rings()?.transmit.ring()
+        self.rings.get()?.transmit.ring()
     }
 
     fn sent(&self) -> Result<usize> {
-        let rings = self.rings()?;
+        let rings = self.rings.get()?;
         let mut count = 0;
         loop {
             let at = rings.unsent.get();
@@ -165,10 +205,10 @@ impl Nic for E1000Nic {
     }
 
     fn arrived(&self) -> Result<usize> {
-        let rings = self.rings()?;
+        let rings = self.rings.get()?;
         let mut at = rings.next.get();
         let mut count = 0;
-        while at != rings.receive.tail() && rings.receive.is_done(at, STA_RECEIVED)? {
+        while at != rings.receive.tail() && self.is_received(&rings.receive, at)? {
             at = rings.receive.wrap(at, 1);
             count += 1;
         }
@@ -179,7 +219,7 @@ impl Nic for E1000Nic {
         if self.arrived()? == 0 {
             return Err(Error::failed("no frame has arrived"));
         }
-        let rings = self.rings()?;
+        let rings = self.rings.get()?;
         let (ring, at) = (&rings.receive, rings.next.get());
         match ring.errors(at)? {
             0 => {}
@@ -191,35 +231,20 @@ impl Nic for E1000Nic {
     }
 
     fn recycle(&self) -> Result<()> {
-        let rings = self.rings()?;
+        let rings = self.rings.get()?;
         rings.receive.give(rings.taken.take())
     }
 
     fn unmask(&self, events: Events) -> Result<()> {
         self.write(e1000::IMC, !0)?;
-        let bits = [
-            (events.sent, SENT),
-            (events.received, e1000::ICR_RXT0),
-            (events.overrun, e1000::ICR_RXO),
-            (events.link, e1000::ICR_LSC),
-        ];
-        let mask = bits.iter().filter(|(on, _)| *on).fold(0, |mask, (_, bits)| mask | bits);
-        self.write(e1000::IMS, mask)
+        self.write(e1000::IMS, EVENTS.of(events))
     }
 
     fn events(&self) -> Result<Events> {
         let causes = self.read(e1000::ICR)?;
-        let has = |bits: u32| causes & bits != 0;
-        let known = SENT | RECEIVED | e1000::ICR_RXO | e1000::ICR_LSC;
-        if has(!known) {
-            return Err(Error::failed(format!("ICR has other causes: {causes:#x}")));
-        }
-        Ok(Events {
-            sent: has(e1000::ICR_TXDW),
-            received: has(e1000::ICR_RXT0),
-            overrun: has(e1000::ICR_RXO),
-            link: has(e1000::ICR_LSC),
-        })
+        // Some members clear by reading what is not masked only.
+        self.write(e1000::ICR, causes)?;
+        EVENTS.events(causes & !self.chip.besides)
     }
 
     fn link_is_up(&self) -> Result<Option<bool>> {
@@ -227,13 +252,14 @@ impl Nic for E1000Nic {
     }
 
     fn memory(&self) -> Result<Vec<u8>> {
-        let rings = self.rings()?;
+        let rings = self.rings.get()?;
         Ok([rings.transmit.memory()?, rings.receive.memory()?].concat())
     }
 }
 
 impl Produces<dyn Nic> for E1000 {
     fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        Rc::new(E1000Nic { e1000: self, rings: RefCell::default() })
+        let (device, registers) = (self.device().clone(), self.bar().clone());
+        Rc::new(GigabitNic::new(device, registers, 0, &E1000_CHIP))
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::drivers::net::e1000::{E1000, RDBAH, RDBAL, RDH, RDLEN, RDT};
+use super::{RDBAH, RDBAL, RDH, RDLEN, RDT};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::Bar;
 use crate::qos::registers::{Register, RegistersExt};
@@ -50,7 +50,7 @@ impl Ring {
     /// # Errors
     /// No guest memory is left.
     pub fn new(
-        nic: &E1000,
+        registers: &Rc<Bar>,
         vm: &Vm,
         base: Register<u32>,
         count: usize,
@@ -61,7 +61,7 @@ impl Ring {
         for (index, buffer) in buffers.iter().enumerate() {
             descriptors.write_le64(index * DESCRIPTOR, buffer.address().0)?;
         }
-        let (registers, above) = (nic.bar().clone(), base.offset() - RDBAL.offset());
+        let (registers, above) = (registers.clone(), base.offset() - RDBAL.offset());
         let ring = Self { registers, above, descriptors, buffers, tail: Cell::new(0) };
         let at = ring.descriptors.address().0;
         ring.set(RDBAL, at as u32)?;
