@@ -136,7 +136,7 @@ impl EdgeDecl {
     }
 
     /// The declaration of `D --produces--> I`.
-    pub const fn produces<D: Produces<I>, I: ?Sized + Node>() -> Self {
+    pub const fn produces<D: ?Sized + Produces<I>, I: ?Sized + Node>() -> Self {
         Self {
             from: D::NAMES,
             to: I::NAMES,
@@ -190,7 +190,8 @@ impl Declarations {
 
 /// Declares an interface: `interface!(dyn Sdhci = "sdhci");`. One that is a special form of
 /// another names it, so that a path that is bounded in the other is bounded in both:
-/// `interface!(PcieBus = "pcie-bus"; counts as dyn PciBus);`.
+/// `interface!(PcieBus = "pcie-bus"; counts as dyn PciBus);`. After `; produces` stands what
+/// every implementor can be used through besides.
 #[macro_export]
 macro_rules! interface {
     ($t:ty = $name:literal; counts as $other:ty) => {
@@ -206,7 +207,7 @@ macro_rules! interface {
             }
         }
     };
-    ($t:ty = $($name:literal),+ $(,)?) => {
+    ($t:ty = $($name:literal),+ $(; produces $($p:ty),+)? $(;)? $(,)?) => {
         impl $crate::graph::Node for $t {
             const NAMES: &'static [&'static str] = &[$($name),+];
         }
@@ -218,6 +219,7 @@ macro_rules! interface {
                 counts_as: None,
             }
         }
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::produces::<$t, $p>() })+)?
     };
 }
 

@@ -33,6 +33,7 @@ pub fn not_acknowledged(address: u8, what: &str) -> Error {
 
 /// A device whose first written byte is the number of a register. Wide registers have the
 /// byte order of its data sheet.
+#[derive(Clone)]
 pub struct I2cDevice {
     bus: Rc<dyn I2cBus>,
     address: u8,

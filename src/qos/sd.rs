@@ -147,27 +147,27 @@ impl<'a> Card<'a> {
     /// No card, or one that does not answer as it should.
     pub fn initialise(&self) -> Result<Identity> {
         let registers = self.host.registers();
-        registers.write8(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
+        registers.set(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
         wait_until(self.vm, "the controller's reset", || {
-            Ok(registers.read8(sdhci::SOFTWARE_RESET)? == 0)
+            Ok(registers.get(sdhci::SOFTWARE_RESET)? == 0)
         })?;
-        let state = registers.read32(sdhci::PRESENT_STATE)?;
+        let state = registers.get(sdhci::PRESENT_STATE)?;
         if state & sdhci::CARD_INSERTED == 0 {
             return Err(Error::failed("Present State says that no card is inserted"));
         }
         // The uSDHC's tells of its clocks as well, which do not run yet.
         let is_standard = self.host.profile().vendor == Vendor::Standard;
         self.at_rest.set(is_standard.then_some(state));
-        registers.write16(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
+        registers.set(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
         wait_until(self.vm, "a stable internal clock", || {
-            let control = registers.read16(sdhci::CLOCK_CONTROL)?;
+            let control = registers.get(sdhci::CLOCK_CONTROL)?;
             Ok(control == sdhci::INTERNAL_CLOCK_ENABLE | sdhci::INTERNAL_CLOCK_STABLE)
         })?;
         let clock = sdhci::INTERNAL_CLOCK_ENABLE | sdhci::SD_CLOCK_ENABLE;
-        registers.write16(sdhci::CLOCK_CONTROL, clock)?;
-        registers.write8(sdhci::POWER_CONTROL, sdhci::POWER_ON_3V3)?;
-        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, !0)?;
-        registers.write16(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, !0)?;
+        registers.set(sdhci::CLOCK_CONTROL, clock)?;
+        registers.set(sdhci::POWER_CONTROL, sdhci::POWER_ON_3V3)?;
+        registers.set(sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, !0)?;
+        registers.set(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, !0)?;
 
         self.command(0, 0, Response::None)?;
         let [echo, ..] = self.command(8, IF_COND, Response::R1)?;
@@ -209,7 +209,7 @@ impl<'a> Card<'a> {
         let registers = self.host.registers();
         let mut words = [0; 4];
         for (number, word) in words.iter_mut().enumerate().take(response.words()) {
-            *word = registers.read32(sdhci::RESPONSE + 4 * number as u64)?;
+            *word = registers.get(sdhci::RESPONSE.nth(number as u64, 4))?;
         }
         Ok(words)
     }
@@ -218,7 +218,7 @@ impl<'a> Card<'a> {
         let registers = self.host.registers();
         let inhibit = sdhci::COMMAND_INHIBIT_CMD | sdhci::COMMAND_INHIBIT_DAT;
         wait_until(self.vm, "the controller to be at rest and take a command", || {
-            let state = registers.read32(sdhci::PRESENT_STATE)?;
+            let state = registers.get(sdhci::PRESENT_STATE)?;
             let at_rest = self.at_rest.get().unwrap_or(state);
             let is_at_rest = state & inhibit == 0 && state == at_rest;
             if is_at_rest {
@@ -227,9 +227,9 @@ impl<'a> Card<'a> {
             Ok(is_at_rest)
         })?;
         // What earlier commands left, such as the end of a busy card, is not this one's.
-        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
-        registers.write32(sdhci::ARGUMENT, argument)?;
-        registers.write16(sdhci::COMMAND, u16::from(index) << 8 | flags)?;
+        registers.set(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
+        registers.set(sdhci::ARGUMENT, argument)?;
+        registers.set(sdhci::COMMAND, u16::from(index) << 8 | flags)?;
         let comes_later = match flags & (sdhci::DATA_PRESENT | sdhci::RESPONSE_48_BUSY) {
             sdhci::RESPONSE_48_BUSY => sdhci::TRANSFER_COMPLETE,
             flags if flags & sdhci::DATA_PRESENT != 0 => BUFFER_READY,
@@ -244,9 +244,9 @@ impl<'a> Card<'a> {
     fn await_interrupt(&self, bit: u16, either: u16, what: &str) -> Result<()> {
         let registers = self.host.registers();
         wait_until(self.vm, what, || {
-            let status = registers.read16(sdhci::NORMAL_INTERRUPT_STATUS)?;
+            let status = registers.get(sdhci::NORMAL_INTERRUPT_STATUS)?;
             if status & sdhci::ERROR_INTERRUPT != 0 {
-                let error = registers.read16(sdhci::ERROR_INTERRUPT_STATUS)?;
+                let error = registers.get(sdhci::ERROR_INTERRUPT_STATUS)?;
                 return Err(Error::failed(format!(
                     "waiting for {what}: Error Interrupt Status {error:#06x}"
                 )));
@@ -258,16 +258,16 @@ impl<'a> Card<'a> {
             }
             Ok(status & bit != 0)
         })?;
-        registers.write16(sdhci::NORMAL_INTERRUPT_STATUS, bit)
+        registers.set(sdhci::NORMAL_INTERRUPT_STATUS, bit)
     }
 
     fn set_up_block(&self, mode: u16) -> Result<()> {
         let registers = self.host.registers();
-        registers.write16(sdhci::BLOCK_SIZE, BLOCK as u16)?;
-        registers.write16(sdhci::BLOCK_COUNT, 1)?;
+        registers.set(sdhci::BLOCK_SIZE, BLOCK as u16)?;
+        registers.set(sdhci::BLOCK_COUNT, 1)?;
         match self.host.profile().vendor {
-            Vendor::Standard => registers.write16(sdhci::TRANSFER_MODE, mode),
-            Vendor::Usdhc => registers.write32(USDHC_MIX_CTRL, mode.into()),
+            Vendor::Standard => registers.set(sdhci::TRANSFER_MODE, mode),
+            Vendor::Usdhc => registers.set(USDHC_MIX_CTRL, mode.into()),
         }
     }
 
@@ -291,11 +291,11 @@ impl<'a> Card<'a> {
         let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
         self.issue(17, address, flags)?;
         wait_until(self.vm, "data in the buffer", || {
-            Ok(registers.read32(sdhci::PRESENT_STATE)? & sdhci::BUFFER_READ_ENABLE != 0)
+            Ok(registers.get(sdhci::PRESENT_STATE)? & sdhci::BUFFER_READ_ENABLE != 0)
         })?;
         let mut data = [0; BLOCK];
         for word in data.chunks_exact_mut(4) {
-            word.copy_from_slice(&registers.read32(sdhci::BUFFER_DATA_PORT)?.to_le_bytes());
+            word.copy_from_slice(&registers.get(sdhci::BUFFER_DATA_PORT)?.to_le_bytes());
         }
         self.await_interrupt(sdhci::TRANSFER_COMPLETE, BUFFER_READY, "the read to complete")?;
         Ok(data)
@@ -312,10 +312,10 @@ impl<'a> Card<'a> {
         let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
         self.issue(24, address, flags)?;
         wait_until(self.vm, "room in the buffer", || {
-            Ok(registers.read32(sdhci::PRESENT_STATE)? & sdhci::BUFFER_WRITE_ENABLE != 0)
+            Ok(registers.get(sdhci::PRESENT_STATE)? & sdhci::BUFFER_WRITE_ENABLE != 0)
         })?;
         for word in data.as_chunks::<4>().0 {
-            registers.write32(sdhci::BUFFER_DATA_PORT, u32::from_le_bytes(*word))?;
+            registers.set(sdhci::BUFFER_DATA_PORT, u32::from_le_bytes(*word))?;
         }
         self.await_interrupt(sdhci::TRANSFER_COMPLETE, BUFFER_READY, "the write to complete")
     }

@@ -6,16 +6,34 @@ use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, not_acknowledged};
-use crate::qos::registers::{Mmio, Registers, RegistersExt};
+use crate::qos::registers::{
+    AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt,
+};
 use crate::qos::wait_until;
 use crate::{Error, Result, discovered, driver};
 
-/// I2C Control Register.
-const I2CR: u64 = 0x08;
-/// I2C Status Register.
-const I2SR: u64 = 0x0c;
+/// I2C Address Register: the controller's own address as a slave.
+const IADR: Register<u16> = Register::new("IADR", 0x00).section("IADR").reset(0).kept(0xfe);
+/// I2C Frequency Divider Register.
+const IFDR: Register<u16> = Register::new("IFDR", 0x04).section("IFDR").reset(0).kept(0x3f);
+/// I2C Control Register. Disabled, the controller keeps nothing in it; MSTA and RSTA start
+/// something.
+const I2CR: Register<u16> = Register::new("I2CR", 0x08)
+    .section("I2CR")
+    .reset(0)
+    .kept((IEN | IIEN | MTX | TXAK) as u64)
+    .acts((MSTA | 1 << 2) as u64)
+    .values(&[0, 0x80, 0xc0, 0x90, 0x88, 0xd8]);
+/// I2C Status Register. A zero clears IIF and the loss of arbitration.
+const I2SR: Register<u16> = Register::new("I2SR", 0x0c).section("I2SR").reset(0x81).side_effect();
 /// I2C Data I/O Register.
-const I2DR: u64 = 0x10;
+const I2DR: Register<u16> = Register::new("I2DR", 0x10).section("I2DR").read_effect().side_effect();
+
+/// All registers.
+const TABLE: &[&dyn AnyRegister] = &[&IADR, &IFDR, &I2CR, &I2SR, &I2DR];
+
+/// What QEMU does otherwise.
+const FAULTS: &[Fault] = &[];
 
 /// I2CR: the controller is enabled.
 const IEN: u16 = 1 << 7;
@@ -39,28 +57,28 @@ const RXAK: u16 = 1 << 0;
 
 /// QEMU's `imx.i2c`.
 pub struct ImxI2c {
-    registers: Mmio,
+    registers: Rc<Mmio>,
 }
 
 impl ImxI2c {
     /// The controller whose registers begin at `base`.
     pub fn new(vm: &Rc<Vm>, base: u64) -> Self {
-        Self { registers: Mmio::new(vm, base, Endian::Little) }
+        Self { registers: Rc::new(Mmio::new(vm, base, Endian::Little)) }
     }
 
     fn registers(&self) -> &dyn Registers {
-        &self.registers
+        &*self.registers
     }
 
     /// Waits until a byte has gone over the bus; returns whether it was acknowledged.
     fn byte_done(&self) -> Result<bool> {
         let mut status = 0;
         wait_until(self.registers.vm(), "a byte on the I2C bus", || {
-            status = self.registers().read16(I2SR)?;
+            status = self.registers().get(I2SR)?;
             // QEMU does not raise the interrupt for a byte that is not acknowledged.
             Ok(status & (IIF | RXAK) != 0)
         })?;
-        self.registers().write16(I2SR, 0)?;
+        self.registers().set(I2SR, 0)?;
         if status & !(IIF | RXAK) != ICF | IBB {
             return Err(Error::failed(format!("I2SR after a byte: {status:#06x}")));
         }
@@ -69,13 +87,13 @@ impl ImxI2c {
 
     /// Takes the byte that has come, and clocks the next one in.
     fn data(&self) -> Result<u8> {
-        let data = self.registers().read16(I2DR)?;
+        let data = self.registers().get(I2DR)?;
         u8::try_from(data)
             .map_err(|_| Error::failed(format!("I2DR is wider than a byte: {data:#06x}")))
     }
 
     fn put(&self, byte: u8) -> Result<bool> {
-        self.registers().write16(I2DR, byte.into())?;
+        self.registers().set(I2DR, byte.into())?;
         self.byte_done()
     }
 
@@ -86,16 +104,16 @@ impl ImxI2c {
         is_read: bool,
         transfer: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        self.registers().write16(I2CR, IEN)?;
-        let before = self.registers().read16(I2SR)?;
+        self.registers().set(I2CR, IEN)?;
+        let before = self.registers().get(I2SR)?;
         // RXAK tells of the last byte, or of a reset.
         if before & !RXAK != ICF {
             return Err(Error::failed(format!(
                 "I2SR does not show the bus as free and nothing else before a start: {before:#06x}"
             )));
         }
-        self.registers().write16(I2CR, IEN | IIEN | MSTA | MTX)?;
-        let status = self.registers().read16(I2SR)?;
+        self.registers().set(I2CR, IEN | IIEN | MSTA | MTX)?;
+        let status = self.registers().get(I2SR)?;
         if status != before | IBB {
             return Err(Error::failed(format!(
                 "I2SR was {before:#06x}, and a start did not make it busy only: {status:#06x}"
@@ -106,9 +124,9 @@ impl ImxI2c {
             Ok(false) => Err(not_acknowledged(address, "its address")),
             Err(e) => Err(e),
         };
-        self.registers().write16(I2CR, IEN)?;
+        self.registers().set(I2CR, IEN)?;
         result?;
-        let status = self.registers().read16(I2SR)?;
+        let status = self.registers().get(I2SR)?;
         if status != ICF {
             return Err(Error::failed(format!(
                 "I2SR does not show the bus as free and nothing else after a stop: {status:#06x}"
@@ -134,7 +152,7 @@ impl I2cBus for ImxI2c {
         self.addressed(address, true, || {
             let receive = IEN | IIEN | MSTA;
             let last = into.len() - 1;
-            self.registers().write16(I2CR, if last == 0 { receive | TXAK } else { receive })?;
+            self.registers().set(I2CR, if last == 0 { receive | TXAK } else { receive })?;
             // The first read only clocks the first byte in. Every further one takes a byte
             // and clocks the next in, so the stop must come before the last.
             self.data()?;
@@ -144,9 +162,9 @@ impl I2cBus for ImxI2c {
                     return Err(not_acknowledged(address, "a byte that it sent"));
                 }
                 if index == last {
-                    self.registers().write16(I2CR, IEN)?;
+                    self.registers().set(I2CR, IEN)?;
                 } else if index + 1 == last {
-                    self.registers().write16(I2CR, receive | TXAK)?;
+                    self.registers().set(I2CR, receive | TXAK)?;
                 }
                 *byte = self.data()?;
             }
@@ -158,6 +176,16 @@ impl I2cBus for ImxI2c {
 impl Produces<dyn I2cBus> for ImxI2c {
     fn produced(self: Rc<Self>) -> Rc<dyn I2cBus> {
         self
+    }
+}
+
+impl Produces<RegisterBlock> for ImxI2c {
+    fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
+        let block =
+            RegisterBlock::new("i.MX25 reference manual, I2C", self.registers.clone(), TABLE)
+                .prepare(|registers| registers.set(I2CR, IEN))
+                .faults(FAULTS);
+        Rc::new(block)
     }
 }
 
@@ -173,5 +201,5 @@ impl Discovered for ImxI2c {
     }
 }
 
-driver!(ImxI2c = "imx.i2c"; produces dyn I2cBus);
+driver!(ImxI2c = "imx.i2c"; produces dyn I2cBus, RegisterBlock);
 discovered!(ImxI2c);

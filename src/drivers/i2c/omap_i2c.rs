@@ -6,22 +6,65 @@ use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, not_acknowledged};
-use crate::qos::registers::{Mmio, Registers, RegistersExt};
+use crate::qos::registers::{
+    AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt,
+};
 use crate::qos::wait_until;
 use crate::{Error, Result, discovered, driver};
 
-/// Module revision.
-const I2C_REV: u64 = 0x00;
+/// Module revision: that of the OMAP 2420's.
+const I2C_REV: Register<u16> =
+    Register::new("I2C_REV", 0x00).section("I2C_REV").reset(0x34).read_only();
+/// Interrupt Enable: arbitration lost, no acknowledge, access, receive and transmit ready,
+/// general call.
+const I2C_IE: Register<u16> = Register::new("I2C_IE", 0x04).section("I2C_IE").reset(0).kept(0x003f);
 /// Status; bits are cleared by writing ones.
-const I2C_STAT: u64 = 0x08;
-/// How many bytes a transfer has.
-const I2C_CNT: u64 = 0x18;
+const I2C_STAT: Register<u16> =
+    Register::new("I2C_STAT", 0x08).section("I2C_STAT").reset(0).w1c(0x003f).volatile(0xffc0);
+/// System status: the reset is over, while the module is enabled.
+const I2C_SYSS: Register<u16> = Register::new("I2C_SYSS", 0x10).section("I2C_SYSS").volatile(1);
+/// Buffer Configuration: DMA in either direction, instead of the interrupt for it.
+const I2C_BUF: Register<u16> =
+    Register::new("I2C_BUF", 0x14).section("I2C_BUF").reset(0).acts(0x8080);
+/// How many bytes a transfer has; what is read is how many are left of the one under way.
+const I2C_CNT: Register<u16> =
+    Register::new("I2C_CNT", 0x18).section("I2C_CNT").reset(0).volatile(0xffff);
 /// Two bytes of data, the first one in the low half.
-const I2C_DATA: u64 = 0x1c;
+const I2C_DATA: Register<u16> =
+    Register::new("I2C_DATA", 0x1c).section("I2C_DATA").read_effect().side_effect();
+/// System Configuration: bit 1 resets the module.
+const I2C_SYSC: Register<u16> =
+    Register::new("I2C_SYSC", 0x20).section("I2C_SYSC").reset(0).acts(0x0002).reserved(0x0001);
 /// Configuration: starts a transfer, too.
-const I2C_CON: u64 = 0x24;
+const I2C_CON: Register<u16> = Register::new("I2C_CON", 0x24)
+    .section("I2C_CON")
+    .reset(0)
+    .kept((I2C_EN | 1 << 14) as u64)
+    .acts((MST | TRX | STP | STT | 1 << 11 | 1 << 8) as u64)
+    .reserved(0x30fc)
+    .values(&[0, 0x8000, 0xc000]);
+/// Own Address.
+const I2C_OA: Register<u16> = Register::new("I2C_OA", 0x28).section("I2C_OA").reset(0).kept(0x03ff);
 /// Slave address.
-const I2C_SA: u64 = 0x2c;
+const I2C_SA: Register<u16> = Register::new("I2C_SA", 0x2c).section("I2C_SA").kept(0x03ff);
+/// Clock Prescaler.
+const I2C_PSC: Register<u16> =
+    Register::new("I2C_PSC", 0x30).section("I2C_PSC").reset(0).kept(0x00ff);
+/// SCL Low Time.
+const I2C_SCLL: Register<u16> =
+    Register::new("I2C_SCLL", 0x34).section("I2C_SCLL").reset(0).kept(0x00ff);
+/// SCL High Time.
+const I2C_SCLH: Register<u16> =
+    Register::new("I2C_SCLH", 0x38).section("I2C_SCLH").reset(0).kept(0x00ff);
+
+/// All registers.
+const TABLE: &[&dyn AnyRegister] = &[
+    &I2C_REV, &I2C_IE, &I2C_STAT, &I2C_SYSS, &I2C_BUF, &I2C_CNT, &I2C_DATA, &I2C_SYSC, &I2C_CON,
+    &I2C_OA, &I2C_SA, &I2C_PSC, &I2C_SCLL, &I2C_SCLH,
+];
+
+/// What QEMU does otherwise.
+const FAULTS: &[Fault] = &[];
 
 /// STAT: the last data are a single byte (SBD).
 const SINGLE_BYTE: u16 = 1 << 15;
@@ -52,7 +95,7 @@ const REVISION: u16 = 0x34;
 
 /// QEMU's `omap_i2c`.
 pub struct OmapI2c {
-    registers: Mmio,
+    registers: Rc<Mmio>,
 }
 
 impl OmapI2c {
@@ -61,17 +104,17 @@ impl OmapI2c {
     /// # Errors
     /// It is of another revision, or not there.
     pub fn new(vm: &Rc<Vm>, base: u64) -> Result<Self> {
-        let controller = Self { registers: Mmio::new(vm, base, Endian::Little) };
-        let revision = controller.registers().read16(I2C_REV)?;
+        let controller = Self { registers: Rc::new(Mmio::new(vm, base, Endian::Little)) };
+        let revision = controller.registers().get(I2C_REV)?;
         if revision != REVISION {
             return Err(Error::failed(format!("I2C_REV says {revision:#x}, not {REVISION:#x}")));
         }
-        controller.registers().write16(I2C_CON, I2C_EN)?;
+        controller.registers().set(I2C_CON, I2C_EN)?;
         Ok(controller)
     }
 
     fn registers(&self) -> &dyn Registers {
-        &self.registers
+        &*self.registers
     }
 
     /// Begins a transfer that stops by itself after `len` bytes.
@@ -79,10 +122,10 @@ impl OmapI2c {
         let count = u16::try_from(len);
         let count =
             count.map_err(|_| Error::failed(format!("{len} bytes are too many for I2C")))?;
-        self.registers().write16(I2C_STAT, !0)?;
-        self.registers().write16(I2C_SA, address.into())?;
-        self.registers().write16(I2C_CNT, count)?;
-        self.registers().write16(I2C_CON, I2C_EN | MST | STT | STP | direction)
+        self.registers().set(I2C_STAT, !0)?;
+        self.registers().set(I2C_SA, address.into())?;
+        self.registers().set(I2C_CNT, count)?;
+        self.registers().set(I2C_CON, I2C_EN | MST | STT | STP | direction)
     }
 
     /// Waits until I2C_STAT is as `done` wants it, and sees that it is `expected` then but for
@@ -97,7 +140,7 @@ impl OmapI2c {
     ) -> Result<()> {
         let mut status = 0;
         wait_until(self.registers.vm(), what, || {
-            status = self.registers().read16(I2C_STAT)?;
+            status = self.registers().get(I2C_STAT)?;
             if status & NO_ACKNOWLEDGE != 0 {
                 return Err(not_acknowledged(address, what));
             }
@@ -120,7 +163,7 @@ impl OmapI2c {
     fn await_stop(&self, address: u8, direction: u16) -> Result<()> {
         let is_free = |status| status & BUS_BUSY == 0;
         self.await_status(address, "a stop", is_free, ACCESS_READY, SINGLE_BYTE)?;
-        let (control, expected) = (self.registers().read16(I2C_CON)?, I2C_EN | direction);
+        let (control, expected) = (self.registers().get(I2C_CON)?, I2C_EN | direction);
         if control != expected {
             return Err(Error::failed(format!(
                 "I2C_CON after a stop is {control:#06x} instead of {expected:#06x}"
@@ -136,7 +179,7 @@ impl I2cBus for OmapI2c {
         for pair in data.chunks(2) {
             self.await_ready(address, TRANSMIT_READY, "its address or a byte")?;
             let word = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
-            self.registers().write16(I2C_DATA, word)?;
+            self.registers().set(I2C_DATA, word)?;
         }
         self.await_stop(address, TRX)
     }
@@ -145,7 +188,7 @@ impl I2cBus for OmapI2c {
         self.start(address, into.len(), 0)?;
         for pair in into.chunks_mut(2) {
             self.await_ready(address, RECEIVE_READY, "its address")?;
-            let word = self.registers().read16(I2C_DATA)?.to_le_bytes();
+            let word = self.registers().get(I2C_DATA)?.to_le_bytes();
             pair.copy_from_slice(&word[..pair.len()]);
         }
         self.await_stop(address, 0)
@@ -155,6 +198,18 @@ impl I2cBus for OmapI2c {
 impl Produces<dyn I2cBus> for OmapI2c {
     fn produced(self: Rc<Self>) -> Rc<dyn I2cBus> {
         self
+    }
+}
+
+impl Produces<RegisterBlock> for OmapI2c {
+    fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
+        let block =
+            RegisterBlock::new("OMAP2420 reference manual, I2C", self.registers.clone(), TABLE)
+                .touched(&[&I2C_CON])
+                .prepare(|registers| registers.set(I2C_CON, I2C_EN))
+                .software_reset(|registers| registers.set(I2C_SYSC, 1 << 1))
+                .faults(FAULTS);
+        Rc::new(block)
     }
 }
 
@@ -171,4 +226,4 @@ impl Discovered for OmapI2c {
 }
 
 discovered!(OmapI2c);
-driver!(OmapI2c = "omap_i2c"; produces dyn I2cBus);
+driver!(OmapI2c = "omap_i2c"; produces dyn I2cBus, RegisterBlock);

@@ -2,32 +2,53 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, QemuArgs, Site};
+use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qos::i2c::{I2cBus, I2cDevice};
-use crate::qos::registers::Registers;
+use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, Registers, Rule};
 use crate::{Result, driver};
 
 /// Seconds, in BCD, as all registers of the time; bit 7 stops the clock.
-pub const SECONDS: u8 = 0x00;
+pub const SECONDS: Register<u8> = time("seconds", 0x00);
 /// Minutes.
-pub const MINUTES: u8 = 0x01;
+pub const MINUTES: Register<u8> = time("minutes", 0x01);
 /// Hours, of 24, or of 12 with [`TWELVE_HOURS`].
-pub const HOURS: u8 = 0x02;
+pub const HOURS: Register<u8> = time("hours", 0x02);
 /// Day of the week, 1 to 7; which is which is for the user to say.
-pub const DAY: u8 = 0x03;
+pub const DAY: Register<u8> = time("day", 0x03);
 /// Day of the month.
-pub const DATE: u8 = 0x04;
+pub const DATE: Register<u8> = time("date", 0x04);
 /// Month.
-pub const MONTH: u8 = 0x05;
+pub const MONTH: Register<u8> = time("month", 0x05);
 /// Year of the century.
-pub const YEAR: u8 = 0x06;
-/// Control.
-pub const CONTROL: u8 = 0x07;
-/// The first byte of RAM.
-pub const RAM: u8 = 0x08;
+pub const YEAR: Register<u8> = time("year", 0x06);
+/// Control. A zero clears bit 5.
+pub const CONTROL: Register<u8> = Register::new("control", 0x07)
+    .section("Control Register")
+    .kept(CONTROL_KEPT as u64)
+    .volatile(OSCILLATOR_STOPPED as u64)
+    .lasting();
+/// The first byte of RAM, of 56.
+pub const RAM: Register<u8> =
+    Register::new("RAM", 0x08).section("RTC and RAM Address Map").kept(0xff).lasting();
 /// The last byte of RAM; the register pointer goes on at [`SECONDS`].
-pub const LAST: u8 = 0x3f;
+pub const LAST: Register<u8> = RAM.nth(55, 1);
+
+/// A register of the time, which goes on by itself.
+const fn time(name: &'static str, offset: u64) -> Register<u8> {
+    Register::new(name, offset).section("Clock and Calendar").volatile(0xff).side_effect()
+}
+
+/// All registers but the RAM.
+const TABLE: &[&dyn AnyRegister] =
+    &[&SECONDS, &MINUTES, &HOURS, &DAY, &DATE, &MONTH, &YEAR, &CONTROL];
+
+/// What QEMU does otherwise.
+const FAULTS: &[Fault] = &[Fault::new(
+    &["control", "RAM"],
+    &[Rule::MachineReset],
+    "a reset of the machine clears what the battery of QEMU's ds1338 keeps",
+)];
 
 /// Hours: 12-hour mode.
 pub const TWELVE_HOURS: u8 = 1 << 6;
@@ -57,7 +78,15 @@ impl Consumes<dyn I2cBus> for Ds1338 {
     }
 }
 
-driver!(Ds1338 = "ds1338"; consumes dyn I2cBus);
+impl Produces<RegisterBlock> for Ds1338 {
+    fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
+        let registers = Rc::new(self.device.clone());
+        let block = RegisterBlock::new("DS1338", registers, TABLE).with_array(&RAM, 56, 1);
+        Rc::new(block.faults(FAULTS))
+    }
+}
+
+driver!(Ds1338 = "ds1338"; consumes dyn I2cBus; produces RegisterBlock);
 
 impl Ds1338 {
     /// The device on its bus.

@@ -11,7 +11,7 @@ use crate::{Result, driver};
 
 /// QEMU's `sdhci-pci`, a controller of specification version 2.00.
 pub struct SdhciPci {
-    _device: PciDevice,
+    device: PciDevice,
     registers: Rc<Bar>,
 }
 
@@ -22,7 +22,7 @@ impl Consumes<dyn PciBus> for SdhciPci {
         let device = PciDevice::plugged(&bus, site)?;
         let registers = device.map_bar(0)?;
         device.enable()?;
-        Ok(Self { _device: device, registers })
+        Ok(Self { device, registers })
     }
 }
 
@@ -40,6 +40,15 @@ impl Sdhci for SdhciPci {
             max_block: 512,
             vendor: Vendor::Standard,
         }
+    }
+
+    fn found_again(&self) -> Option<Result<Rc<dyn Registers>>> {
+        let again = || -> Result<Rc<dyn Registers>> {
+            let registers = self.device.map_bar(0)?;
+            self.device.enable()?;
+            Ok(registers)
+        };
+        Some(again())
     }
 }
 

@@ -2,23 +2,49 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Consumes, QemuArgs, Site};
+use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::qom::Peripheral;
-use crate::qos::registers::Registers;
+use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, Registers, Rule};
 use crate::{Error, Result, driver};
 
-/// Temperature, read-only, 16 bits: units of 1/256 °C, of which the lowest four bits, or
-/// more with less resolution, are zero.
-pub const TEMPERATURE: u64 = 0;
-/// Configuration, 8 bits.
-pub const CONFIGURATION: u64 = 1;
-/// T_LOW, 16 bits, in the units of the temperature.
-pub const T_LOW: u64 = 2;
-/// T_HIGH, 16 bits.
-pub const T_HIGH: u64 = 3;
+/// Temperature: units of 1/256 °C, of which the lowest four bits, or more with less
+/// resolution, are zero.
+pub const TEMPERATURE: Register<u16> =
+    Register::new("temperature", 0).section("Temperature Register").reset(0).read_only();
+/// Configuration. Shutdown and one-shot are left to tests that know what they do.
+pub const CONFIGURATION: Register<u8> = Register::new("configuration", 1)
+    .section("Configuration Register")
+    .reset(0)
+    .kept(0x7e)
+    .acts((ONE_SHOT | SHUTDOWN) as u64);
+/// T_LOW, in the units of the temperature.
+pub const T_LOW: Register<u16> =
+    Register::new("T_LOW", 2).section("High- and Low-Limit Registers").reset(75 << 8).kept(0xfff0);
+/// T_HIGH.
+pub const T_HIGH: Register<u16> =
+    Register::new("T_HIGH", 3).section("High- and Low-Limit Registers").reset(80 << 8).kept(0xfff0);
+
+/// All registers.
+const TABLE: &[&dyn AnyRegister] = &[&TEMPERATURE, &CONFIGURATION, &T_LOW, &T_HIGH];
+
+/// What QEMU does otherwise.
+const FAULTS: &[Fault] = &[
+    Fault::new(
+        &["T_LOW", "T_HIGH"],
+        &[Rule::Kept, Rule::ReadOnly],
+        "QEMU's tmp105 keeps the low bits of its limits, which are zero",
+    )
+    .bits(0xf)
+    .before(10, 0),
+    Fault::new(
+        &["configuration", "T_LOW", "T_HIGH"],
+        &[Rule::MachineReset],
+        "QEMU's tmp105 is not reset with the machine",
+    ),
+];
 
 /// Configuration: no conversions but those that are asked for (SD).
 pub const SHUTDOWN: u8 = 1 << 0;
@@ -52,7 +78,14 @@ impl Consumes<dyn I2cBus> for Tmp105 {
     }
 }
 
-driver!(Tmp105 = "tmp105"; consumes dyn I2cBus);
+impl Produces<RegisterBlock> for Tmp105 {
+    fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
+        let registers = Rc::new(self.device.clone());
+        Rc::new(RegisterBlock::new("TMP105", registers, TABLE).faults(FAULTS))
+    }
+}
+
+driver!(Tmp105 = "tmp105"; consumes dyn I2cBus; produces RegisterBlock);
 
 impl Tmp105 {
     /// The device on its bus.

@@ -33,8 +33,8 @@ pub enum Rule {
     MachineReset,
 }
 
-/// What QEMU is known to do otherwise than the data sheet says: the generic suite skips with
-/// the reason, instead of failing, if nothing else is wrong. A QEMU without the fault passes.
+/// What QEMU is known to do otherwise than the data sheet says. The generic suite excuses these
+/// bits, and no others; its case `known-faults` tells which of the listed faults a QEMU has.
 ///
 /// ```
 /// use qgraph::qos::registers::{Fault, Rule};
@@ -83,6 +83,11 @@ impl Fault {
     /// What is wrong, in words.
     pub const fn what(&self) -> &'static str {
         self.what
+    }
+
+    /// Whether all registers have it.
+    pub const fn is_general(&self) -> bool {
+        self.registers.is_empty()
     }
 
     fn applies(&self, version: Version) -> bool {
@@ -184,8 +189,19 @@ impl RegisterBlock {
     }
 
     /// `count` registers like `first`, `stride` bytes apart.
-    pub fn with_array(mut self, first: &dyn AnyRegister, count: u64, stride: u64) -> Self {
-        self.declared.extend((0..count).map(|index| {
+    pub fn with_array(self, first: &dyn AnyRegister, count: u64, stride: u64) -> Self {
+        self.with_pages(first, 0, count, stride)
+    }
+
+    /// `count` registers like `first`, `stride` bytes apart, the first of them number `begin`.
+    pub fn with_pages(
+        mut self,
+        first: &dyn AnyRegister,
+        begin: u64,
+        count: u64,
+        stride: u64,
+    ) -> Self {
+        self.declared.extend((begin..begin + count).map(|index| {
             let first = first.declaration();
             Declaration { index: Some(index), offset: first.offset + index * stride, ..first }
         }));
@@ -299,6 +315,17 @@ impl RegisterBlock {
         self.prepare.as_ref().map_or(Ok(()), |prepare| prepare(self.registers()))
     }
 
+    /// The faults that the QEMU of `vm` should have by its version, in words.
+    pub fn listed_faults(&self, vm: &Vm) -> Vec<&'static str> {
+        let version = vm.emulator().capabilities.version;
+        let is_here = |fault: &&Fault| {
+            let named = |it: &Declaration| fault.registers.contains(&it.name);
+            fault.applies(version) && (fault.is_general() || self.declared.iter().any(named))
+        };
+        let listed = self.faults.iter().filter(is_here);
+        listed.map(Fault::what).collect()
+    }
+
     /// Whether the QEMU of `vm` is known to leave registers as they are in a reset of the
     /// machine, so that whoever writes them leaves a trace.
     pub fn leaves_traces(&self, vm: &Vm) -> bool {
@@ -348,14 +375,14 @@ impl RegisterBlock {
         register: &Declaration,
         rule: Rule,
         bits: u64,
-    ) -> (Vec<&'static str>, u64) {
+    ) -> (Vec<Fault>, u64) {
         let version = vm.emulator().capabilities.version;
         let mut left = bits;
         let mut known = Vec::new();
         for fault in &self.faults {
             let explained = bits & fault.bits_of(register, rule, version);
             if explained != 0 {
-                known.push(fault.what());
+                known.push(*fault);
                 left &= !explained;
             }
         }

@@ -190,6 +190,12 @@ impl<T> Clone for Register<T> {
 
 impl<T> Copy for Register<T> {}
 
+impl<T> fmt::Display for Register<T> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.declaration.fmt(f)
+    }
+}
+
 impl<T: Value> Register<T> {
     /// The register `name` at `offset` in bytes. Until something else is declared, all its
     /// bits are read-only, and its reset value is unknown.
@@ -289,7 +295,7 @@ impl<T: Value> Register<T> {
 
 /// Masks and values. They are `u64` for every width; what does not fit does not compile.
 impl<T: Value> Register<T> {
-    /// The value after a reset, but for undefined and volatile bits.
+    /// The value after a reset, but for undefined and reserved bits.
     pub const fn reset(self, value: u64) -> Self {
         assert!(value & !T::WIDTH.ones() == 0, "a reset value is wider than its register");
         Self::of(Declaration { reset: Some(value), ..self.declaration })

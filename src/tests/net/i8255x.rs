@@ -44,11 +44,11 @@ fn phy(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
 
 fn assert_idle(nic: &I8255x) -> Result<()> {
     let registers = nic.registers();
-    let status = registers.read16(i8255x::SCB_STATUS)?;
+    let status = registers.read16(i8255x::SCB_STATUS.offset())?;
     assert_eq!(status, 0, "SCB Status: both units idle, no cause: {status:#06x}");
-    let command = registers.read16(i8255x::SCB_COMMAND)?;
+    let command = registers.read16(i8255x::SCB_COMMAND.offset())?;
     assert_eq!(command, 0, "SCB Command: accepted, nothing masked: {command:#06x}");
-    let pointer = registers.read32(i8255x::SCB_POINTER)?;
+    let pointer = registers.get(i8255x::SCB_POINTER)?;
     assert_eq!(pointer, 0, "SCB General Pointer: {pointer:#x}");
     Ok(())
 }
@@ -59,14 +59,14 @@ fn reset(nic: &I8255x, _: &Rc<Vm>) -> Result<()> {
     assert_idle(nic)?;
     let registers = nic.registers();
     for written in [!0, 0x1234_5678] {
-        registers.write32(i8255x::SCB_POINTER, written)?;
-        let value = registers.read32(i8255x::SCB_POINTER)?;
+        registers.set(i8255x::SCB_POINTER, written)?;
+        let value = registers.get(i8255x::SCB_POINTER)?;
         assert_eq!(value, written, "SCB General Pointer: wrote {written:#x}, read {value:#x}");
     }
     let masked = i8255x::MASK_ALL | i8255x::SOFTWARE_INTERRUPT;
-    registers.write8(i8255x::SCB_MASK, masked)?;
-    assert_eq!(registers.read8(i8255x::SCB_ACK)?, i8255x::ACK_SWI, "a cause before the reset");
-    registers.write32(i8255x::PORT, i8255x::PORT_SOFTWARE_RESET)?;
+    registers.set(i8255x::SCB_MASK, masked)?;
+    assert_eq!(registers.get(i8255x::SCB_ACK)?, i8255x::ACK_SWI, "a cause before the reset");
+    registers.set(i8255x::PORT, i8255x::PORT_SOFTWARE_RESET)?;
     assert_idle(nic)
 }
 
@@ -77,7 +77,7 @@ fn self_test(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     let results = vm.ram().alloc(8, 16)?;
     results.write_le32(4, !0)?;
     let at = results.address().0 as u32;
-    nic.registers().write32(i8255x::PORT, at | i8255x::PORT_SELF_TEST)?;
+    nic.registers().set(i8255x::PORT, at | i8255x::PORT_SELF_TEST)?;
     wait_until(vm, "the self-test", || Ok(results.read_le32(0)? != 0))?;
     let failures = results.read_le32(4)?;
     assert_eq!(failures, 0, "failures of the self-test: {failures:#x}");
@@ -89,25 +89,25 @@ fn self_test(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
 fn interrupts(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     let (registers, device) = (nic.registers(), nic.device());
     let assert_causes = |causes: u8, pin: bool| -> Result<()> {
-        let value = registers.read8(i8255x::SCB_ACK)?;
+        let value = registers.get(i8255x::SCB_ACK)?;
         assert_eq!(value, causes, "STAT/ACK: {value:#x}");
         assert_eq!(device.asserts_interrupt()?, pin, "the pin, with causes {causes:#x}");
         Ok(())
     };
     let software = i8255x::SOFTWARE_INTERRUPT;
     assert_causes(0, false)?;
-    registers.write8(i8255x::SCB_MASK, i8255x::MASK_ALL | software)?;
+    registers.set(i8255x::SCB_MASK, i8255x::MASK_ALL | software)?;
     assert_causes(i8255x::ACK_SWI, false)?;
-    registers.write8(i8255x::SCB_MASK, 0)?;
+    registers.set(i8255x::SCB_MASK, 0)?;
     assert_causes(i8255x::ACK_SWI, true)?;
-    registers.write8(i8255x::SCB_ACK, i8255x::ACK_SWI)?;
+    registers.set(i8255x::SCB_ACK, i8255x::ACK_SWI)?;
     assert_causes(0, false)?;
-    registers.write8(i8255x::SCB_MASK, software)?;
+    registers.set(i8255x::SCB_MASK, software)?;
     assert_causes(i8255x::ACK_SWI, true)?;
     nic.phy_read(vm, 2, i8255x::MDI_INTERRUPT)?;
     assert_causes(i8255x::ACK_SWI | i8255x::ACK_MDI, true)?;
-    registers.write8(i8255x::SCB_ACK, i8255x::ACK_SWI)?;
+    registers.set(i8255x::SCB_ACK, i8255x::ACK_SWI)?;
     assert_causes(i8255x::ACK_MDI, true)?;
-    registers.write8(i8255x::SCB_ACK, i8255x::ACK_MDI)?;
+    registers.set(i8255x::SCB_ACK, i8255x::ACK_MDI)?;
     assert_causes(0, false)
 }

@@ -108,7 +108,7 @@ fn assert_received(vm: &Vm, at: &Block, expected: &[u8], bits: u16, what: &str) 
 /// them.
 #[track_caller]
 fn assert_status(nic: &I8255x, units: u8, causes: u8, when: &str) -> Result<()> {
-    let status = nic.registers().read8(nic::SCB_STATUS)?;
+    let status = nic.registers().get(nic::SCB_STATUS)?;
     assert_eq!(status, units, "SCB Status {when}: {status:#x}");
     assert_eq!(nic.device().asserts_interrupt()?, causes != 0, "the pin {when}");
     let told = nic.acknowledge()?;
@@ -283,7 +283,7 @@ fn receive_list(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     let sent = [frame(MAC, PEER, 100, 0xfe), frame(MAC, PEER, 100, 0xff)];
     wire.send(&sent[0])?;
     assert_received(vm, &ring[number % 4], &sent[0], 0, "the frame that suspends")?;
-    let status = nic.registers().read8(nic::SCB_STATUS)?;
+    let status = nic.registers().get(nic::SCB_STATUS)?;
     assert_eq!(status, nic::RU_SUSPENDED, "SCB Status, suspended: {status:#x}");
     nic.command(vm, nic::RU_RESUME, ring[0].offset())?;
     wire.send(&sent[1])?;
@@ -395,7 +395,7 @@ fn no_resources(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     let causes = nic::ACK_FR | nic::ACK_RNR;
     assert_status(nic, nic::RU_NO_RESOURCES, causes, "after the last descriptor")?;
     wire.send(&sent[2])?;
-    let told = || nic.registers().read8(nic::SCB_ACK);
+    let told = || nic.registers().get(nic::SCB_ACK);
     wait_until(vm, "a cause after a discarded frame", || Ok(told()? != 0))?;
     assert_status(nic, nic::RU_NO_RESOURCES, nic::ACK_RNR, "after a discarded frame")?;
     assert_counted(nic, vm, &[(RX_GOOD, 2), (RX_RESOURCE_ERRORS, 1)])?;
@@ -406,7 +406,7 @@ fn no_resources(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     assert_status(nic, nic::RU_READY, nic::ACK_FR, "after the start")?;
 
     nic.command(vm, nic::RU_ABORT, 0)?;
-    let status = nic.registers().read8(nic::SCB_STATUS)?;
+    let status = nic.registers().get(nic::SCB_STATUS)?;
     assert_eq!(status, 0, "SCB Status after an abort: {status:#x}");
     Ok(())
 }

@@ -113,15 +113,15 @@ pub(super) fn write_all(
     seed: u64,
     descending: bool,
 ) -> Result<Vec<(u64, u64)>> {
-    let mut written = Vec::new();
-    for register in super::written(block).filter(|register| register.kept != 0) {
+    let mut values = Vec::new();
+    for register in written(block).filter(|register| register.kept != 0) {
         let plan = Plan::new(registers, register)?;
-        written.push((register, own_value(&plan, seed)));
+        values.push((register, own_value(&plan, seed)));
     }
     if descending {
-        written.reverse();
+        values.reverse();
     }
-    let accesses: Vec<Access> = written
+    let accesses: Vec<Access> = values
         .iter()
         .flat_map(|(register, value)| {
             let (at, width) = (register.offset, register.width);
@@ -129,7 +129,7 @@ pub(super) fn write_all(
         })
         .collect();
     let read = registers.sequence(&accesses)?;
-    Ok(written.iter().zip(read).map(|((register, _), read)| (register.offset, read)).collect())
+    Ok(values.iter().zip(read).map(|((register, _), read)| (register.offset, read)).collect())
 }
 
 /// Says by which other register's write `victim` changes, if that can be seen again.
@@ -149,7 +149,7 @@ pub(super) fn culprit(
         registers.write(other.offset, other.width, value)?;
         Ok((read()? ^ before) & victim.stable() != 0)
     };
-    let others = super::written(block).filter(|other| other.offset != victim.offset);
+    let others = written(block).filter(|other| other.offset != victim.offset);
     for other in others.filter(|other| other.kept != 0) {
         for seed in [0, !0] {
             if changes(other, seed).unwrap_or(false) {
@@ -158,4 +158,10 @@ pub(super) fn culprit(
         }
     }
     "after all were written".to_owned()
+}
+
+/// Registers that this suite may write and then read.
+pub(super) fn written(block: &RegisterBlock) -> impl Iterator<Item = &Declaration> {
+    let declared = block.declared().iter();
+    declared.filter(|it| it.is_shown() && !it.side_effect && !it.clears_on_read)
 }

@@ -1,13 +1,17 @@
 //! Accesses of other widths than a register's own.
 
+use std::rc::Rc;
+
 use super::change::write_all;
 use super::findings::Findings;
-use crate::Result;
 use crate::protocol::Endian;
+use crate::qemu::Vm;
 use crate::qos::registers::{Access, Declaration, RegisterBlock, Rule, Width};
+use crate::{Error, Result};
 
-/// Checks reads and writes in every accepted width; returns how many were made.
-pub(super) fn check(block: &RegisterBlock, findings: &mut Findings) -> Result<usize> {
+/// Checks reads and writes in every accepted width.
+pub(super) fn check(block: &RegisterBlock, _: &Rc<Vm>, findings: &mut Findings) -> Result<()> {
+    block.make_ready()?;
     write_all(block, block.registers(), 0, false)?;
     let mut checked = 0;
     for unit in units(block) {
@@ -19,7 +23,10 @@ pub(super) fn check(block: &RegisterBlock, findings: &mut Findings) -> Result<us
         unit.check_write(block, findings)?;
         checked += 1;
     }
-    Ok(checked)
+    match checked {
+        0 => Err(Error::skipped("every register has one width only")),
+        _ => Ok(()),
+    }
 }
 
 /// An access of another width: where, how wide, and the registers that it reaches.

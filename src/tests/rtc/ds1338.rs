@@ -21,24 +21,24 @@ tests!(Ds1338, "ds1338-tests":
 );
 
 /// Seconds, minutes, hours, day, date, month, year as the registers have them: `0x59` is 59.
-type Registers = [u8; 7];
+type Time = [u8; 7];
 
 /// By how many seconds QEMU misses a time that is set.
 ///
 /// It reckons the time from the machine's clock, but what is set from the host's, which
 /// runs on its own. So each write to a register of the time adds the difference.
 fn error_of_setting(clock: &Ds1338) -> Result<i16> {
-    clock.registers().write8(ds1338::SECONDS.into(), 0x20)?;
-    let read = clock.registers().read8(ds1338::SECONDS.into())?;
+    clock.registers().set(ds1338::SECONDS, 0x20)?;
+    let read = clock.registers().get(ds1338::SECONDS)?;
     Ok(i16::from(number(read)) - 20)
 }
 
 /// Sets time and date, exactly, whatever [`error_of_setting`] is. QEMU carries a date that
 /// the month does not have over into the next at once, and derives the day from the date,
 /// hence this order, where on the chip there is none.
-fn set(clock: &Ds1338, vm: &Vm, time: &Registers) -> Result<()> {
+fn set(clock: &Ds1338, vm: &Vm, time: &Time) -> Result<()> {
     let [second, minute, hour, day, date, month, year] = *time;
-    let without_hour = |time: Registers| [time[0], time[1], time[4], time[5], time[6]];
+    let without_hour = |time: Time| [time[0], time[1], time[4], time[5], time[6]];
     let mut read = *time;
     // The host's clock may go on to the next second in between.
     for _ in 0..5 {
@@ -63,7 +63,7 @@ fn set(clock: &Ds1338, vm: &Vm, time: &Registers) -> Result<()> {
             (ds1338::MINUTES, minute),
             (ds1338::SECONDS, (last / 10 * 16 + last % 10) as u8),
         ] {
-            clock.registers().write8(register.into(), value)?;
+            clock.registers().set(register, value)?;
         }
         read = get(clock)?;
         if without_hour(read) == without_hour(*time) {
@@ -84,8 +84,8 @@ fn last_year(vm: &Vm) -> u8 {
     if is_old { 0x87 } else { 0x99 }
 }
 
-fn get(clock: &Ds1338) -> Result<Registers> {
-    clock.device().read_from(ds1338::SECONDS)
+fn get(clock: &Ds1338) -> Result<Time> {
+    clock.device().read_from(ds1338::SECONDS.offset() as u8)
 }
 
 /// Moves the machine's clock on.
@@ -108,7 +108,7 @@ fn tx_rx(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     assert!((1..=7).contains(&day), "day {day}");
     assert_eq!([date, month, year], [0x01, 0x01, 0x20], "the date it was started with");
     let written = [0x58, 0x47, 0x19, 0x04, 0x29, 0x12, 0x38];
-    clock.device().write_from(ds1338::SECONDS, &written)?;
+    clock.device().write_from(ds1338::SECONDS.offset() as u8, &written)?;
     let read = get(clock)?;
     assert_eq!(read[1..3], written[1..3], "the time, written together with the date");
     assert_eq!(read[4..], written[4..], "the date, written together with the time");
@@ -181,8 +181,8 @@ fn hours(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(date, next, "the date an hour after {register:#x}");
     }
     for hour in [0x00, 0x09, 0x10, 0x12, 0x19, 0x20, 0x23] {
-        clock.registers().write8(ds1338::HOURS.into(), hour)?;
-        let read = clock.registers().read8(ds1338::HOURS.into())?;
+        clock.registers().set(ds1338::HOURS, hour)?;
+        let read = clock.registers().get(ds1338::HOURS)?;
         assert_eq!(read, hour, "24-hour mode");
     }
     Ok(())
@@ -251,15 +251,15 @@ fn century(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 fn day_of_week(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     for day in 1..=7 {
         set(clock, vm, &[0x58, 0x59, 0x23, day, 0x26, 0x02, 0x24])?;
-        assert_eq!(clock.registers().read8(ds1338::DAY.into())?, day);
+        assert_eq!(clock.registers().get(ds1338::DAY)?, day);
     }
     let mut next = 1;
     for _ in 0..9 {
         step(vm, 1)?;
-        let day = clock.registers().read8(ds1338::DAY.into())?;
+        let day = clock.registers().get(ds1338::DAY)?;
         assert_eq!(day, if next == 1 { 7 } else { next - 1 }, "a second before midnight");
         step(vm, 1)?;
-        let day = clock.registers().read8(ds1338::DAY.into())?;
+        let day = clock.registers().get(ds1338::DAY)?;
         assert_eq!(day, next, "at midnight");
         step(vm, 86_398)?;
         next = next % 7 + 1;
@@ -271,12 +271,12 @@ fn day_of_week(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 /// RAM to the seconds, reading or writing ("RTC and RAM Address Map").
 fn pointer_wraps(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     set(clock, vm, &[0x56, 0x34, 0x12, 3, 0x15, 0x06, 0x21])?;
-    clock.device().write_from(ds1338::LAST - 1, &[0xa5, 0x5a])?;
-    let read = clock.device().read_from(ds1338::LAST - 1)?;
+    clock.device().write_from(ds1338::LAST.offset() as u8 - 1, &[0xa5, 0x5a])?;
+    let read = clock.device().read_from(ds1338::LAST.offset() as u8 - 1)?;
     assert_eq!(read, [0xa5, 0x5a, 0x56, 0x34, 0x12, 3, 0x15, 0x06, 0x21]);
 
-    clock.device().write_from(ds1338::LAST, &[0xc3, 0x29, 0x08])?;
-    let [last, second, minute, hour] = clock.device().read_from(ds1338::LAST)?;
+    clock.device().write_from(ds1338::LAST.offset() as u8, &[0xc3, 0x29, 0x08])?;
+    let [last, second, minute, hour] = clock.device().read_from(ds1338::LAST.offset() as u8)?;
     assert_eq!([last, minute, hour], [0xc3, 0x08, 0x12]);
     assert!((0x20..0x40).contains(&second), "{second:#x}, after 0x29 was written");
     // A read goes on where the last one ended.
@@ -286,12 +286,12 @@ fn pointer_wraps(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch bytes of RAM that are lost, shared with others, or changed by the clock.
 fn ram(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
-    const SIZE: usize = (ds1338::LAST - ds1338::RAM) as usize + 1;
+    const SIZE: usize = (ds1338::LAST.offset() - ds1338::RAM.offset()) as usize + 1;
     for seed in [0x11_u8, 0xee] {
         let bytes: [u8; SIZE] = std::array::from_fn(|at| (at as u8).wrapping_mul(37) ^ seed);
-        clock.device().write_from(ds1338::RAM, &bytes)?;
+        clock.device().write_from(ds1338::RAM.offset() as u8, &bytes)?;
         step(vm, 100_000)?;
-        assert_eq!(clock.device().read_from(ds1338::RAM)?, bytes);
+        assert_eq!(clock.device().read_from(ds1338::RAM.offset() as u8)?, bytes);
     }
     Ok(())
 }
@@ -299,14 +299,14 @@ fn ram(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch bits of Control that are not kept, reserved ones that do not read as 0, and
 /// an oscillator stop flag that the guest can set ("Control Register").
 fn control(clock: &Ds1338, _: &Rc<Vm>) -> Result<()> {
-    let (registers, control) = (clock.registers(), u64::from(ds1338::CONTROL));
-    registers.write8(control, 0)?;
-    assert_eq!(registers.read8(control)?, 0);
-    registers.write8(control, ds1338::OSCILLATOR_STOPPED)?;
-    assert_eq!(registers.read8(control)?, 0, "OSF can only be cleared");
-    registers.write8(control, !0)?;
-    assert_eq!(registers.read8(control)?, ds1338::CONTROL_KEPT);
-    registers.write8(control, 0x81)?;
-    assert_eq!(registers.read8(control)?, 0x81);
+    let (registers, control) = (clock.registers(), ds1338::CONTROL);
+    registers.set(control, 0)?;
+    assert_eq!(registers.get(control)?, 0);
+    registers.set(control, ds1338::OSCILLATOR_STOPPED)?;
+    assert_eq!(registers.get(control)?, 0, "OSF can only be cleared");
+    registers.set(control, !0)?;
+    assert_eq!(registers.get(control)?, ds1338::CONTROL_KEPT);
+    registers.set(control, 0x81)?;
+    assert_eq!(registers.get(control)?, 0x81);
     Ok(())
 }

@@ -26,14 +26,14 @@ tests!(SdCard, "sdhci-tests":
 /// has another clock than the board's, and one whose capabilities the guest can overwrite.
 fn registers(sdhci: &dyn Sdhci, _: &Rc<Vm>) -> Result<()> {
     let (registers, known) = (sdhci.registers(), sdhci.profile());
-    let version = registers.read16(sdhci::HOST_CONTROLLER_VERSION)? as u8;
+    let version = registers.get(sdhci::HOST_CONTROLLER_VERSION)? as u8;
     let is_known = known.versions.contains(&version);
     assert!(is_known, "specification version number {version}, not {:?}", known.versions);
-    let value = registers.read64(sdhci::CAPABILITIES)?;
+    let value = registers.get(sdhci::CAPABILITIES)?;
     assert_eq!(value, known.capabilities, "Capabilities: {value:#x}");
     for written in [!0, 0] {
-        registers.write64(sdhci::CAPABILITIES, written)?;
-        let after = registers.read64(sdhci::CAPABILITIES)?;
+        registers.set(sdhci::CAPABILITIES, written)?;
+        let after = registers.get(sdhci::CAPABILITIES)?;
         assert_eq!(after, value, "Capabilities must be read-only, wrote {written:#x}");
     }
 
@@ -56,52 +56,32 @@ const RESERVED_IN_V3: &[(u32, u32)] = &[(6, 1), (27, 1), (35, 1), (39, 1), (44, 
 /// What came with version 3.00: speeds, driver types, tuning, the clock multiplier.
 const RESERVED_BEFORE_V3: &[(u32, u32)] = &[(32, 32)];
 
-/// Registers that are zero after a reset, with their widths in bytes.
-const ZERO_AFTER_RESET: &[(&str, u64, usize)] = &[
-    ("SDMA System Address", sdhci::SDMA_SYSTEM_ADDRESS, 4),
-    ("Block Count", sdhci::BLOCK_COUNT, 2),
-    ("Argument", sdhci::ARGUMENT, 4),
-    ("Transfer Mode", sdhci::TRANSFER_MODE, 2),
-    ("Command", sdhci::COMMAND, 2),
-    ("Power Control", sdhci::POWER_CONTROL, 1),
-    ("Clock Control", sdhci::CLOCK_CONTROL, 2),
-    ("Timeout Control", sdhci::TIMEOUT_CONTROL, 1),
-    ("Software Reset", sdhci::SOFTWARE_RESET, 1),
-    ("Normal Interrupt Status", sdhci::NORMAL_INTERRUPT_STATUS, 2),
-    ("Error Interrupt Status", sdhci::ERROR_INTERRUPT_STATUS, 2),
-    ("Normal Interrupt Status Enable", sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, 2),
-    ("Error Interrupt Status Enable", sdhci::ERROR_INTERRUPT_STATUS_ENABLE, 2),
-    ("Normal Interrupt Signal Enable", sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, 2),
-    ("Error Interrupt Signal Enable", sdhci::ERROR_INTERRUPT_SIGNAL_ENABLE, 2),
-    ("Slot Interrupt Status", sdhci::SLOT_INTERRUPT_STATUS, 2),
-];
-
-fn read(sdhci: &dyn Sdhci, register: u64, bytes: usize) -> Result<u32> {
+/// What is so after a reset whatever the controller's own registers are: nothing is under way,
+/// no interrupt pends, the clock and the power are off. All other registers are the generic
+/// suite's matter.
+fn assert_idle(sdhci: &dyn Sdhci) -> Result<()> {
     let registers = sdhci.registers();
-    Ok(match bytes {
-        1 => registers.read8(register)?.into(),
-        2 => registers.read16(register)?.into(),
-        _ => registers.read32(register)?,
-    })
-}
-
-fn assert_reset(sdhci: &dyn Sdhci) -> Result<()> {
-    for &(name, register, bytes) in ZERO_AFTER_RESET {
-        let value = read(sdhci, register, bytes)?;
-        assert_eq!(value, 0, "{name} after a reset: {value:#x}");
-    }
     // The uSDHC cannot set the SDMA boundary, and shows the largest one as set.
     let boundary = match sdhci.profile().vendor {
         Vendor::Standard => 0,
         Vendor::Usdhc => 0x7000,
     };
-    let size = sdhci.registers().read16(sdhci::BLOCK_SIZE)?;
+    let size = registers.get(sdhci::BLOCK_SIZE)?;
     assert_eq!(size & !boundary, 0, "Block Size after a reset: {size:#x}");
-    if sdhci.profile().vendor == Vendor::Standard {
-        let control = sdhci.registers().read8(sdhci::HOST_CONTROL_1)?;
-        assert_eq!(control, 0, "Host Control 1 after a reset: {control:#x}");
+    for register in [
+        sdhci::TRANSFER_MODE,
+        sdhci::COMMAND,
+        sdhci::CLOCK_CONTROL,
+        sdhci::NORMAL_INTERRUPT_STATUS,
+        sdhci::ERROR_INTERRUPT_STATUS,
+        sdhci::SLOT_INTERRUPT_STATUS,
+    ] {
+        let value = registers.get(register)?;
+        assert_eq!(value, 0, "{} after a reset: {value:#x}", register.name());
     }
-    let state = sdhci.registers().read32(sdhci::PRESENT_STATE)?;
+    let power = registers.get(sdhci::POWER_CONTROL)?;
+    assert_eq!(power, 0, "Power Control after a reset: {power:#x}");
+    let state = registers.get(sdhci::PRESENT_STATE)?;
     let busy = sdhci::COMMAND_INHIBIT_CMD
         | sdhci::COMMAND_INHIBIT_DAT
         | sdhci::BUFFER_READ_ENABLE
@@ -110,53 +90,30 @@ fn assert_reset(sdhci: &dyn Sdhci) -> Result<()> {
     Ok(())
 }
 
-/// Would catch a register that a machine does not start with at its reset value.
+/// Would catch a machine that starts with a controller that is at work.
 fn reset_values(sdhci: &dyn Sdhci, _: &Rc<Vm>) -> Result<()> {
-    assert_reset(sdhci)
+    assert_idle(sdhci)
 }
 
-/// Values that the registers of every controller keep.
-const KEPT: &[(&str, u64, usize, u32)] = &[
-    ("SDMA System Address", sdhci::SDMA_SYSTEM_ADDRESS, 4, 0x1234_5678),
-    ("Block Count", sdhci::BLOCK_COUNT, 2, 0x5aa5),
-    ("Argument", sdhci::ARGUMENT, 4, 0x89ab_cdef),
-    ("Timeout Control", sdhci::TIMEOUT_CONTROL, 1, 0x0e),
-    ("Normal Interrupt Status Enable", sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, 2, 0x013f),
-    ("Error Interrupt Status Enable", sdhci::ERROR_INTERRUPT_STATUS_ENABLE, 2, 0x03ff),
-    ("Normal Interrupt Signal Enable", sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, 2, 0x01bf),
-    ("Error Interrupt Signal Enable", sdhci::ERROR_INTERRUPT_SIGNAL_ENABLE, 2, 0x02ff),
-];
-
-/// Would catch registers that do not keep what is written, and a Software Reset For All
-/// (2.2.16) that forgets a register, never ends, or resets what it must not.
+/// Would catch a clock that never becomes stable, and a Software Reset For All (2.2.16) that
+/// never ends, leaves the clock running, or resets what it must not.
 fn software_reset(sdhci: &dyn Sdhci, vm: &Rc<Vm>) -> Result<()> {
     let registers = sdhci.registers();
-    for &(_, register, bytes, value) in KEPT {
-        match bytes {
-            1 => registers.write8(register, value as u8)?,
-            2 => registers.write16(register, value as u16)?,
-            _ => registers.write32(register, value)?,
-        }
-    }
-    registers.write16(sdhci::BLOCK_SIZE, 0x200)?;
-    registers.write16(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
+    registers.set(sdhci::BLOCK_SIZE, 0x200)?;
+    registers.set(sdhci::CLOCK_CONTROL, sdhci::INTERNAL_CLOCK_ENABLE)?;
     wait_until(vm, "a stable internal clock", || {
         let stable = sdhci::INTERNAL_CLOCK_ENABLE | sdhci::INTERNAL_CLOCK_STABLE;
-        Ok(registers.read16(sdhci::CLOCK_CONTROL)? == stable)
+        Ok(registers.get(sdhci::CLOCK_CONTROL)? == stable)
     })?;
-    let size = registers.read16(sdhci::BLOCK_SIZE)? & 0xfff;
+    let size = registers.get(sdhci::BLOCK_SIZE)? & 0xfff;
     assert_eq!(size, 0x200, "Transfer Block Size");
-    for &(name, register, bytes, written) in KEPT {
-        let value = read(sdhci, register, bytes)?;
-        assert_eq!(value, written, "{name}: wrote {written:#x}, read {value:#x}");
-    }
     let (version, can) = (sdhci::HOST_CONTROLLER_VERSION, sdhci::CAPABILITIES);
-    let fixed = (registers.read16(version)?, registers.read64(can)?);
+    let fixed = (registers.get(version)?, registers.get(can)?);
 
-    registers.write8(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
-    wait_until(vm, "the controller's reset", || Ok(registers.read8(sdhci::SOFTWARE_RESET)? == 0))?;
-    assert_reset(sdhci)?;
-    let after = (registers.read16(version)?, registers.read64(can)?);
+    registers.set(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
+    wait_until(vm, "the controller's reset", || Ok(registers.get(sdhci::SOFTWARE_RESET)? == 0))?;
+    assert_idle(sdhci)?;
+    let after = (registers.get(version)?, registers.get(can)?);
     assert_eq!(after, fixed, "version and capabilities stay");
     Ok(())
 }
@@ -171,13 +128,13 @@ fn block_size(sdhci: &dyn Sdhci, vm: &Rc<Vm>) -> Result<()> {
     for boundary in boundaries(known.vendor, vm) {
         for bit in 0..=known.max_block.ilog2() {
             let written = boundary | 1 << bit;
-            registers.write16(sdhci::BLOCK_SIZE, written)?;
-            let value = registers.read16(sdhci::BLOCK_SIZE)?;
+            registers.set(sdhci::BLOCK_SIZE, written)?;
+            let value = registers.get(sdhci::BLOCK_SIZE)?;
             assert_eq!(value, written, "Block Size: wrote {written:#x}, read {value:#x}");
         }
     }
-    registers.write16(sdhci::BLOCK_SIZE, !0)?;
-    let value = registers.read16(sdhci::BLOCK_SIZE)?;
+    registers.set(sdhci::BLOCK_SIZE, !0)?;
+    let value = registers.get(sdhci::BLOCK_SIZE)?;
     assert_eq!(value >> 15, 0, "bit 15 is reserved: {value:#x}");
     assert!(value & 0xfff <= known.max_block, "Block Size: a block too large: {value:#x}");
     Ok(())
@@ -199,14 +156,14 @@ fn boundaries(vendor: Vendor, vm: &Vm) -> &'static [u16] {
 /// changes its neighbour.
 fn block_count(sdhci: &dyn Sdhci, _: &Rc<Vm>) -> Result<()> {
     let registers = sdhci.registers();
-    registers.write16(sdhci::BLOCK_SIZE, 0x200)?;
-    let size = registers.read16(sdhci::BLOCK_SIZE)?;
+    registers.set(sdhci::BLOCK_SIZE, 0x200)?;
+    let size = registers.get(sdhci::BLOCK_SIZE)?;
     for written in (0..16).map(|bit| 1 << bit).chain([0, !0, 0x5aa5]) {
-        registers.write16(sdhci::BLOCK_COUNT, written)?;
-        let value = registers.read16(sdhci::BLOCK_COUNT)?;
+        registers.set(sdhci::BLOCK_COUNT, written)?;
+        let value = registers.get(sdhci::BLOCK_COUNT)?;
         assert_eq!(value, written, "Block Count: wrote {written:#x}, read {value:#x}");
     }
-    let after = registers.read16(sdhci::BLOCK_SIZE)?;
+    let after = registers.get(sdhci::BLOCK_SIZE)?;
     assert_eq!(after, size, "Block Size, when only Block Count was written");
     Ok(())
 }

@@ -21,9 +21,9 @@ tests!(Emc1414, "emc1414-tests":
 fn read(sensor: &Emc1414, channel: &Channel) -> Result<[u8; 3]> {
     let registers = sensor.registers();
     Ok([
-        registers.read8(channel.temperature)?,
-        registers.read8(channel.high_limit)?,
-        registers.read8(channel.low_limit)?,
+        registers.get(channel.temperature)?,
+        registers.get(channel.high_limit)?,
+        registers.get(channel.low_limit)?,
     ])
 }
 
@@ -37,7 +37,7 @@ fn tx_rx(sensor: &Emc1414, _: &Rc<Vm>) -> Result<()> {
         }
         for (number, channel) in CHANNELS.iter().enumerate() {
             let expected = degrees(number);
-            let read = sensor.registers().read8(channel.temperature)?;
+            let read = sensor.registers().get(channel.temperature)?;
             assert_eq!(read, expected, "channel {number}");
             assert_eq!(sensor.temperature(number)?, 1000 * i64::from(expected));
         }
@@ -49,7 +49,7 @@ fn tx_rx(sensor: &Emc1414, _: &Rc<Vm>) -> Result<()> {
 /// change although they are read-only.
 fn identity(sensor: &Emc1414, _: &Rc<Vm>) -> Result<()> {
     let registers = sensor.registers();
-    let revision = registers.read8(REVISION)?;
+    let revision = registers.get(REVISION)?;
     assert_ne!(revision, 0, "the revision");
     for (channel, degrees) in (0..CHANNELS.len()).zip(21..) {
         sensor.set_temperature(channel, 1000 * degrees)?;
@@ -58,10 +58,10 @@ fn identity(sensor: &Emc1414, _: &Rc<Vm>) -> Result<()> {
         CHANNELS.iter().zip(21..).map(|(channel, value)| (channel.temperature, value));
     let ids = [(PRODUCT_ID, 0x25), (MANUFACTURER_ID, 0x5d), (REVISION, revision)];
     for (register, value) in temperatures.chain(ids) {
-        assert_eq!(registers.read8(register)?, value, "register {register:#x}");
-        registers.write8(register, !value)?;
-        let after = registers.read8(register)?;
-        assert_eq!(after, value, "register {register:#x}, which is read-only, after {:#x}", !value);
+        assert_eq!(registers.get(register)?, value, "{register}");
+        registers.set(register, !value)?;
+        let after = registers.get(register)?;
+        assert_eq!(after, value, "{register}, which is read-only, after {:#x}", !value);
     }
     Ok(())
 }
@@ -73,8 +73,8 @@ fn limits(sensor: &Emc1414, _: &Rc<Vm>) -> Result<()> {
         for (number, channel) in (0..).zip(&CHANNELS) {
             let [degrees, high, low] = values(number);
             sensor.set_temperature(number.into(), 1000 * i64::from(degrees))?;
-            sensor.registers().write8(channel.high_limit, high)?;
-            sensor.registers().write8(channel.low_limit, low)?;
+            sensor.registers().set(channel.high_limit, high)?;
+            sensor.registers().set(channel.low_limit, low)?;
         }
         for (number, channel) in (0..).zip(&CHANNELS) {
             assert_eq!(read(sensor, channel)?, values(number), "channel {number}");
@@ -92,8 +92,8 @@ fn reset_values(sensor: &Emc1414, vm: &Rc<Vm>) -> Result<()> {
     };
     assert_eq!(limits()?, [[85, 0]; 4], "high and low limits at the start");
     for channel in &CHANNELS {
-        sensor.registers().write8(channel.high_limit, WRITTEN[0])?;
-        sensor.registers().write8(channel.low_limit, WRITTEN[1])?;
+        sensor.registers().set(channel.high_limit, WRITTEN[0])?;
+        sensor.registers().set(channel.low_limit, WRITTEN[1])?;
     }
     reset(vm)?;
     let after = limits()?;

@@ -23,21 +23,21 @@ tests!(Tmp105, "tmp105-tests":
 /// write.
 fn tx_rx(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     let registers = tmp105.registers();
-    assert_eq!(registers.read16(tmp105::TEMPERATURE)?, 0);
-    assert_eq!(registers.read8(tmp105::CONFIGURATION)?, 0);
-    assert_eq!(registers.read16(tmp105::T_LOW)?, 75 << 8);
-    assert_eq!(registers.read16(tmp105::T_HIGH)?, 80 << 8);
+    assert_eq!(registers.get(tmp105::TEMPERATURE)?, 0);
+    assert_eq!(registers.get(tmp105::CONFIGURATION)?, 0);
+    assert_eq!(registers.get(tmp105::T_LOW)?, 75 << 8);
+    assert_eq!(registers.get(tmp105::T_HIGH)?, 80 << 8);
 
     tmp105.set_temperature(20_000)?;
     assert_eq!(tmp105.temperature()?, 20_000);
-    registers.write8(tmp105::CONFIGURATION, 3 << tmp105::RESOLUTION_SHIFT)?;
-    registers.write16(tmp105::T_LOW, 0xe120)?;
-    registers.write16(tmp105::T_HIGH, 0x4230)?;
-    registers.write16(tmp105::TEMPERATURE, 0x5550)?;
-    assert_eq!(registers.read16(tmp105::TEMPERATURE)?, 20 << 8, "the temperature is read-only");
-    assert_eq!(registers.read8(tmp105::CONFIGURATION)?, 3 << tmp105::RESOLUTION_SHIFT);
-    assert_eq!(registers.read16(tmp105::T_LOW)?, 0xe120);
-    assert_eq!(registers.read16(tmp105::T_HIGH)?, 0x4230);
+    registers.set(tmp105::CONFIGURATION, 3 << tmp105::RESOLUTION_SHIFT)?;
+    registers.set(tmp105::T_LOW, 0xe120)?;
+    registers.set(tmp105::T_HIGH, 0x4230)?;
+    registers.set(tmp105::TEMPERATURE, 0x5550)?;
+    assert_eq!(registers.get(tmp105::TEMPERATURE)?, 20 << 8, "the temperature is read-only");
+    assert_eq!(registers.get(tmp105::CONFIGURATION)?, 3 << tmp105::RESOLUTION_SHIFT);
+    assert_eq!(registers.get(tmp105::T_LOW)?, 0xe120);
+    assert_eq!(registers.get(tmp105::T_HIGH)?, 0x4230);
     // The pointer stays where it is until it is written.
     assert_eq!(tmp105.device().recv()?, [0x42, 0x30]);
     assert_eq!(tmp105.device().recv()?, [0x42]);
@@ -52,7 +52,7 @@ fn resolution_of(bits: u32) -> u8 {
 /// Would catch temperatures that are off, above all below zero and at both ends of the
 /// range: the values of the data sheet's "Temperature Data Format", with 12 bits.
 fn conversion(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
-    tmp105.registers().write8(tmp105::CONFIGURATION, resolution_of(12))?;
+    tmp105.registers().set(tmp105::CONFIGURATION, resolution_of(12))?;
     for (millidegrees, register) in [
         (127_938, 0x7ff0),
         (125_000, 0x7d00),
@@ -71,7 +71,7 @@ fn conversion(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
         (-128_000, 0x8000),
     ] {
         tmp105.set_temperature(millidegrees)?;
-        let read = tmp105.registers().read16(tmp105::TEMPERATURE)?;
+        let read = tmp105.registers().get(tmp105::TEMPERATURE)?;
         assert_eq!(read, register, "{millidegrees} m°C: {read:#06x} is not {register:#06x}");
         // QEMU keeps 1/256 °C.
         assert!((tmp105.temperature()? - millidegrees).abs() < 4, "{millidegrees} m°C");
@@ -84,7 +84,7 @@ fn conversion(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
 /// by the data sheet; what is a multiple of the step must be exact.
 fn resolution(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     for bits in 9..=12 {
-        tmp105.registers().write8(tmp105::CONFIGURATION, resolution_of(bits))?;
+        tmp105.registers().set(tmp105::CONFIGURATION, resolution_of(bits))?;
         let step = 1_i32 << (16 - bits);
         // In units of 1/256 °C. 125 m°C are 32 of them.
         for eighths in
@@ -92,7 +92,7 @@ fn resolution(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
         {
             tmp105.set_temperature(i64::from(eighths) * 125)?;
             let exact = eighths * 32;
-            let register = tmp105.registers().read16(tmp105::TEMPERATURE)?;
+            let register = tmp105.registers().get(tmp105::TEMPERATURE)?;
             let read = i32::from(register.cast_signed());
             let what = format!("{bits} bits, {exact}/256 °C: {register:#06x}");
             assert_eq!(read % step, 0, "{what}: bits below the resolution");
@@ -107,7 +107,7 @@ fn out_of_range(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     tmp105.set_temperature(-12_500)?;
     for beyond in [128_000, 1_000_000, -128_001] {
         assert!(tmp105.set_temperature(beyond).is_err(), "{beyond} m°C were taken");
-        assert_eq!(tmp105.registers().read16(tmp105::TEMPERATURE)?, 0xf380);
+        assert_eq!(tmp105.registers().get(tmp105::TEMPERATURE)?, 0xf380);
     }
     Ok(())
 }
@@ -115,11 +115,11 @@ fn out_of_range(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
 /// Sets limits of 20 and 30 °C and this configuration, at 25 °C, watching ALERT.
 fn set_up_alert(tmp105: &Tmp105, configuration: u8) -> Result<()> {
     tmp105.watch_alert()?;
-    tmp105.registers().write16(tmp105::T_LOW, 20 << 8)?;
-    tmp105.registers().write16(tmp105::T_HIGH, 30 << 8)?;
+    tmp105.registers().set(tmp105::T_LOW, 20 << 8)?;
+    tmp105.registers().set(tmp105::T_HIGH, 30 << 8)?;
     tmp105.set_temperature(25_000)?;
     assert!(tmp105.alert_is_high()?, "ALERT, which is active low, between the limits");
-    tmp105.registers().write8(tmp105::CONFIGURATION, configuration)
+    tmp105.registers().set(tmp105::CONFIGURATION, configuration)
 }
 
 /// The configurations for ALERT active low and active high.
@@ -130,7 +130,7 @@ const POLARITIES: [(u8, bool); 2] = [(0, false), (tmp105::POLARITY, true)];
 fn comparator_mode(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     set_up_alert(tmp105, 0)?;
     for (polarity, active) in POLARITIES {
-        tmp105.registers().write8(tmp105::CONFIGURATION, polarity)?;
+        tmp105.registers().set(tmp105::CONFIGURATION, polarity)?;
         for (millidegrees, alert) in [
             (25_000, false),
             (29_938, false),
@@ -146,7 +146,7 @@ fn comparator_mode(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
         ] {
             tmp105.set_temperature(millidegrees)?;
             // Unlike in interrupt mode, reading does not change it.
-            tmp105.registers().read16(tmp105::TEMPERATURE)?;
+            tmp105.registers().get(tmp105::TEMPERATURE)?;
             let is_active = tmp105.alert_is_high()? == active;
             assert_eq!(is_active, alert, "ALERT at {millidegrees} m°C, polarity {active}");
         }
@@ -160,7 +160,7 @@ fn interrupt_mode(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     set_up_alert(tmp105, tmp105::THERMOSTAT_INTERRUPT)?;
     for (polarity, active) in POLARITIES {
         let configuration = tmp105::THERMOSTAT_INTERRUPT | polarity;
-        tmp105.registers().write8(tmp105::CONFIGURATION, configuration)?;
+        tmp105.registers().set(tmp105::CONFIGURATION, configuration)?;
         for (millidegrees, alert) in [
             (25_000, false),
             (30_000, true),
@@ -178,7 +178,7 @@ fn interrupt_mode(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
             tmp105.set_temperature(millidegrees)?;
             let is_active = tmp105.alert_is_high()? == active;
             assert_eq!(is_active, alert, "ALERT at {millidegrees} m°C, polarity {active}");
-            tmp105.registers().read8(tmp105::CONFIGURATION)?;
+            tmp105.registers().get(tmp105::CONFIGURATION)?;
             assert_ne!(tmp105.alert_is_high()?, active, "a read clears ALERT");
         }
     }
@@ -190,7 +190,7 @@ fn interrupt_mode(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
 fn fault_queue(tmp105: &Tmp105, _: &Rc<Vm>) -> Result<()> {
     let configuration = tmp105::SIX_FAULTS | tmp105::POLARITY;
     set_up_alert(tmp105, configuration)?;
-    assert_eq!(tmp105.registers().read8(tmp105::CONFIGURATION)?, configuration);
+    assert_eq!(tmp105.registers().get(tmp105::CONFIGURATION)?, configuration);
     assert!(!tmp105.alert_is_high()?);
     for fault in 0..6 {
         tmp105.set_temperature(40_000 + fault * 1000)?;
@@ -208,21 +208,21 @@ fn shutdown(tmp105: &Tmp105, vm: &Rc<Vm>) -> Result<()> {
     }
     let configuration = tmp105::SHUTDOWN | tmp105::POLARITY;
     set_up_alert(tmp105, tmp105::POLARITY)?;
-    tmp105.registers().write8(tmp105::CONFIGURATION, configuration)?;
+    tmp105.registers().set(tmp105::CONFIGURATION, configuration)?;
     for (millidegrees, before, after) in
         [(40_000, false, true), (25_000, true, true), (10_000, true, false)]
     {
         tmp105.set_temperature(millidegrees)?;
         assert_eq!(tmp105.alert_is_high()?, before, "{millidegrees} m°C, not converted");
         let one_shot = configuration | tmp105::ONE_SHOT;
-        tmp105.registers().write8(tmp105::CONFIGURATION, one_shot)?;
+        tmp105.registers().set(tmp105::CONFIGURATION, one_shot)?;
         assert_eq!(tmp105.alert_is_high()?, after, "{millidegrees} m°C, converted once");
-        let read = tmp105.registers().read8(tmp105::CONFIGURATION)?;
+        let read = tmp105.registers().get(tmp105::CONFIGURATION)?;
         assert_eq!(read, configuration, "still in shutdown, OS reads as 0");
     }
     tmp105.set_temperature(50_000)?;
     assert!(!tmp105.alert_is_high()?);
-    tmp105.registers().write8(tmp105::CONFIGURATION, tmp105::POLARITY)?;
+    tmp105.registers().set(tmp105::CONFIGURATION, tmp105::POLARITY)?;
     tmp105.set_temperature(50_000)?;
     assert!(tmp105.alert_is_high()?, "ALERT after shutdown");
     Ok(())

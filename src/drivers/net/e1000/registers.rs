@@ -25,7 +25,7 @@ pub const STATUS: Register<u32> =
 pub const EECD: Register<u32> = Register::new("EECD", 0x0010)
     .section("13.4.3")
     .reset(1 << 8)
-    .undefined(0x230)
+    .undefined(0x2b8)
     .kept(0b111)
     .acts(0b111 << 4)
     .volatile(1 << 3 | 1 << 7)

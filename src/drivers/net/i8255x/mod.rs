@@ -3,9 +3,11 @@
 
 pub mod blocks;
 mod nic;
+mod registers;
 
 use std::rc::Rc;
 
+pub use self::registers::*;
 use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
@@ -13,7 +15,7 @@ use crate::qos::nic::Nic;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
 use crate::qos::pci::{PciDevice, PciFunction, Space};
-use crate::qos::registers::{Access, Registers, RegistersExt, Width};
+use crate::qos::registers::{Access, RegisterBlock, Registers, RegistersExt, Width};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 
@@ -41,25 +43,6 @@ const MEMBERS: [Member<Ids>; 13] = [
     Member::new("i82562", (0x1209, 0x0e, QEMU)),
     Member::new("i82801", (0x2449, 0x03, QEMU)),
 ];
-
-/// SCB Status: the states of the command unit (bits 7:6) and the receive unit (5:2).
-/// Offsets and bits of these registers are those of chapter 6.
-pub const SCB_STATUS: u64 = 0x00;
-/// SCB STAT/ACK: interrupt causes, cleared by writing ones.
-pub const SCB_ACK: u64 = 0x01;
-/// SCB Command: the command unit's command in bits 7:4, the receive unit's in 2:0.
-pub const SCB_COMMAND: u64 = 0x02;
-/// The command word's upper byte: interrupt masks.
-pub const SCB_MASK: u64 = 0x03;
-/// SCB General Pointer.
-pub const SCB_POINTER: u64 = 0x04;
-/// PORT: resets, self-test, dump; bits 31:4 are an address.
-pub const PORT: u64 = 0x08;
-/// EEPROM Control.
-pub const EEPROM_CONTROL: u64 = 0x0e;
-/// MDI Control. Its Ready bit, which is never cleared by reading, is set unless a transfer
-/// is under way.
-pub const MDI_CONTROL: u64 = 0x10;
 
 /// SCB Status: command unit suspended; idle is zero.
 pub const CU_SUSPENDED: u8 = 1 << 6;
@@ -136,8 +119,18 @@ const FAMILY: Identity = Identity {
     subsystem: QEMU,
     pin: 1,
     bars: &[
-        ExpectedBar { number: 0, space: Space::Memory, size: 0x1000, witness: Some(MDI_CONTROL) },
-        ExpectedBar { number: 1, space: Space::Io, size: 0x40, witness: Some(MDI_CONTROL) },
+        ExpectedBar {
+            number: 0,
+            space: Space::Memory,
+            size: 0x1000,
+            witness: Some(MDI_CONTROL.offset()),
+        },
+        ExpectedBar {
+            number: 1,
+            space: Space::Io,
+            size: 0x40,
+            witness: Some(MDI_CONTROL.offset()),
+        },
         ExpectedBar { number: 2, space: Space::Memory, size: 0x2_0000, witness: None },
     ],
     capabilities: &[CAPABILITY_POWER_MANAGEMENT],
@@ -183,17 +176,17 @@ impl I8255x {
     /// # Errors
     /// It is not.
     pub fn command(&self, vm: &Vm, command: u8, pointer: u32) -> Result<()> {
-        self.registers().write32(SCB_POINTER, pointer)?;
-        self.registers().write8(SCB_COMMAND, command)?;
+        self.registers().set(SCB_POINTER, pointer)?;
+        self.registers().set(SCB_COMMAND, command)?;
         wait_until(vm, &format!("the SCB command {command:#x} to be accepted"), || {
-            Ok(self.registers().read8(SCB_COMMAND)? == 0)
+            Ok(self.registers().get(SCB_COMMAND)? == 0)
         })
     }
 
     /// Clears the interrupt causes; returns what they were.
     pub fn acknowledge(&self) -> Result<u8> {
-        let causes = self.registers().read8(SCB_ACK)?;
-        self.registers().write8(SCB_ACK, causes)?;
+        let causes = self.registers().get(SCB_ACK)?;
+        self.registers().set(SCB_ACK, causes)?;
         Ok(causes)
     }
 
@@ -204,7 +197,7 @@ impl I8255x {
     /// # Errors
     /// The pins are not as they are driven.
     pub fn eeprom(&self, word: u16) -> Result<u16> {
-        let drive = |pins: u8| Access::Write(EEPROM_CONTROL, Width::Byte, pins.into());
+        let drive = |pins: u8| Access::Write(EEPROM_CONTROL.offset(), Width::Byte, pins.into());
         let request = u32::from(0b110 << 6 | word & 0x3f) << 16;
         let bits = (0..25).rev().map(|bit| match request >> bit & 1 {
             1 => EECS | EEDI,
@@ -213,7 +206,7 @@ impl I8255x {
         let mut accesses = vec![drive(0), drive(EECS)];
         for pins in bits.clone() {
             // A bit is taken, and the next one given, when the clock rises.
-            let look = Access::Read(EEPROM_CONTROL, Width::Byte);
+            let look = Access::Read(EEPROM_CONTROL.offset(), Width::Byte);
             accesses.extend([drive(pins), drive(pins | EESK), look]);
         }
         accesses.extend([drive(EECS), drive(0)]);
@@ -231,10 +224,10 @@ impl I8255x {
     }
 
     fn mdi(&self, vm: &Vm, request: u32) -> Result<u16> {
-        self.registers().write32(MDI_CONTROL, request | PHY << 21)?;
+        self.registers().set(MDI_CONTROL, request | PHY << 21)?;
         let mut value = 0;
         wait_until(vm, "the MDI transfer", || {
-            value = self.registers().read32(MDI_CONTROL)?;
+            value = self.registers().get(MDI_CONTROL)?;
             Ok(value & MDI_READY != 0)
         })?;
         let done = request | PHY << 21 | MDI_READY;
@@ -292,5 +285,5 @@ impl Produces<PciFunction> for I8255x {
 
 driver!(
     I8255x as MEMBERS;
-    consumes dyn PciBus; produces PciFunction, dyn Nic
+    consumes dyn PciBus; produces PciFunction, dyn Nic, RegisterBlock
 );

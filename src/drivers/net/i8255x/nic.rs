@@ -66,7 +66,7 @@ impl I8255xNic {
     }
 
     fn state(&self, unit: u8) -> Result<u8> {
-        Ok(self.chip.registers().read8(i8255x::SCB_STATUS)? & unit)
+        Ok(self.chip.registers().get(i8255x::SCB_STATUS)? & unit)
     }
 
     /// Has the command unit do `command`, which is done when this returns.
@@ -119,7 +119,7 @@ impl Nic for I8255xNic {
 
     fn start(&self, vm: &Rc<Vm>) -> Result<()> {
         self.reset(vm)?;
-        self.chip.registers().write8(i8255x::SCB_MASK, i8255x::MASK_ALL)?;
+        self.chip.registers().set(i8255x::SCB_MASK, i8255x::MASK_ALL)?;
         let receive = (0..COUNT).map(|_| Block::receive(vm, SIZE)).collect::<Result<Vec<_>>>()?;
         for (number, block) in receive.iter().enumerate() {
             block.link(&receive[(number + 1) % COUNT])?;
@@ -142,7 +142,7 @@ impl Nic for I8255xNic {
     }
 
     fn reset(&self, _: &Rc<Vm>) -> Result<()> {
-        self.chip.registers().write32(i8255x::PORT, i8255x::PORT_SOFTWARE_RESET)
+        self.chip.registers().set(i8255x::PORT, i8255x::PORT_SOFTWARE_RESET)
     }
 
     fn remapped(&self) -> Result<Rc<dyn Nic>> {
@@ -262,7 +262,7 @@ impl Nic for I8255xNic {
             (false, true) => mask,
             (false, false) => 0,
         };
-        self.chip.registers().write8(i8255x::SCB_MASK, mask)
+        self.chip.registers().set(i8255x::SCB_MASK, mask)
     }
 
     fn events(&self) -> Result<Events> {

@@ -1,55 +1,14 @@
 //! The SD host controller: its registers and bits by the names of the SD Host Controller
-//! Simplified Specification 3.00 (chapter 2), and the interface to one.
+//! Simplified Specification 3.00 (chapter 2), and the interface to one. What is declared of
+//! the registers is in `registers`.
 
-use crate::interface;
-use crate::qos::registers::Registers;
+mod registers;
 
-/// SDMA System Address / Argument 2, 32 bits (2.2.1).
-pub const SDMA_SYSTEM_ADDRESS: u64 = 0x00;
-/// Block Size, 16 bits (2.2.2).
-pub const BLOCK_SIZE: u64 = 0x04;
-/// Block Count, 16 bits (2.2.3).
-pub const BLOCK_COUNT: u64 = 0x06;
-/// Argument 1, 32 bits (2.2.4).
-pub const ARGUMENT: u64 = 0x08;
-/// Transfer Mode, 16 bits (2.2.5).
-pub const TRANSFER_MODE: u64 = 0x0c;
-/// Command, 16 bits (2.2.6).
-pub const COMMAND: u64 = 0x0e;
-/// Response, four times 32 bits (2.2.7).
-pub const RESPONSE: u64 = 0x10;
-/// Buffer Data Port, 32 bits (2.2.8).
-pub const BUFFER_DATA_PORT: u64 = 0x20;
-/// Present State, 32 bits (2.2.9).
-pub const PRESENT_STATE: u64 = 0x24;
-/// Host Control 1, 8 bits (2.2.10).
-pub const HOST_CONTROL_1: u64 = 0x28;
-/// Power Control, 8 bits (2.2.11).
-pub const POWER_CONTROL: u64 = 0x29;
-/// Clock Control, 16 bits (2.2.14).
-pub const CLOCK_CONTROL: u64 = 0x2c;
-/// Timeout Control, 8 bits (2.2.15).
-pub const TIMEOUT_CONTROL: u64 = 0x2e;
-/// Software Reset, 8 bits (2.2.16).
-pub const SOFTWARE_RESET: u64 = 0x2f;
-/// Normal Interrupt Status, 16 bits (2.2.17).
-pub const NORMAL_INTERRUPT_STATUS: u64 = 0x30;
-/// Error Interrupt Status, 16 bits (2.2.18).
-pub const ERROR_INTERRUPT_STATUS: u64 = 0x32;
-/// Normal Interrupt Status Enable, 16 bits (2.2.19).
-pub const NORMAL_INTERRUPT_STATUS_ENABLE: u64 = 0x34;
-/// Error Interrupt Status Enable, 16 bits (2.2.20).
-pub const ERROR_INTERRUPT_STATUS_ENABLE: u64 = 0x36;
-/// Normal Interrupt Signal Enable, 16 bits (2.2.21).
-pub const NORMAL_INTERRUPT_SIGNAL_ENABLE: u64 = 0x38;
-/// Error Interrupt Signal Enable, 16 bits (2.2.22).
-pub const ERROR_INTERRUPT_SIGNAL_ENABLE: u64 = 0x3a;
-/// Capabilities, 64 bits (2.2.25).
-pub const CAPABILITIES: u64 = 0x40;
-/// Slot Interrupt Status, 16 bits (2.2.33).
-pub const SLOT_INTERRUPT_STATUS: u64 = 0xfc;
-/// Host Controller Version, 16 bits (2.2.34).
-pub const HOST_CONTROLLER_VERSION: u64 = 0xfe;
+use std::rc::Rc;
+
+pub use self::registers::*;
+use crate::qos::registers::{RegisterBlock, Registers};
+use crate::{Result, interface};
 
 /// Transfer Mode: from the card to the host.
 pub const TRANSFER_READ: u16 = 1 << 4;
@@ -136,9 +95,6 @@ pub enum Vendor {
     Usdhc,
 }
 
-/// The uSDHC's Mixer Control register, 32 bits: it holds the transfer mode.
-pub const USDHC_MIX_CTRL: u64 = 0x48;
-
 /// What a controller is known to be, from the board's manual or the device's model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
@@ -164,6 +120,15 @@ pub trait Sdhci {
 
     /// What it is known to be.
     fn profile(&self) -> Profile;
+
+    /// Finds its registers again after a reset of the machine. `None` if they stay where they
+    /// are.
+    ///
+    /// # Errors
+    /// Returns an error if they are not found.
+    fn found_again(&self) -> Option<Result<Rc<dyn Registers>>> {
+        None
+    }
 }
 
-interface!(dyn Sdhci = "sdhci");
+interface!(dyn Sdhci = "sdhci"; produces RegisterBlock);
