@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         a_qemu_that_spins_is_told_although_the_machine_is_busy,
         a_qemu_that_was_stopped_for_a_moment,
         a_run_that_was_stopped_for_a_moment,
+        a_start_that_takes_long,
     ])
 }
 
@@ -198,4 +199,32 @@ fn a_run_that_was_stopped_for_a_moment() {
     });
     let finished = finished.expect(0);
     assert!(finished.stdout.contains("\"passed\""), "{finished}");
+}
+
+/// Would catch a limit that cannot be raised for an emulator that is slow to start.
+fn a_start_that_takes_long() {
+    let sandbox = Sandbox::new();
+    let sleeping = |machine: &str, seconds: &str| {
+        let script = sandbox.at(machine).join("qemu-system-x86_64");
+        fs::create_dir_all(script.parent().expect("a folder")).expect("a folder");
+        let fake = sandbox.fake("healthy");
+        let text = format!(
+            "#!/bin/sh\nPATH=/usr/bin:/bin\ncase $* in *'-machine {machine}'*) sleep {seconds};; \
+             esac\nexec '{}' \"$@\"\n",
+            fake.display()
+        );
+        fs::write(&script, text).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+        script
+    };
+    let run = |emulator: &Path, more: &[&str], status: i32| {
+        let arguments = ["run", "--format", "json", "--jobs", "1", PATH, "--timeout", "2"];
+        let mut command = sandbox.qgraph(arguments);
+        sandbox.run(command.args(more).arg("--qemu").arg(emulator)).expect(status)
+    };
+    let slow = sleeping("pc", "3");
+    let finished = run(&slow, &[], 1);
+    assert!(finished.stdout.contains("\"hung\""), "{finished}");
+    run(&slow, &["--slow", "4"], 0);
+    run(&slow, &["--slow", "inf"], 0);
 }

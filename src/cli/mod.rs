@@ -83,6 +83,10 @@ struct EmulatorArguments {
     /// An emulator, or a folder of emulators; may be given several times.
     #[arg(long, value_name = "PATH", help_heading = "Emulators")]
     qemu: Vec<PathBuf>,
+    /// The emulators are this many times slower than usual, and so are all limits of time; inf
+    /// for no limits [default: as measured when the emulator is probed].
+    #[arg(long, value_name = "FACTOR", value_parser = factor, help_heading = "Emulators")]
+    slow: Option<f64>,
 }
 
 /// Which paths.
@@ -151,6 +155,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A factor of at least 1, or `inf`.
+fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().map_err(|_| "not a number".to_owned())?;
+    if factor >= 1.0 { Ok(factor) } else { Err("must be at least 1, or inf".to_owned()) }
+}
+
 /// Says something on standard error, made fit for it. That nobody reads it is no reason to
 /// end, as `eprintln!` would.
 fn say(colour: anstyle::AnsiColor, kind: &str, text: impl std::fmt::Display) {
@@ -173,12 +183,13 @@ impl EmulatorArguments {
     /// # Errors
     /// None can be used.
     fn fleet(&self) -> Result<Fleet, Stop> {
-        self.fleet_by(&Prober::new())
+        self.fleet_by(Prober::new())
     }
 
     /// As [`Self::fleet`], probed by `prober`.
-    fn fleet_by(&self, prober: &Prober) -> Result<Fleet, Stop> {
-        let fleet = Fleet::gather(&self.qemu, prober, warn);
+    fn fleet_by(&self, prober: Prober) -> Result<Fleet, Stop> {
+        let prober = Prober { slow: self.slow, ..prober };
+        let fleet = Fleet::gather(&self.qemu, &prober, warn);
         if is_stopping() {
             return Err(Stop::Usage("stopped before anything ran".to_owned()));
         }

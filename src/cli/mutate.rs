@@ -74,8 +74,8 @@ fn percent(text: &str) -> Result<f64, String> {
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let before = arguments.compare.as_deref().map(read_suites).transpose()?;
     let watch = Watch::begin()?;
-    let prober = Prober { patience: arguments.timeout, ..Prober::new() };
-    let planned = arguments.emulators.fleet_by(&prober);
+    let prober = Prober::for_tests_of(arguments.timeout);
+    let planned = arguments.emulators.fleet_by(prober);
     let planned = planned.and_then(|fleet| arguments.filter.plan(&fleet));
     let plan = match (planned, watch.exit_status()) {
         (Ok(plan), _) => plan,
@@ -91,10 +91,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         time_limit: arguments.time_limit,
         every_bit: arguments.thorough,
         attaching: arguments.attaching,
-        limits: Limits {
-            request: Limits::default().request.min(arguments.timeout),
-            whole: arguments.timeout,
-        },
+        limits: Limits::of_tests(arguments.timeout),
     };
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let jobs = arguments.jobs.unwrap_or(cores);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{EmulatorArguments, Stop, warn};
 use crate::harness::Fleet;
-use crate::qemu::Prober;
+use crate::qemu::{Pace, Prober};
 use crate::shown::{shown, shown_lines};
 
 #[derive(clap::Args)]
@@ -16,7 +16,7 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     // Who asks has perhaps just mended what was wrong.
-    let prober = Prober { retry: true, ..Prober::new() };
+    let prober = Prober { retry: true, slow: arguments.emulators.slow, ..Prober::new() };
     let fleet = Fleet::gather(&arguments.emulators.qemu, &prober, warn);
     let mut out = io::stdout().lock();
     for emulator in &fleet.usable {
@@ -33,6 +33,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
             has.devices.len(),
             shown(&emulator.accelerator.to_string()),
         )?;
+        if let Some(slow) = slowness(&emulator.pace) {
+            writeln!(out, "    {slow}")?;
+        }
     }
     for unusable in &fleet.unusable {
         writeln!(
@@ -57,4 +60,15 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         None if fleet.named && !fleet.unusable.is_empty() => Ok(ExitCode::FAILURE),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What to say of an emulator that is slow.
+fn slowness(pace: &Pace) -> Option<String> {
+    let factor = pace.factor();
+    let why = match (&pace.told, &pace.sanitizer) {
+        (Some(_), _) => "as --slow says".to_owned(),
+        (None, Some(sanitizer)) => format!("it was built with {sanitizer}"),
+        (None, None) => format!("it took {:.1?} of CPU time to say what it has", pace.cpu),
+    };
+    (factor > 1.0).then(|| format!("slow: limits of time are {factor:.1} times as long; {why}"))
 }

@@ -124,10 +124,7 @@ impl Arguments {
             self.reproducers.clone().map_or_else(Reproducers::default, Reproducers::new);
         Ok(Settings {
             jobs: self.jobs.unwrap_or(default.jobs),
-            limits: Limits {
-                request: Limits::default().request.min(self.timeout),
-                whole: self.timeout,
-            },
+            limits: Limits::of_tests(self.timeout),
             whole_run: self.run_timeout,
             fresh: self.fresh,
             retries: self.retries,
@@ -177,12 +174,13 @@ impl Arguments {
     }
 
     fn plan(&self, failed: Option<&Failed>) -> Result<Planned, Stop> {
-        let prober = Prober { patience: self.timeout, ..Prober::new() };
+        let prober = Prober::for_tests_of(self.timeout);
         let fleet = match failed {
             Some(failed) if self.emulators.qemu.is_empty() => {
-                EmulatorArguments { qemu: failed.emulators() }.fleet_by(&prober)?
+                let slow = self.emulators.slow;
+                EmulatorArguments { qemu: failed.emulators(), slow }.fleet_by(prober)?
             }
-            _ => self.emulators.fleet_by(&prober)?,
+            _ => self.emulators.fleet_by(prober)?,
         };
         let mut plan = self.filter.plan(&fleet)?;
         if let Some(failed) = failed {

@@ -56,6 +56,11 @@ impl Deadline {
         Timer::new(now, limit, self.meter.borrow().clone())
     }
 
+    /// The time that was lost since the end was set, if one was set.
+    pub(crate) fn lost(&self) -> Duration {
+        self.whole.borrow().as_ref().map_or(Duration::ZERO, Timer::lost)
+    }
+
     /// Looks, at `now`, what all together could not use. It is given that time more, and
     /// `lost`, which its own meter cannot see.
     pub(super) fn look(&self, now: Instant, lost: Duration) {

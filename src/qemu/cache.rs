@@ -93,7 +93,7 @@ struct Entry<T> {
     known: T,
 }
 
-const WRITER: &str = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " probe 2");
+const WRITER: &str = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " probe 3");
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()

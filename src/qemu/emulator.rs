@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::accel::Source;
 use super::cache::Stamp;
 use super::capabilities::{Capabilities, Version};
+use super::pace::Pace;
 
 /// The GNU C library's settings; see its manual, "Tunables". Other libraries ignore them.
 const TUNABLES: &str = "GLIBC_TUNABLES";
 
 /// A usable emulator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Emulator {
     /// The program, as it was named or found.
     #[serde(skip)]
@@ -25,6 +26,9 @@ pub struct Emulator {
     /// The file of the emulator, when `path` is a script that starts it; what is known of
     /// it holds as long as neither changes.
     pub behind: Option<Stamp>,
+    /// How slow it is.
+    #[serde(default)]
+    pub pace: Pace,
 }
 
 impl Emulator {

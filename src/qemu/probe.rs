@@ -15,12 +15,14 @@ use super::cache::{self, Stamp};
 use super::capabilities::{Capabilities, MachineType, Version};
 use super::command_line::Wiring;
 use super::emulator::Emulator;
+use super::pace::{Pace, scaled};
+use super::proc_stat;
 use super::process::is_stopping;
 use super::vm::{Connected, LaunchError, connect};
 use crate::parallel::in_parallel;
 use crate::protocol::Deadline;
 
-/// How long an emulator may take to say what it is, unless somebody wants less.
+/// How long an emulator may take to say what it is, unless somebody says otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For how long an emulator that could not be used is not tried again, in seconds: one
 /// that hangs should not cost every test of a run its patience.
@@ -47,14 +49,24 @@ pub struct Prober {
     pub cache: PathBuf,
     /// Whether failures are tried again although they are remembered.
     pub retry: bool,
-    /// How long an emulator may take to say what it is, at most 20 seconds.
+    /// How long an emulator may take to say what it is, not counting the time that it could
+    /// not use.
     pub patience: Duration,
+    /// How many times slower than usual the emulators are, if somebody says so instead of
+    /// having it measured; infinite for no limits of time.
+    pub slow: Option<f64>,
 }
 
 impl Prober {
     /// With the user's cache.
     pub fn new() -> Self {
-        Self { cache: cache::folder(), retry: false, patience: PATIENCE }
+        Self { cache: cache::folder(), retry: false, patience: PATIENCE, slow: None }
+    }
+
+    /// With the user's cache, for tests that may take as long as `limit` each. An emulator has a
+    /// third of that to say what it is, but no less than usual unless `limit` is less.
+    pub fn for_tests_of(limit: Duration) -> Self {
+        Self { patience: limit.min(PATIENCE).max(limit / 3), ..Self::new() }
     }
 
     /// Probes all of them, in parallel. The results are in the order of `binaries`.
@@ -76,6 +88,12 @@ impl Prober {
     /// # Errors
     /// It is not there, not executable, no QEMU, or has no way to a qtest accelerator.
     pub fn probe(&self, path: &Path, warn: impl Fn(String)) -> Probed {
+        let mut emulator = self.know(path, warn)?;
+        emulator.pace.told = self.slow;
+        Ok(emulator)
+    }
+
+    fn know(&self, path: &Path, warn: impl Fn(String)) -> Probed {
         let unusable = |why: String| Unusable { path: path.to_owned(), why };
         let stamp = Stamp::of(path).map_err(|e| unusable(no_file(&e)))?;
         if path.is_dir() {
@@ -122,6 +140,11 @@ impl Prober {
         known.is_some_and(|(probed, _)| probed.is_ok())
     }
 
+    /// The limit of one conversation.
+    fn limit(&self) -> Duration {
+        scaled(self.patience, self.slow.unwrap_or(1.0).max(1.0))
+    }
+
     fn find_out(&self, path: &Path) -> Result<Emulator, String> {
         let facts = accel::read_facts(path).map_err(|e| e.to_string())?;
         let tried = self.try_ways(path, &facts);
@@ -129,7 +152,7 @@ impl Prober {
             return tried;
         }
         // A script, perhaps, that starts the emulator: the emulator's own file tells more.
-        let Some(program) = program_behind(path, self.patience.min(PATIENCE)) else { return tried };
+        let Some(program) = program_behind(path, self.limit()) else { return tried };
         let facts = accel::read_facts(&program).map_err(|e| e.to_string())?;
         self.try_ways(path, &facts)
     }
@@ -149,8 +172,10 @@ impl Prober {
             let capabilities = Capabilities { version, ..Capabilities::default() };
             let is_script = path.canonicalize().is_ok_and(|path| path != facts.binary);
             let behind = is_script.then(|| Stamp::of(&facts.binary).ok()).flatten();
-            let emulator = Emulator { path: path.to_owned(), accelerator, capabilities, behind };
-            match interview(emulator, self.patience.min(PATIENCE)) {
+            let pace = Pace { sanitizer: facts.sanitizer.clone(), ..Pace::default() };
+            let path = path.to_owned();
+            let emulator = Emulator { path, accelerator, capabilities, behind, pace };
+            match interview(emulator, self.limit()) {
                 Ok(emulator) => return Ok(emulator),
                 Err(e) => said.push(explain(candidate, &e)),
             }
@@ -207,7 +232,7 @@ impl InterviewError {
 fn within(patience: Duration) -> Rc<Deadline> {
     let deadline = Rc::new(Deadline::new());
     deadline.set_limit(patience);
-    deadline.set_end(Some(Instant::now() + patience));
+    deadline.set_end(Instant::now().checked_add(patience));
     deadline
 }
 
@@ -218,6 +243,7 @@ fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
         accelerator: accel::Source::BuiltIn,
         capabilities: Capabilities::default(),
         behind: None,
+        pace: Pace::default(),
     };
     let arguments = |wiring: &Wiring| wiring.no_machine(false);
     let vm = connect(&emulator, arguments, Vec::new(), &within(patience), &Rc::default()).ok()?;
@@ -229,7 +255,9 @@ fn interview(mut emulator: Emulator, patience: Duration) -> Result<Emulator, Int
     let arguments = |wiring: &Wiring| wiring.no_machine(true);
     let transcript = Rc::default();
     let deadline = within(patience);
+    let begun = Instant::now();
     let mut vm = connect(&emulator, arguments, Vec::new(), &deadline, &transcript)?;
+    emulator.pace.start = begun.elapsed().saturating_sub(deadline.lost());
     match ask(&vm) {
         Ok(capabilities) => emulator.capabilities = capabilities,
         Err(InterviewError::Protocol(e)) => {
@@ -237,6 +265,7 @@ fn interview(mut emulator: Emulator, patience: Duration) -> Result<Emulator, Int
         }
         Err(e) => return Err(e),
     }
+    emulator.pace.cpu = proc_stat::used_by_tree(vm.process.id());
     vm.process.kill();
     Ok(emulator)
 }

@@ -110,6 +110,13 @@ pub(crate) fn tree(id: u32) -> Vec<u32> {
     found
 }
 
+/// The CPU time that a process and its descendants have used, with that of those which were
+/// waited for.
+pub(crate) fn used_by_tree(id: u32) -> Duration {
+    let stats = tree(id).into_iter().filter_map(|id| Stat::of(&process(id)));
+    stats.map(|stat| stat.used() + stat.children).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,25 +24,11 @@ use once_cell::unsync::OnceCell;
 
 use super::command_line::Config;
 use super::emulator::Emulator;
+use super::limits::Limits;
 use super::process::{Ending, Process};
 use super::ram::Ram;
 use crate::protocol::{self, Deadline, Endian, Qmp, Qtest, Transcript};
 use crate::{Error, Result};
-
-/// How long to wait for what.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// For the answer to one request; QEMU's start is one.
-    pub request: Duration,
-    /// For everything together, from the start on.
-    pub whole: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { request: Duration::from_secs(10), whole: Duration::from_secs(60) }
-    }
-}
 
 /// A running QEMU and what connects us to it. It ends when this is dropped.
 pub struct Vm {
@@ -77,6 +63,7 @@ impl Vm {
     }
 
     fn set_limits(&self, limits: Limits) {
+        let limits = limits.scaled(self.emulator.pace.factor());
         self.deadline.set_limit(limits.request);
         self.deadline.set_end(Instant::now().checked_add(limits.whole));
         self.attached.set(None);

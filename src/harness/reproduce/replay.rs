@@ -142,7 +142,7 @@ pub fn replay(
     let may_end = matches!(reproducer.about.verdict, Verdict::Passed | Verdict::Crashed(_));
     let patience = match broken {
         Some(protocol::Error::Closed { .. }) => LAST_MOMENTS,
-        None if quits => patience,
+        None if quits => vm.deadline().limit(),
         None if may_end => AFTERWARDS,
         _ => Duration::ZERO,
     };

@@ -12,7 +12,7 @@ use memchr::memmem;
 use memmap2::Mmap;
 
 use super::AccelError;
-use crate::qemu::Version;
+use crate::qemu::{Pace, Version};
 
 /// What stands before the version in every emulator.
 const VERSION: &str = "QEMU emulator version ";
@@ -36,6 +36,8 @@ pub struct Facts {
     pub modules: BTreeSet<String>,
     /// Whether such a module lies where the emulator will find it.
     pub shipped: bool,
+    /// The sanitizer it was built with.
+    pub sanitizer: Option<String>,
     /// For which machine the emulator itself is compiled; see [`machine_of`].
     pub(super) machine: Option<[u8; 4]>,
 }
@@ -110,6 +112,7 @@ fn from_bytes(bytes: &[u8]) -> Facts {
         .filter(|target| target.is_empty() || target.len() > 1 && target.starts_with('-'))
         .map(|target| format!("accel-qtest{target}"))
         .collect(),
+        sanitizer: Pace::sanitizer_of(bytes),
         machine: machine_of(bytes),
         ..Facts::default()
     }

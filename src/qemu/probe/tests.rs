@@ -113,6 +113,7 @@ fn a_known_emulator_is_not_started() {
         accelerator: accel::Source::BuiltIn,
         capabilities: Capabilities { arch: "m68k".to_owned(), ..Capabilities::default() },
         behind: None,
+        pace: Pace::default(),
     };
     cache::store(&prober.cache, &Stamp::of(&path).unwrap(), &Probed::Ok(known.clone())).unwrap();
     let all = prober.probe_all(&[path.clone(), path], |warning| panic!("{warning}"));

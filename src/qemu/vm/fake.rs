@@ -11,7 +11,7 @@ use crate::protocol::{Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::Source;
 use crate::qemu::process::{Launch, Process};
 use crate::qemu::ram::Ram;
-use crate::qemu::{Capabilities, Config, Emulator, RamSpec, Socket};
+use crate::qemu::{Capabilities, Config, Emulator, Pace, RamSpec, Socket};
 
 impl Vm {
     /// A machine whose process is `sleep` and whose sockets are closed at the far end.
@@ -47,6 +47,7 @@ impl Vm {
             accelerator: Source::BuiltIn,
             capabilities: Capabilities::default(),
             behind: None,
+            pace: Pace::default(),
         };
         Ok(Rc::new(Self {
             process: process.into(),

@@ -10,6 +10,7 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use super::{Limits, Vm};
 use crate::protocol;
+use crate::qemu::pace::scaled;
 use crate::qemu::ram::zero;
 
 /// Why a machine could not be made as it was at its start.
@@ -42,7 +43,8 @@ impl Vm {
         self.ram.renew().map_err(ResetError::Io)?;
         self.qmp.events();
         self.qmp.execute("system_reset", serde_json::Value::Null).map_err(ResetError::Protocol)?;
-        self.deadline.set_limit(limits.request.min(RESET));
+        let factor = self.emulator.pace.factor();
+        self.deadline.set_limit(scaled(limits.request.min(RESET), factor));
         match self.qmp.wait_event("RESET") {
             Ok(_) => {}
             Err(protocol::Error::Deadline { .. }) => return Err(ResetError::Unknown),

@@ -161,9 +161,12 @@ impl Starting {
     /// It ended or says nothing; what it wrote is in the error.
     pub fn ready(self, limits: Limits) -> Result<Vm, LaunchError> {
         let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
-        deadline.set_limit(limits.request);
-        deadline.set_end(Instant::now().checked_add(limits.whole));
+        let pace = &self.emulator.pace;
+        let (limits, start) = (limits.scaled(pace.factor()), pace.start_allowance());
+        deadline.set_limit(limits.request.saturating_add(start));
+        deadline.set_end(Instant::now().checked_add(limits.whole.saturating_add(start)));
         let Connected { process, qtest, qmp } = self.spawned.connect(&deadline, &transcript)?;
+        deadline.set_limit(limits.request);
         qtest.post_writes();
         Ok(Vm {
             process: process.into(),
