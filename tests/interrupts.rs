@@ -19,6 +19,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         what_is_ignored,
         killed_during_a_request,
         the_runner_killed_during_a_request,
+        while_a_file_is_waited_for,
+        while_a_compiler_runs,
+        a_script_that_forks,
     ])
 }
 
@@ -172,6 +176,80 @@ fn the_runner_killed_during_a_request() {
         });
         running.signal(signal);
         assert_eq!(running.finish().status.signal(), Some(signal as i32));
+    }
+}
+
+/// Would catch a first signal that is lost while a file is read to which nobody writes.
+fn while_a_file_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let fifo = sandbox.at("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let fake = sandbox.fake("healthy");
+    let mut command = sandbox.qgraph(["run", "--expectations"]);
+    let running = sandbox.start(command.arg(&fifo).arg("--qemu").arg(fake));
+    until(&running, "the file", |run| {
+        let folder = Path::new("/proc").join(run.pid().to_string());
+        let waits_in = fs::read_to_string(folder.join("wchan")).unwrap_or_default();
+        // Signals are watched by then.
+        waits_in.contains("fifo")
+            || fs::read_dir(folder.join("task")).is_ok_and(|it| it.count() > 1)
+    });
+    running.signal(Signal::SIGTERM);
+    running.finish().expect(143).silent().says(&["stopped before anything ran"]);
+}
+
+/// Would catch a first signal that is lost while a compiler makes the accelerator, and a
+/// compiler or a folder of its that is left behind.
+fn while_a_compiler_runs() {
+    let sandbox = Sandbox::new();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = sandbox.at(name);
+        fs::write(&path, bytes).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+        path
+    };
+    // For an emulator with these words in its file, a module is made.
+    let emulator = [
+        &b"#!/bin/sh\nexit 3\n\0QEMU emulator version 7.2.0\0qemu_stamp_"[..],
+        &[b'0'; 40],
+        b"\0accel-qtest-x86_64\0",
+    ];
+    let emulator = write("qemu-system-x86_64", &emulator.concat());
+    let begun = sandbox.at("begun");
+    let text = format!("#!/bin/sh\n: >'{}'\nsleep 1000 & wait\n", begun.display());
+    let compiler = write("slow-cc", text.as_bytes());
+    let mut command = sandbox.qgraph(["run", "--qemu"]);
+    command.arg(emulator).env("CC", compiler).env("PATH", "/usr/bin:/bin");
+    let running = sandbox.start(&mut command);
+    until(&running, "the compiler", |_| begun.exists());
+    running.signal(Signal::SIGTERM);
+    running.finish().expect(143).silent().says(&["stopped before anything ran"]);
+}
+
+/// Would catch a QEMU that outlives a script which has started it without becoming it, however
+/// the run ends.
+fn a_script_that_forks() {
+    let cases = [("", Signal::SIGTERM), ("", Signal::SIGKILL), ("setsid ", Signal::SIGTERM)];
+    for (how, signal) in cases {
+        let sandbox = Sandbox::new();
+        let fake = sandbox.fake("request-hang");
+        let script = sandbox.at("qemu-system-x86_64");
+        let text =
+            format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{how}'{}' \"$@\" &\nwait\n", fake.display());
+        fs::write(&script, text).expect("a script");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("permissions");
+        let mut command = sandbox.qgraph(["run", "--jobs", "2", "--fresh", "sdhci-tests/"]);
+        let running = sandbox.start(command.arg("--qemu").arg(script));
+        until(&running, "a path", |run| run.stdout().contains("/x86_64/q35/"));
+        until(&running, "QEMU", |_| {
+            let name = fake.to_string_lossy();
+            sandbox.processes().iter().any(|(_, line)| line.starts_with(&*name))
+        });
+        running.signal(signal);
+        // Makes sure that no process is left.
+        let status = running.finish().status;
+        let expected = if signal == Signal::SIGKILL { None } else { Some(143) };
+        assert_eq!(status.code(), expected);
     }
 }
 

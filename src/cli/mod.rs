@@ -23,6 +23,7 @@ mod why;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use once_cell::unsync::OnceCell;
 
 use crate::graph::{Kind, Model};
-use crate::harness::{BadPattern, Filter, Fleet, Plan};
+use crate::harness::{BadPattern, Filter, Fleet, Plan, possible_jobs};
 use crate::qemu::{Prober, is_stopping};
 use crate::shown::shown_lines;
 
@@ -153,6 +154,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() && seconds <= MOST_SECONDS => Ok(duration),
         _ => Err(format!("must be more than 0 seconds and at most {MOST_SECONDS}")),
     }
+}
+
+/// How many QEMUs run at once: as many as are wanted, if that is possible, else one for each
+/// CPU.
+fn jobs(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
+    let Some(wanted) = wanted else {
+        return std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    };
+    let (jobs, why) = possible_jobs(wanted);
+    why.into_iter().for_each(warn);
+    jobs
 }
 
 /// A factor of at least 1, or `inf`.

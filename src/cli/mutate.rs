@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::seconds;
 use super::signals::Watch;
-use super::{EmulatorArguments, FilterArguments, Stop, warn};
+use super::{EmulatorArguments, FilterArguments, Stop, jobs, warn};
 use crate::harness::mutate::{
     Counts, Ignored, Line, Options, PathStrength, SuiteStrength, measure_all, suites,
 };
@@ -93,8 +93,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         attaching: arguments.attaching,
         limits: Limits::of_tests(arguments.timeout),
     };
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let jobs = arguments.jobs.unwrap_or(cores);
+    let jobs = jobs(arguments.jobs);
+    watch.note_running();
     let mut paths = Vec::new();
     let mut written = Ok(());
     measure_all(plan.trials(), jobs, &options, |path| {

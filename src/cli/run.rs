@@ -16,7 +16,7 @@ use super::report::ReportArguments;
 use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
-use super::{EmulatorArguments, FilterArguments, NOT_KEPT, Stop, note, seconds, warn};
+use super::{EmulatorArguments, FilterArguments, NOT_KEPT, Stop, jobs, note, seconds, warn};
 use crate::files::output_file::OutputFile;
 use crate::graph::Model;
 use crate::harness::journal::{self, Done};
@@ -119,11 +119,10 @@ struct Remembered {
 impl Arguments {
     fn settings(&self) -> Result<Settings, Stop> {
         let expectations = Expectations::read(self.expectations.as_deref());
-        let default = Settings::default();
         let reproducers =
             self.reproducers.clone().map_or_else(Reproducers::default, Reproducers::new);
         Ok(Settings {
-            jobs: self.jobs.unwrap_or(default.jobs),
+            jobs: jobs(self.jobs),
             limits: Limits::of_tests(self.timeout),
             whole_run: self.run_timeout,
             fresh: self.fresh,
@@ -351,6 +350,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
         note(format!("{} outcomes are in the journal of the earlier run", earlier.len()));
     }
     earlier.iter().for_each(|outcome| report.add_earlier(outcome));
+    watch.note_running();
     let begun = Instant::now();
     let mut failures = 0;
     let totals = run_all(trials, &settings, |outcome| {

@@ -24,5 +24,6 @@ pub use reproduce::{
     replay,
 };
 pub use run::{
-    BadExpectations, CpuTime, Expectations, Settings, Totals, Trace, run_all, run_alone,
+    BadExpectations, CpuTime, Expectations, Settings, Totals, Trace, possible_jobs, run_all,
+    run_alone,
 };

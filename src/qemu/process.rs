@@ -3,7 +3,7 @@
 //! All children are started by one thread that lives as long as the program, because the
 //! kernel's death signal follows the *thread* that made the child. A child leads a
 //! process group of its own, so that a Ctrl-C at the terminal reaches us alone and what
-//! it starts itself ends with it.
+//! it starts itself ends with it; should we be killed, `guard` sees to that.
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
@@ -23,13 +23,14 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::PollFlags;
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid, getpid, getppid};
 use once_cell::sync::OnceCell;
 
+use self::guard::Guard;
 use super::lost_time::LostTime;
+use super::proc_stat;
 use crate::protocol::{Timer, note_waiting, poll};
 
 /// What to start.
@@ -37,7 +38,7 @@ pub struct Launch {
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<OsString>,
     /// Environment variables to set.
     pub environment: Vec<(&'static str, OsString)>,
     /// Files that the child inherits under the numbers they have here; closed here once
@@ -158,15 +159,37 @@ pub struct Process {
 /// Set once the run is to stop; nothing is started any more.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 /// The children that are alive.
-static ALIVE: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+static ALIVE: Mutex<Option<Alive>> = Mutex::new(None);
+
+struct Alive {
+    children: HashSet<i32>,
+    guard: Guard,
+}
+
+impl Alive {
+    fn new() -> Self {
+        Self { children: HashSet::new(), guard: Guard::start() }
+    }
+}
 
 /// Kills every child and lets none be started any more: the run is to stop.
 pub fn stop_all() {
     let alive = lock(&ALIVE);
     STOPPING.store(true, Ordering::SeqCst);
-    for &pid in alive.iter().flatten() {
-        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    for &pid in alive.iter().flat_map(|alive| &alive.children) {
+        kill_all_of(Pid::from_raw(pid));
     }
+}
+
+/// Kills a child, what it has started, and what of that has left its process group since.
+fn kill_all_of(child: Pid) {
+    let tree = proc_stat::tree(child.as_raw() as u32);
+    for stray in tree.into_iter().skip(1).map(|id| Pid::from_raw(id as i32)) {
+        if getpgid(Some(stray)).is_ok_and(|group| group != child) {
+            let _ = kill(stray, Signal::SIGKILL);
+        }
+    }
+    let _ = killpg(child, Signal::SIGKILL);
 }
 
 /// Whether [`stop_all`] was called.
@@ -202,12 +225,10 @@ impl Process {
     /// # Errors
     /// Those of the kernel: no such file, not executable, no processes left.
     pub fn start(launch: Launch) -> io::Result<Self> {
-        // It runs where whoever asks for it may run.
-        let cores = sched_getaffinity(Pid::from_raw(0)).ok();
-        on_spawner(move || Self::start_here(launch, cores))?
+        on_spawner(move || Self::start_here(launch))?
     }
 
-    fn start_here(launch: Launch, cores: Option<CpuSet>) -> io::Result<Self> {
+    fn start_here(launch: Launch) -> io::Result<Self> {
         let (read, write) = io::pipe()?;
         let mut command = Command::new(&launch.program);
         command
@@ -223,9 +244,6 @@ impl Process {
         let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
         let prepare = move || {
             set_pdeathsig(Signal::SIGKILL)?;
-            if let Some(cores) = &cores {
-                let _ = sched_setaffinity(Pid::from_raw(0), cores);
-            }
             // We may have died before the line above took effect.
             if getppid() != parent {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -237,7 +255,7 @@ impl Process {
             }
             Ok(())
         };
-        // SAFETY: between fork and exec `prepare` makes four kinds of system calls and
+        // SAFETY: between fork and exec `prepare` makes three kinds of system calls and
         // neither allocates nor takes a lock.
         unsafe { command.pre_exec(prepare) };
 
@@ -257,7 +275,9 @@ impl Process {
                 return Err(e);
             }
         };
-        alive.get_or_insert_default().insert(pid.as_raw());
+        let alive = alive.get_or_insert_with(Alive::new);
+        alive.children.insert(pid.as_raw());
+        alive.guard.add(pid);
         Ok(Self { child, pid, pidfd, output, ending: None })
     }
 
@@ -307,14 +327,17 @@ impl Process {
         // What it started and did not end would otherwise stay behind. Its number is ours
         // until the wait.
         let _ = killpg(self.pid, Signal::SIGKILL);
+        if let Some(alive) = &mut *alive {
+            alive.children.remove(&self.pid.as_raw());
+            alive.guard.remove(self.pid);
+        }
         self.ending = Some(Ending(self.child.wait().unwrap_or_default()));
-        alive.get_or_insert_default().remove(&self.pid.as_raw());
     }
 
     /// Kills it, with all it has started, and waits for its end.
     pub fn kill(&mut self) -> Ending {
         if self.ending().is_none() {
-            let _ = killpg(self.pid, Signal::SIGKILL);
+            kill_all_of(self.pid);
             self.reap();
         }
         self.ending.unwrap_or(Ending(ExitStatus::default()))
@@ -377,5 +400,6 @@ fn follow_output(mut pipe: PipeReader) -> io::Result<Shared> {
     Ok(shared)
 }
 
+mod guard;
 #[cfg(test)]
 mod tests;

@@ -76,7 +76,7 @@ const BISECT_ABORT: u8 = 128;
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let watch = Watch::begin()?;
-    let result = match replay_it(arguments) {
+    let result = match replay_it(arguments, &watch) {
         Err(Stop::Usage(why)) if arguments.bisect => {
             super::say(anstyle::AnsiColor::Red, "error", why);
             Ok(ExitCode::from(BISECT_ABORT))
@@ -90,9 +90,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     }
 }
 
-fn replay_it(arguments: &Arguments) -> Result<ExitCode, Stop> {
+fn replay_it(arguments: &Arguments, watch: &Watch) -> Result<ExitCode, Stop> {
     let usage = |e: &dyn std::fmt::Display| Stop::Usage(e.to_string());
     let text = fs::read(&arguments.file);
+    watch.note_running();
     if let Ok(text) = text.as_deref().map(String::from_utf8_lossy)
         && !Reproducer::is_own(&text)
     {
@@ -218,8 +219,7 @@ fn minimize(
     emulator: &Arc<Emulator>,
     before: &Replay,
 ) -> Result<(), Stop> {
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let jobs = arguments.jobs.unwrap_or(cores);
+    let jobs = super::jobs(arguments.jobs);
     let patience = arguments.timeout;
     let minimizer = Minimizer { emulator, patience, jobs, before, trials: AtomicUsize::new(0) };
     if !minimizer.still_fails(reproducer) {

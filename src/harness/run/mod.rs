@@ -5,6 +5,7 @@
 
 pub(crate) mod cpu;
 pub(crate) mod expectations;
+mod jobs;
 pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod session;
@@ -15,6 +16,7 @@ pub(crate) mod worker;
 
 pub use cpu::CpuTime;
 pub use expectations::{BadExpectations, Expectations};
+pub use jobs::possible_jobs;
 pub use pool::{Settings, Totals, run_all};
 pub use trace::Trace;
 pub use worker::run_alone;

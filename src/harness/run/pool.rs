@@ -8,9 +8,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::Pid;
-
 use crate::harness::outcome::{Outcome, Phases, Verdict};
 use crate::harness::plan::Trial;
 use crate::harness::reproduce::reproducer::Reproducers;
@@ -93,34 +90,12 @@ impl Pool {
         self.queue.add_desk(desk.clone());
         let (settings, queue) = (self.settings.clone(), self.queue.clone());
         let messages = self.messages.clone();
-        let core = own_core(number, self.settings.jobs);
-        let work = move || {
-            if let Some(core) = core {
-                let _ = sched_setaffinity(Pid::from_raw(0), &core);
-            }
-            worker::work(number, &desk, &queue, &settings, &messages);
-        };
+        let work = move || worker::work(number, &desk, &queue, &settings, &messages);
         let thread = std::thread::Builder::new().name(format!("worker {number}")).spawn(work);
         if thread.is_err() {
             let _ = self.messages.send(Message::Finished(number));
         }
     }
-}
-
-/// The core for worker `number` and its QEMUs, when there is just one worker a core: a test
-/// and its QEMU never run at the same time, and a request that does not change cores costs a
-/// fraction. With fewer workers somebody else may be using the others, and with more the
-/// kernel knows better.
-fn own_core(number: usize, jobs: NonZeroUsize) -> Option<CpuSet> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
-    let is_allowed = |core: &usize| allowed.is_set(*core) == Ok(true);
-    let cores: Vec<usize> = (0..CpuSet::count()).filter(is_allowed).collect();
-    if cores.len() != jobs.get() {
-        return None;
-    }
-    let mut own = CpuSet::new();
-    own.set(*cores.get(number % jobs)?).ok()?;
-    Some(own)
 }
 
 /// Runs `trials` as `settings` say, and hands every outcome to `done` as it comes. Ends

@@ -3,16 +3,21 @@
 //! here.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::facts::machine_of;
 use super::work::WorkFolder;
 use super::{AccelError, Facts};
+use crate::qemu::process::{Launch, Process};
 
 const SOURCE: &str = include_str!("module.c");
+
+/// How long a compiler may take for its page of C, not counting the time that it could not use.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Compiles the emulator's module, if the cache has it not yet, and returns the folder for
 /// `QEMU_MODULE_DIR`. Writes below `cache` and nowhere else; several processes may do this at
@@ -102,26 +107,30 @@ fn compile(
     for compiler in compilers {
         // CC may carry arguments ("ccache gcc").
         let mut words = compiler.split_whitespace();
-        let mut command = Command::new(words.next().unwrap_or("cc"));
-        command
-            .args(words)
-            .args(["-shared", "-fPIC", "-O2"])
-            .arg(format!("-DSTAMP=qemu_stamp_{stamp}"))
-            // An emulator whose version is hidden is taken for a recent one.
-            .arg(format!("-DVERSION={}", facts.version.map_or(9999, |v| v.major * 100 + v.minor)))
-            .arg("-o")
-            .args([module, source])
-            .env("TMPDIR", work)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null());
-        match command.output() {
-            Err(error) => attempts.push(format!("{compiler}: {error}")),
-            Ok(output) if !output.status.success() => attempts.push(format!(
-                "{compiler}: {}\n{}",
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            )),
-            Ok(_) => match made_for(module) {
+        let program = words.next().unwrap_or("cc").into();
+        // An emulator whose version is hidden is taken for a recent one.
+        let version = facts.version.map_or(9999, |v| v.major * 100 + v.minor);
+        let stamp = format!("-DSTAMP=qemu_stamp_{stamp}");
+        let version = format!("-DVERSION={version}");
+        let words = words.chain(["-shared", "-fPIC", "-O2", &stamp, &version, "-o"]);
+        let mut arguments: Vec<OsString> = words.map(Into::into).collect();
+        arguments.extend([module, source].map(OsString::from));
+        let environment = vec![("TMPDIR", work.into()), ("LC_ALL", "C".into())];
+        // As a process of ours it ends with the run.
+        let launch = Launch { program, arguments, environment, inherit: Vec::new(), stdio: None };
+        let (ending, said) = match Process::start(launch) {
+            Ok(mut process) => (process.wait_for(PATIENCE), process.output()),
+            Err(error) => {
+                attempts.push(format!("{compiler}: {error}"));
+                continue;
+            }
+        };
+        match ending {
+            None => attempts.push(format!("{compiler}: not done within {PATIENCE:?}")),
+            Some(ending) if !ending.is_success() => {
+                attempts.push(format!("{compiler}: it {ending}\n{}", said.trim_end()));
+            }
+            Some(_) => match made_for(module) {
                 Ok(machine) if machine == facts.machine => return Ok(()),
                 Ok(_) => attempts.push(format!("{compiler}: compiles for another machine")),
                 Err(error) => attempts.push(format!("{compiler}: made no module: {error}")),

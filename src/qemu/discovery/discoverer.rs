@@ -16,8 +16,9 @@ use crate::protocol;
 use crate::qemu::Emulator;
 use crate::qemu::cache::{self, Stamp};
 use crate::qemu::command_line::RamSpec;
+use crate::qemu::limits::Limits;
 use crate::qemu::process::{Ending, is_stopping};
-use crate::qemu::vm::{LaunchError, Limits, Vm};
+use crate::qemu::vm::{LaunchError, Vm};
 
 /// How long one request of a discovery may take, the start among them, and how long all.
 const LIMITS: Limits = Limits { request: Duration::from_secs(20), whole: Duration::from_secs(40) };

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(30);
 fn launch(program: &str, arguments: &[&str]) -> Launch {
     Launch {
         program: program.into(),
-        arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+        arguments: arguments.iter().map(|&word| word.into()).collect(),
         environment: Vec::new(),
         inherit: Vec::new(),
         stdio: None,

@@ -37,7 +37,7 @@ impl Vm {
         let qtest = Rc::new(qtest.map_err(io::Error::other)?);
         let process = Process::start(Launch {
             program: "sleep".into(),
-            arguments: vec!["infinity".to_owned()],
+            arguments: vec!["infinity".into()],
             environment: Vec::new(),
             inherit: Vec::new(),
             stdio: None,

@@ -231,7 +231,7 @@ fn spawn(
     };
     let mut launch = Launch {
         program: emulator.path.clone(),
-        arguments: arguments(&wiring),
+        arguments: arguments(&wiring).into_iter().map(Into::into).collect(),
         environment: emulator.environment(),
         inherit: files,
         stdio: None,

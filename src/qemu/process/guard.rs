@@ -1,0 +1,60 @@
+//! Somebody who ends what we have started when we cannot: killed, nothing of ours runs any
+//! more. The kernel's death signal reaches our own children only, and a QEMU that a script has
+//! started is none of them. So a shell waits until nobody holds the other end of its standard
+//! input, and kills the process groups that were named there.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::unistd::Pid;
+
+/// Each line is `+GROUP` for one that is there from now on, or `-GROUP`. The end comes when we
+/// are gone, however that came.
+const SCRIPT: &str = r#"trap '' HUP INT TERM
+groups=' '
+while read -r line; do
+    group=${line#?}
+    case $line in
+    +*) groups="$groups$group " ;;
+    *) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
+    esac
+done
+for group in $groups; do kill -KILL "-$group" 2>/dev/null; done"#;
+
+/// The shell.
+pub(super) struct Guard(Option<Child>);
+
+impl Guard {
+    /// Starts it; without a shell there is no guard.
+    pub fn start() -> Self {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", SCRIPT, "guard"])
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What ends our group is not for it.
+            .process_group(0);
+        Self(command.spawn().ok())
+    }
+
+    /// This process group is there.
+    pub fn add(&mut self, group: Pid) {
+        self.tell(&format!("+{group}\n"));
+    }
+
+    /// It is gone, or about to be: its number may soon be another's.
+    pub fn remove(&mut self, group: Pid) {
+        self.tell(&format!("-{group}\n"));
+    }
+
+    fn tell(&mut self, line: &str) {
+        let input = self.0.as_mut().and_then(|child| child.stdin.as_mut());
+        let told = input.is_none_or(|input| input.write_all(line.as_bytes()).is_ok());
+        if !told && let Some(mut gone) = self.0.take() {
+            let _ = gone.wait();
+        }
+    }
+}
