@@ -14,6 +14,7 @@ use crate::{Error, Result, tests};
 tests!(Pcnet, "pcnet-tests":
     prom,
     user_interrupt = "user-interrupt",
+    interrupt_enable = "interrupt-enable",
     receive_status = "receive-status",
     carrier,
     missed,
@@ -39,6 +40,24 @@ fn user_interrupt(nic: &Pcnet, _: &Rc<Vm>) -> Result<()> {
     nic.set(CSR4, CSR4_MASKS | CSR4_UINTCMD)?;
     assert!(nic.device().asserts_interrupt()?, "the pin after UINTCMD");
     assert_eq!(nic.get(CSR4)? & (CSR4_UINT | CSR4_UINTCMD), CSR4_UINT, "CSR4");
+    Ok(())
+}
+
+/// Would catch a pin that does not wait for CSR0.IENA although a cause is unmasked, and a cause
+/// that CSR0.INTR does not report meanwhile.
+fn interrupt_enable(nic: &Pcnet, vm: &Rc<Vm>) -> Result<()> {
+    const INTR: u16 = 1 << 7;
+    nic.device().bus().reaches_ram()?;
+    nic.start(vm)?;
+    nic.set(CSR3, 0)?;
+    nic.queue(&frame(PEER, MAC, 100, 1))?;
+    nic.send()?;
+    wait_received(vm, "the end of a frame", || Ok(nic.get(CSR0)? & INTR != 0))?;
+    assert!(!nic.device().asserts_interrupt()?, "the pin with interrupts disabled");
+    nic.set(CSR0, CSR0_IENA)?;
+    assert!(nic.device().asserts_interrupt()?, "the pin with interrupts enabled");
+    nic.set(CSR0, 0)?;
+    assert!(!nic.device().asserts_interrupt()?, "the pin with interrupts disabled again");
     Ok(())
 }
 
