@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use qgraph::graph::Model;
 use qgraph::harness::{Filter, Fleet, Plan, Reproducers, Settings, Verdict, run_all};
-use qgraph::qemu::{Limits, Prober, Vm};
+use qgraph::qemu::{Config, Limits, MIB, Prober, RamSpec, Vm};
 use qgraph::qos::sdhci::Sdhci;
 use qgraph::qos::wait_until;
 use qgraph::{Result, tests};
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         a_journal_that_cannot_be_written,
         a_test_that_never_returns,
         a_wait_that_fails_again_and_again,
+        a_module_damaged_during_a_run,
         a_matrix_of_faults,
     ])
 }
@@ -451,6 +452,33 @@ fn a_wait_that_fails_again_and_again() {
         ControlFlow::Continue(())
     });
     assert_eq!(said, [false, false, true, true, true]);
+}
+
+/// Would catch a module that is damaged while a run goes on, after which no QEMU starts.
+fn a_module_damaged_during_a_run() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.modular("modular");
+    let prober = Prober { cache: sandbox.at("cache"), ..Prober::new() };
+    let emulator = Arc::new(prober.probe(&fake, |warning| panic!("{warning}")).expect("usable"));
+    let launch = || {
+        let config = Config::new("pc", "", RamSpec::new(0, MIB));
+        Vm::launch(&emulator, config, Limits::default()).expect("started");
+    };
+    launch();
+    let is_module = |file: &PathBuf| file.extension() == Some("so".as_ref());
+    let module = sandbox.files("cache").into_iter().find(is_module).expect("a module");
+    let whole = fs::read(&module).expect("a module");
+    let damages: [&dyn Fn(); 4] = [
+        &|| fs::write(&module, &whole[..100]).expect("cut"),
+        &|| fs::write(&module, [&whole[..], &whole].concat()).expect("replaced"),
+        &|| fs::remove_file(&module).expect("deleted"),
+        &|| fs::remove_dir_all(sandbox.at("cache/modules")).expect("deleted"),
+    ];
+    for damage in damages {
+        damage();
+        launch();
+        assert!(is_module(&module) && fs::metadata(&module).expect("there").len() > 4096);
+    }
 }
 
 /// What goes wrong in the runs of the matrix, beside QEMUs that are killed by hand.

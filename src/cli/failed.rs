@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::{Stop, warn};
+use crate::files::path_text;
 use crate::harness::journal::read::Reader;
 use crate::harness::{Fleet, Journal, Merge, Verdict};
 
@@ -64,14 +65,14 @@ impl Failed {
     pub fn emulators(&self) -> Vec<PathBuf> {
         let emulators: BTreeSet<&String> =
             self.paths.iter().map(|(_, emulator)| emulator).collect();
-        emulators.into_iter().map(PathBuf::from).collect()
+        emulators.into_iter().map(|text| path_text::path(text)).collect()
     }
 
     /// What is to run on `fleet`: each path on the emulator on which it failed, or on all where
     /// that one is not among them.
     pub fn pairs(&self, fleet: &Fleet) -> HashSet<(String, String)> {
-        let path = |path: &Path| path.to_string_lossy().into_owned();
-        let emulators: Vec<String> = fleet.usable.iter().map(|it| path(&it.path)).collect();
+        let usable = fleet.usable.iter();
+        let emulators: Vec<String> = usable.map(|it| path_text::text(&it.path)).collect();
         let on = |(name, emulator): &(String, String)| {
             let on = match emulators.contains(emulator) {
                 true => vec![emulator.clone()],

@@ -27,8 +27,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     if let Some(folder) = &arguments.output {
         for command in program.get_subcommands().chain([&program]) {
             let file = folder.join(format!("{}.1", name(command)));
-            let written =
-                OutputFile::new(&file).and_then(|file| file.write(&page(command, &program)));
+            let written = OutputFile::with_folder(&file)
+                .and_then(|file| file.write(&page(command, &program)));
             written.map_err(|e| Stop::Usage(format!("cannot write {}: {e}", file.display())))?;
         }
         return Ok(ExitCode::SUCCESS);

@@ -1,7 +1,7 @@
 //! `qgraph mutate`: how strong tests are, by changing what they are answered.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::seconds;
 use super::signals::Watch;
 use super::{EmulatorArguments, FilterArguments, Stop, jobs, warn};
+use crate::files::bounded;
 use crate::harness::mutate::{
     Counts, Ignored, Line, Options, PathStrength, SuiteStrength, measure_all, suites,
 };
@@ -129,6 +130,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 }
 
 /// The suites in an output of an earlier run.
+/// The largest file of `--compare`, in bytes.
+const MOST_COMPARED: u64 = 256 << 20;
+
 fn read_suites(file: &Path) -> Result<BTreeMap<String, SuiteStrength>, Stop> {
     let bad = |e: &dyn std::fmt::Display| {
         Stop::Usage(format!(
@@ -136,11 +140,11 @@ fn read_suites(file: &Path) -> Result<BTreeMap<String, SuiteStrength>, Stop> {
             file.display()
         ))
     };
-    let lines = BufReader::new(std::fs::File::open(file).map_err(|e| bad(&e))?).lines();
+    let text = bounded::read(file, MOST_COMPARED).map_err(|e| bad(&e))?;
+    let text = String::from_utf8(text).map_err(|e| bad(&e))?;
     let mut suites = BTreeMap::new();
-    for line in lines {
-        let line = line.map_err(|e| bad(&e))?;
-        if let Line::Suite(suite) = serde_json::from_str(&line).map_err(|e| bad(&e))? {
+    for line in text.lines() {
+        if let Line::Suite(suite) = serde_json::from_str(line).map_err(|e| bad(&e))? {
             suites.insert(suite.suite.clone(), suite);
         }
     }

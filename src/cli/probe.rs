@@ -16,7 +16,8 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     // Who asks has perhaps just mended what was wrong.
-    let prober = Prober { retry: true, slow: arguments.emulators.slow, ..Prober::new() };
+    let slow = arguments.emulators.slow;
+    let prober = Prober { retry: true, is_careful: true, slow, ..Prober::new() };
     let fleet = Fleet::gather(&arguments.emulators.qemu, &prober, warn);
     let mut out = io::stdout().lock();
     for emulator in &fleet.usable {

@@ -1,9 +1,10 @@
 //! `qgraph run`: runs paths and reports.
 
+use std::ffi::OsString;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::signals::Watch;
 use super::timings::Timings;
 use super::{EmulatorArguments, FilterArguments, NOT_KEPT, Stop, jobs, note, seconds, warn};
 use crate::files::output_file::OutputFile;
+use crate::files::path_text;
 use crate::graph::Model;
 use crate::harness::journal::{self, Done};
 use crate::harness::{
@@ -273,9 +275,8 @@ impl Kept {
 }
 
 /// The arguments behind `run`.
-fn own_words() -> Vec<String> {
-    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    words.skip_while(|word| word != "run").skip(1).collect()
+fn own_words() -> Vec<OsString> {
+    std::env::args_os().skip_while(|word| word != "run").skip(1).collect()
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
@@ -325,7 +326,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
         warn(format!("the arguments of this run will not be remembered: {e}"));
     }
     let emulators = fleet.usable.iter().map(|emulator| &**emulator);
-    let environment = Environment::of_this_process(emulators, own_words());
+    let words = own_words().iter().map(|word| path_text::text(Path::new(word))).collect();
+    let environment = Environment::of_this_process(emulators, words);
     let paths = plan.trials().count();
     let header = Header {
         shard: (!shard.is_whole()).then(|| shard.to_string()),

@@ -5,9 +5,19 @@
 //! |---|---|
 //! | `output_file` | a file that somebody names for a result |
 //! | `atomic` | a file of our own that appears whole or not at all |
+//! | `trust` | whether only this user can have written a file |
+//! | `prune` | old files of our own, which go |
+//! | `sum` | check sums |
+//! | `bounded` | reading what may have no end |
+//! | `path_text` | a path as text, and back |
 
 pub(crate) mod atomic;
+pub(crate) mod bounded;
 pub(crate) mod output_file;
+pub(crate) mod path_text;
+pub(crate) mod prune;
+pub(crate) mod sum;
+pub(crate) mod trust;
 
 use std::fs::FileType;
 use std::os::unix::fs::FileTypeExt;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc;
 use tempfile::NamedTempFile;
 
@@ -35,20 +36,35 @@ enum Target {
 const MOST_LINKS: usize = 40;
 
 impl OutputFile {
-    /// Makes sure, as far as can be known now, that something can be written to `name`. The
-    /// folder is made if it does not exist.
+    /// Makes sure, as far as can be known now, that something can be written to `name`.
     ///
     /// # Errors
-    /// Nothing can; or what is there is a folder, a disk, or a socket.
+    /// Nothing can, as where there is no such folder; or what is there is a folder, a disk, or
+    /// a socket.
     pub fn new(name: impl Into<PathBuf>) -> io::Result<Self> {
         let name = name.into();
         let target = target(&name)?;
         if let Target::File(path) = &target {
-            fs::create_dir_all(folder(path))?;
-            beside(path)?;
+            beside(path).map_err(|e| match e.kind() {
+                // Without the name that the file would have had for now.
+                io::ErrorKind::NotFound => io::Error::from(Errno::ENOENT),
+                _ => e,
+            })?;
         }
         // What the umask leaves of it, as for any file.
         Ok(Self { name, target, mode: 0o666 })
+    }
+
+    /// The same in a folder that is made if it does not exist.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new), and those of making the folder.
+    pub fn with_folder(name: impl Into<PathBuf>) -> io::Result<Self> {
+        let name = name.into();
+        if let Target::File(path) = target(&name)? {
+            fs::create_dir_all(folder(&path))?;
+        }
+        Self::new(name)
     }
 
     /// The same, to be executable.
@@ -188,7 +204,8 @@ mod tests {
     fn whole_or_not_at_all() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let output = OutputFile::new(at("new/folder/a.html")).unwrap();
+        assert!(OutputFile::new(at("new/folder/a.html")).is_err() && !at("new").exists());
+        let output = OutputFile::with_folder(at("new/folder/a.html")).unwrap();
         assert!(!at("new/folder/a.html").exists());
         output.write(b"one").unwrap();
         fs::set_permissions(at("new/folder/a.html"), Permissions::from_mode(0o604)).unwrap();

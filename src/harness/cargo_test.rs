@@ -39,7 +39,8 @@ const READABLE: &str = "readable-expectations";
 /// its whole name.
 pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let fleet = Fleet::gather(&[], &Prober::new(), |warning| {
+    let prober = Prober { is_careful: !arguments.list, ..Prober::new() };
+    let fleet = Fleet::gather(&[], &prober, |warning| {
         say("warning", &warning);
     });
     let shard = match std::env::var_os(shard::ENVIRONMENT) {

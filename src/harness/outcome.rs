@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::path_text;
 use crate::qemu::command_line::quote;
 use crate::shown::shown;
 
@@ -152,7 +153,7 @@ pub struct Outcome {
     /// How long it took, all attempts together.
     #[serde(rename = "seconds", with = "seconds")]
     pub took: Duration,
-    /// The emulator; what is no UTF-8 in its path is replaced.
+    /// The emulator; what is no UTF-8 in its path is written as `\\x` and two digits.
     pub emulator: String,
     /// Where the time of the last attempt went.
     #[serde(default)]
@@ -161,17 +162,18 @@ pub struct Outcome {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
     /// A file that replays what led to the failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
     pub reproducer: Option<PathBuf>,
     /// What led to it; none for a pass.
     #[serde(flatten)]
     pub evidence: Option<Evidence>,
 }
 
-/// A duration as a number of seconds.
+/// A duration as a number of seconds, of [`LONGEST`] at most: those of a run can be added up.
 mod seconds {
     use std::time::Duration;
 
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -180,9 +182,16 @@ mod seconds {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+        let time = Duration::try_from_secs_f64(seconds).map_err(Error::custom)?;
+        match time <= super::LONGEST {
+            true => Ok(time),
+            false => Err(Error::custom(format!("nothing takes {seconds} seconds"))),
+        }
     }
 }
+
+/// The longest that a path is said to have taken, of which a million can be added up.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How many lines of one kind are shown; more than there are of requests and answers.
 const MOST_LINES: usize = 100;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::accel::Source;
+use super::accel::{self, AccelError, Source};
 use super::cache::Stamp;
 use super::capabilities::{Capabilities, Version};
 use super::pace::Pace;
+use crate::protocol::Greeting;
 
 /// The GNU C library's settings; see its manual, "Tunables". Other libraries ignore them.
 const TUNABLES: &str = "GLIBC_TUNABLES";
@@ -37,11 +38,28 @@ impl Emulator {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// Whether what was found out about it still holds: its modules are there, and the
-    /// program behind a script is the same.
-    pub(super) fn is_as_it_was(&self) -> bool {
-        self.module_dir().is_none_or(Path::exists)
-            && self.behind.as_ref().is_none_or(Stamp::is_current)
+    /// Makes sure that the module is there that it needs, if it needs one of ours.
+    ///
+    /// # Errors
+    /// It is not, and cannot be made.
+    pub(super) fn ensure_module(&self) -> Result<(), AccelError> {
+        let program = self.behind.as_ref().map_or(&*self.path, Stamp::path);
+        accel::ensure(&self.accelerator, program)
+    }
+
+    /// What it is now, as its greeting says, if that is something else than what was found out
+    /// about it.
+    pub(super) fn is_now(&self, greeting: &Greeting) -> Option<String> {
+        let has = &self.capabilities;
+        let version = Version::new(greeting.major, greeting.minor, greeting.micro);
+        let is_known = has.version != Version::default();
+        let is_same = (has.version, &has.package) == (version, &greeting.package);
+        (is_known && !is_same).then(|| in_words(version, &greeting.package))
+    }
+
+    /// Its version and what its packager added.
+    pub(super) fn version_in_words(&self) -> String {
+        in_words(self.capabilities.version, &self.capabilities.package)
     }
 
     /// The folder in which it must look for modules first, if it has its accelerator from
@@ -63,6 +81,11 @@ impl Emulator {
         let version = self.capabilities.version;
         version == Version::default() || version >= Version::new(7, 0, 0)
     }
+}
+
+fn in_words(version: Version, package: &str) -> String {
+    let blank = if package.is_empty() { "" } else { " " };
+    format!("QEMU {version}{blank}{package}")
 }
 
 /// The tunables that let QEMU's heap have huge pages where the kernel gives them to those

@@ -18,7 +18,6 @@ mod process;
 mod ram;
 mod vm;
 
-pub(crate) use accel::fnv1a;
 pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
 pub use command_line::{Config, Image, MIB, RamSpec, Socket};
 pub use confine::{Confinement, confine};

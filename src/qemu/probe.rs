@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::accel::{self, Candidate, Facts};
+use super::accel::{self, Candidate, Facts, Source};
 use super::binary;
-use super::cache::{self, Stamp};
+use super::cache::{self, Shelf, Stamp};
 use super::capabilities::{Capabilities, MachineType, Version};
 use super::command_line::Wiring;
 use super::emulator::Emulator;
@@ -26,7 +26,48 @@ use crate::protocol::Deadline;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For how long an emulator that could not be used is not tried again, in seconds: one
 /// that hangs should not cost every test of a run its patience.
-const REMEMBER_FAILURE: u64 = 60;
+const REMEMBER_FAILURE: Duration = Duration::from_secs(60);
+
+/// What was found out about emulators.
+const PROBES: Shelf = Shelf { folder: "probes", ending: ".json", version: 3 };
+
+/// What is remembered of an emulator, or why it cannot be used.
+type Remembered = Result<Known, Unusable>;
+
+/// What is remembered of an emulator. No folder is: modules that are loaded into it are looked
+/// for where they belong.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    way: Candidate,
+    /// The build of its module, if one was brought to it.
+    build: Option<String>,
+    capabilities: Capabilities,
+    behind: Option<Stamp>,
+    /// The file of the program that runs, where it is another one than that which is started.
+    runs: Option<Stamp>,
+    pace: Pace,
+}
+
+/// What was found out about an emulator.
+struct Found {
+    emulator: Emulator,
+    way: Candidate,
+    runs: Option<Stamp>,
+}
+
+impl Known {
+    fn of(found: &Found) -> Self {
+        let Found { emulator, way, runs } = found;
+        Self {
+            way: *way,
+            build: emulator.accelerator.build(),
+            capabilities: emulator.capabilities.clone(),
+            behind: emulator.behind.clone(),
+            runs: runs.clone(),
+            pace: emulator.pace.clone(),
+        }
+    }
+}
 
 /// An emulator that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -55,18 +96,28 @@ pub struct Prober {
     /// How many times slower than usual the emulators are, if somebody says so instead of
     /// having it measured; infinite for no limits of time.
     pub slow: Option<f64>,
+    /// Whether an emulator behind a script is started to see whether it is still the one that
+    /// is remembered: which one a script starts, its file does not always tell. Worth it before
+    /// paths are run.
+    pub is_careful: bool,
 }
 
 impl Prober {
     /// With the user's cache.
     pub fn new() -> Self {
-        Self { cache: cache::folder(), retry: false, patience: PATIENCE, slow: None }
+        Self {
+            cache: cache::folder(),
+            retry: false,
+            patience: PATIENCE,
+            slow: None,
+            is_careful: false,
+        }
     }
 
     /// With the user's cache, for tests that may take as long as `limit` each. An emulator has a
     /// third of that to say what it is, but no less than usual unless `limit` is less.
     pub fn for_tests_of(limit: Duration) -> Self {
-        Self { patience: limit.min(PATIENCE).max(limit / 3), ..Self::new() }
+        Self { patience: limit.min(PATIENCE).max(limit / 3), is_careful: true, ..Self::new() }
     }
 
     /// Probes all of them, in parallel. The results are in the order of `binaries`.
@@ -76,6 +127,9 @@ impl Prober {
         let Some(workers) = NonZeroUsize::new(workers.min(binaries.len())) else {
             return Vec::new();
         };
+        if let Some(why) = cache::not_used().filter(|_| self.cache == cache::folder()) {
+            warn(why.to_owned());
+        }
         let mut results = Vec::with_capacity(binaries.len());
         let probe = |(number, path): (usize, &PathBuf)| (number, self.probe(path, &warn));
         in_parallel(binaries.iter().enumerate(), workers, probe, |result| results.push(result));
@@ -105,23 +159,25 @@ impl Prober {
         if binary::is_mere_text(path) {
             return Err(unusable("neither a program (ELF) nor a script (#!)".to_owned()));
         }
-        if let Some((known, age)) = cache::load::<Probed>(&self.cache, &stamp) {
-            match known {
-                Ok(emulator) if emulator.is_as_it_was() => {
-                    return Ok(Emulator { path: path.to_owned(), ..emulator });
+        match PROBES.load::<Remembered>(&self.cache, &stamp, "") {
+            Some((Ok(known), _)) => {
+                if let Some(emulator) = self.recall(path, known) {
+                    return Ok(emulator);
                 }
-                Err(failure) if age < REMEMBER_FAILURE && !self.retry => {
-                    return Err(unusable(failure.why));
-                }
-                _ => {}
             }
+            Some((Err(failure), age)) if age < REMEMBER_FAILURE && !self.retry => {
+                return Err(unusable(failure.why));
+            }
+            _ => {}
         }
         let probed = self.find_out(path).map_err(unusable);
         // That the run was stopped, or could not wait, says nothing about the emulator.
         if probed.is_err() && (is_stopping() || self.patience < PATIENCE) {
-            return probed;
+            return probed.map(|found| found.emulator);
         }
-        if let Err(e) = cache::store(&self.cache, &stamp, &probed) {
+        let remembered = probed.as_ref().map(Known::of).map_err(Unusable::clone);
+        let probed = probed.map(|found| found.emulator);
+        if let Err(e) = PROBES.store(&self.cache, &stamp, "", &remembered) {
             warn(format!(
                 "cannot write the cache {}: {e}; every run will probe QEMU anew \
                  (set {} to a folder that can be written)",
@@ -135,9 +191,9 @@ impl Prober {
     /// Whether the emulator at `path` was probed before and could be used: somebody wanted
     /// it to be run.
     pub fn knows(&self, path: &Path) -> bool {
-        let known =
-            Stamp::of(path).ok().and_then(|stamp| cache::load::<Probed>(&self.cache, &stamp));
-        known.is_some_and(|(probed, _)| probed.is_ok())
+        let known = |stamp: Stamp| PROBES.load::<Remembered>(&self.cache, &stamp, "");
+        let known = Stamp::of(path).ok().and_then(known);
+        known.is_some_and(|(known, _)| known.is_ok())
     }
 
     /// The limit of one conversation.
@@ -145,7 +201,33 @@ impl Prober {
         scaled(self.patience, self.slow.unwrap_or(1.0).max(1.0))
     }
 
-    fn find_out(&self, path: &Path) -> Result<Emulator, String> {
+    /// The emulator at `path` by what is remembered of it, if that still holds: the program
+    /// behind a script is the same, and the module it needs is whole.
+    fn recall(&self, path: &Path, known: Known) -> Option<Emulator> {
+        let Known { way, build, capabilities, behind, runs, pace } = known;
+        if ![&behind, &runs].into_iter().flatten().all(Stamp::is_current) {
+            return None;
+        }
+        let accelerator = Source::of(way, build.as_deref(), &self.cache)?;
+        let emulator = Emulator { path: path.to_owned(), accelerator, capabilities, behind, pace };
+        emulator.ensure_module().ok()?;
+        let is_script = emulator.behind.is_some() || runs.is_some();
+        let is_the_same = !self.is_careful || !is_script || self.runs_as(&emulator, runs.as_ref());
+        is_the_same.then_some(emulator)
+    }
+
+    /// Whether what starts is still this emulator, and the program that it was.
+    fn runs_as(&self, emulator: &Emulator, runs: Option<&Stamp>) -> bool {
+        let arguments = |wiring: &Wiring| wiring.no_machine(true);
+        let deadline = within(self.limit());
+        let vm = connect(emulator, arguments, Vec::new(), &deadline, &Rc::default());
+        vm.is_ok_and(|vm| {
+            emulator.is_now(vm.qmp.greeting()).is_none()
+                && running(&emulator.path, &vm).as_ref() == runs
+        })
+    }
+
+    fn find_out(&self, path: &Path) -> Result<Found, String> {
         let facts = accel::read_facts(path).map_err(|e| e.to_string())?;
         let tried = self.try_ways(path, &facts);
         if tried.is_ok() || facts.is_program() {
@@ -158,7 +240,7 @@ impl Prober {
     }
 
     /// Tries one way after the other to the accelerator; usually the first is right.
-    fn try_ways(&self, path: &Path, facts: &Facts) -> Result<Emulator, String> {
+    fn try_ways(&self, path: &Path, facts: &Facts) -> Result<Found, String> {
         let mut said = Vec::new();
         for candidate in accel::candidates(facts) {
             let accelerator = match candidate.obtain(facts, &self.cache) {
@@ -176,7 +258,12 @@ impl Prober {
             let path = path.to_owned();
             let emulator = Emulator { path, accelerator, capabilities, behind, pace };
             match interview(emulator, self.limit()) {
-                Ok(emulator) => return Ok(emulator),
+                Ok((mut emulator, runs)) => {
+                    // What a script names in clear tells more than what runs, which may be its
+                    // interpreter.
+                    emulator.behind = emulator.behind.or_else(|| runs.clone());
+                    return Ok(Found { emulator, way: candidate, runs });
+                }
                 Err(e) => said.push(explain(candidate, &e)),
             }
         }
@@ -236,6 +323,13 @@ fn within(patience: Duration) -> Rc<Deadline> {
     deadline
 }
 
+/// The file of the program that runs, if it is another one than `path`, which was started.
+fn running(path: &Path, vm: &Connected) -> Option<Stamp> {
+    let file = vm.process.executable()?;
+    let is_other = path.canonicalize().is_ok_and(|path| path != file);
+    is_other.then(|| Stamp::of(&file).ok()).flatten()
+}
+
 /// The file of the program that runs when `path` is started.
 fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
     let emulator = Emulator {
@@ -250,8 +344,12 @@ fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
     vm.process.executable()
 }
 
-/// Starts it without a machine, proves that the accelerator works, and asks what it has.
-fn interview(mut emulator: Emulator, patience: Duration) -> Result<Emulator, InterviewError> {
+/// Starts it without a machine, proves that the accelerator works, and asks what it has; and
+/// looks which program runs then.
+fn interview(
+    mut emulator: Emulator,
+    patience: Duration,
+) -> Result<(Emulator, Option<Stamp>), InterviewError> {
     let arguments = |wiring: &Wiring| wiring.no_machine(true);
     let transcript = Rc::default();
     let deadline = within(patience);
@@ -266,8 +364,9 @@ fn interview(mut emulator: Emulator, patience: Duration) -> Result<Emulator, Int
         Err(e) => return Err(e),
     }
     emulator.pace.cpu = proc_stat::used_by_tree(vm.process.id());
+    let runs = running(&emulator.path, &vm);
     vm.process.kill();
-    Ok(emulator)
+    Ok((emulator, runs))
 }
 
 fn ask(vm: &Connected) -> Result<Capabilities, InterviewError> {

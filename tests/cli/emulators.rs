@@ -1,6 +1,6 @@
 //! Which emulators are used, and what is kept of them in the cache.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -83,6 +83,37 @@ pub fn odd_names() {
         let probes = sandbox.launches(fake).iter().filter(|machine| *machine == "none").count();
         assert_eq!(probes, 1, "the cache knows it");
     }
+}
+
+/// Would catch a run that goes on without its journal because of a name that is not UTF-8, two
+/// emulators taken for one because their names are not, and a run that cannot be resumed.
+pub fn odd_names_in_journals() {
+    let sandbox = Sandbox::new();
+    let name = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let fakes = [&b"caf\xe9"[..], b"caf\xe8", b"caf\\xe9"].map(|folder| {
+        let folder = name(folder).into_string().map_or_else(|odd| odd, OsString::from);
+        sandbox.fake_at(&Path::new(&folder).join("request-fail/qemu-system-x86_64"))
+    });
+    let (journal, reproducers) = (sandbox.at(name(b"j\xff")), sandbox.at(name(b"r\xff")));
+    let mut command = sandbox.qgraph(["run", "--format", "json", "--exact", REGISTERS]);
+    command.arg("--journal").arg(&journal).arg("--reproducers").arg(&reproducers);
+    command.args(fakes.iter().flat_map(|fake| [OsStr::new("--qemu"), fake.as_os_str()]));
+    let finished = sandbox.run(&mut command).expect(1);
+    assert_eq!(finished.stderr, "", "{finished}");
+    assert_eq!(finished.outcomes().len(), 3, "each has an outcome of its own: {finished}");
+    let files: Vec<_> = fs::read_dir(&reproducers).expect("a folder").flatten().collect();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        // The emulator is found by what the file says.
+        sandbox.run(sandbox.qgraph(["replay"]).arg(file.path())).expect(1);
+    }
+    let launches = || fakes.iter().map(|fake| sandbox.launches(fake).len()).sum::<usize>();
+    let before = launches();
+    let mut command = sandbox.qgraph(["run", "--format", "json", "--resume", "--journal"]);
+    let finished = sandbox.run(command.arg(&journal)).expect(1);
+    assert!(!finished.stderr.contains("warning"), "{finished}");
+    let finished = finished.says(&["3 outcomes are in the journal"]);
+    assert_eq!(launches(), before, "nothing is left to do: {finished}");
 }
 
 /// Would catch a cache without which nothing works, or that fails in silence.

@@ -101,3 +101,33 @@ pub fn links_are_followed() {
         assert!(kind(Path::new("/dev/full")).is_char_device(), "{writer}");
     }
 }
+
+/// Would catch a file of a stranger, or one without end, that ends the program, fills the
+/// memory or is waited for for ever, instead of a message that names it.
+pub fn absurd_files() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-fail").to_string_lossy().into_owned();
+    let run = ["run", "--exact", REGISTERS, "--reproducers", "mine", "--qemu", &fake];
+    qgraph(&sandbox, &run).expect(1);
+    let file = sandbox.files("mine").remove(0);
+    let text = fs::read_to_string(&file).expect("text");
+    let absurd = text.replacen(
+        "<<'END_OF_REQUESTS'\n",
+        "<<'END_OF_REQUESTS'\n# read-image sd 0 99999999999999\n",
+        1,
+    );
+    assert_ne!(absurd, text);
+    fs::write(&file, absurd).expect("written");
+    let name = file.to_string_lossy().into_owned();
+    let cases: [(&[&str], &str); 6] = [
+        (&["replay", &name], "`# read-image sd 0 99999999999999`"),
+        (&["replay", "/dev/zero"], "cannot read /dev/zero: it has more than 256 MiB"),
+        (&["merge", "/dev/zero"], "/dev/zero:1: cannot be read: it has more than 64 MiB"),
+        (&["run", "--expectations", "/dev/zero", "--qemu", &fake], "more than 16 MiB"),
+        (&["run", "--resume", "--journal", "/dev/zero", "--qemu", &fake], "no regular file"),
+        (&["mutate", "--compare", "/dev/zero", "--qemu", &fake], "more than 256 MiB"),
+    ];
+    for (words, said) in cases {
+        qgraph(&sandbox, words).expect(2).says(&[said]);
+    }
+}

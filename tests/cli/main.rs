@@ -4,6 +4,7 @@
 //! `bad_emulators.rs`.
 
 mod asked;
+mod cache;
 mod emulators;
 mod escapes;
 #[path = "../fake/mod.rs"]
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use asked::*;
+use cache::*;
 use emulators::*;
 use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
@@ -74,9 +76,16 @@ fn main() -> ExitCode {
         emulators_that_are_found,
         emulators_that_are_named,
         odd_names,
+        odd_names_in_journals,
+        absurd_files,
         an_unwritable_cache,
         a_damaged_cache,
         a_cold_cache_shared,
+        modules_heal,
+        a_cache_that_others_can_write_to,
+        a_wrapper_that_leads_elsewhere,
+        an_emulator_that_becomes_another,
+        a_failure_of_tomorrow,
         a_warm_cache_costs_no_launch,
         nobody_reads,
         nothing_can_be_written,

@@ -9,7 +9,7 @@
 //! things that [`Emulator::misbehave`] does. Any other name is well-behaved. `old`, and any
 //! name behind `old-`, is so as a QEMU before 7.0, whose qtest socket is its standard output.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write, stderr, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::process::CommandExt;
@@ -58,6 +58,8 @@ struct Emulator {
     when: String,
     what: String,
     is_old: bool,
+    /// Whether it is one version after the others.
+    is_newer: bool,
     folder: PathBuf,
     has_qmp: bool,
     pc: Mutex<Pc>,
@@ -125,6 +127,10 @@ pub fn main() -> ! {
         log.write_all(format!("{machine}\n").as_bytes()).expect("logged");
     }
 
+    if std::env::var_os(MODULES).is_some_and(|folder| !has_module(Path::new(&folder))) {
+        eprintln!("fake: invalid accelerator qtest");
+        exit(1);
+    }
     let is_object = value(&words, "-object", "qtest,").is_some();
     // Where the version is not known yet, the new way is tried.
     let is_old = role == "old" || role.starts_with("old-");
@@ -151,10 +157,20 @@ pub fn main() -> ! {
         when: if concerned { when } else { "" }.to_owned(),
         what: what.to_owned(),
         is_old,
+        is_newer: role == "newer",
         folder: folder.to_owned(),
         pc: Mutex::new(Pc::new()),
     };
     emulator.run()
+}
+
+/// The environment variable that says where to look for modules.
+const MODULES: &str = "QEMU_MODULE_DIR";
+
+/// Whether the module with the accelerator is in this folder, and more than its beginning.
+fn has_module(folder: &Path) -> bool {
+    let content = fs::read(folder.join("accel-qtest-x86_64.so")).unwrap_or_default();
+    content.starts_with(b"\x7fELF") && content.len() >= 4096
 }
 
 /// Neither SIGTERM nor SIGINT nor SIGHUP ends it.
@@ -353,9 +369,10 @@ impl Emulator {
 
     fn serve_qmp(&self) {
         let (major, minor) = if self.is_old { (6, 2) } else { (7, 2) };
+        let micro = u32::from(self.is_newer || self.when == "grown");
         let package = if self.what == "nasty" { NASTY } else { "fake" };
         let greeting = json!({"QMP": {"capabilities": [], "version": {
-            "qemu": {"major": major, "minor": minor, "micro": 0}, "package": package}}});
+            "qemu": {"major": major, "minor": minor, "micro": micro}, "package": package}}});
         self.send(&self.qmp, greeting.to_string().as_bytes());
         for line in BufReader::new(&self.qmp.input).lines().map_while(Result::ok) {
             let request: Value = serde_json::from_str(&line).expect("JSON");

@@ -124,6 +124,22 @@ impl Sandbox {
         path
     }
 
+    /// A fake in this role whose file says that it needs a module for its accelerator.
+    pub fn modular(&self, role: &str) -> PathBuf {
+        const BUILD: &str = r"\0QEMU emulator version 7.2.0\0\0accel-qtest-x86_64\0\0qemu_stamp_";
+        const STAMP: &str = r"0123456789abcdef0123456789abcdef01234567\0";
+        let path = self.at(role).join("qemu-system-x86_64");
+        fs::create_dir_all(self.at(role)).expect("a folder");
+        let own = std::env::current_exe().expect("an executable");
+        // A shell does it: what this process writes, a child that another test starts meanwhile
+        // would hold open, and then it cannot be executed.
+        let mut copy = Command::new("/bin/sh");
+        copy.args(["-c", r#"cp "$1" "$2" && printf "$3" >>"$2""#, "sh"]).args([&own, &path]);
+        let status = copy.arg(format!("{BUILD}{STAMP}")).status();
+        assert!(status.is_ok_and(|status| status.success()), "no copy");
+        path
+    }
+
     /// The machines with which the fake was started, in order.
     pub fn launches(&self, fake: &Path) -> Vec<String> {
         let log = fs::read_to_string(fake.with_file_name(emulator::LAUNCHES)).unwrap_or_default();

@@ -3,7 +3,6 @@
 
 mod foreign;
 
-use std::fs;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use std::time::Duration;
 
 use super::signals::Watch;
 use super::{Stop, note, seconds, warn};
+use crate::files::bounded;
 use crate::files::output_file::OutputFile;
 use crate::harness::foreign::refused;
 use crate::harness::{Judgement, Minimizer, Replay, Reproducer, replay};
@@ -92,7 +92,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 
 fn replay_it(arguments: &Arguments, watch: &Watch) -> Result<ExitCode, Stop> {
     let usage = |e: &dyn std::fmt::Display| Stop::Usage(e.to_string());
-    let text = fs::read(&arguments.file);
+    let text = bounded::read(&arguments.file, Reproducer::MOST_BYTES);
     watch.note_running();
     if let Ok(text) = text.as_deref().map(String::from_utf8_lossy)
         && !Reproducer::is_own(&text)
@@ -176,7 +176,8 @@ fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, 
         }
         None => known(arguments, &about.emulator)?,
     };
-    let emulator = Prober::new().probe(&path, warn).map_err(|unusable| {
+    let prober = Prober { is_careful: true, ..Prober::new() };
+    let emulator = prober.probe(&path, warn).map_err(|unusable| {
         let hint = if arguments.qemu.is_some() { "" } else { " (--qemu names another emulator)" };
         format!("{unusable}{hint}")
     })?;

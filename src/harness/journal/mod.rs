@@ -8,14 +8,18 @@ pub mod read;
 mod shares;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use header::Header;
 pub use merge::Merge;
 pub use shares::{Missing, Shares};
 
+use crate::files::prune::{self, DAY};
+use crate::files::{atomic, bounded, path_text, trust};
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::plan::Trial;
 use crate::qemu::cache;
@@ -29,6 +33,11 @@ pub struct Journal {
 
 /// How many runs without a journal of their own may go on at once and still be resumed.
 const SLOTS: usize = 16;
+/// For how long the arguments of a run are remembered, and how many bytes of them.
+const KEPT: Duration = DAY.saturating_mul(90);
+const MOST_ARGUMENTS: u64 = 4 << 20;
+/// The largest journal that is gone on with, in bytes.
+const MOST_BYTES: u64 = 4 << 30;
 
 fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |e| io::Error::new(e.kind(), format!("the journal {}: {e}", path.display()))
@@ -68,13 +77,16 @@ impl Journal {
     /// It is not there, is no journal, cannot be read, or another run is writing it. The file
     /// is as it was then.
     pub fn resume(path: &Path) -> io::Result<(Self, Vec<Outcome>)> {
-        fs::metadata(path).map_err(at(path))?;
+        if !fs::metadata(path).map_err(at(path))?.is_file() {
+            let why = "it is no regular file, of which there is nothing to resume";
+            return Err(at(path)(io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
         let file = open(path)?;
         let no_journal = |what: String| {
             let what = format!("{what}; it is to be a journal that `qgraph run` has written");
             at(path)(io::Error::new(io::ErrorKind::InvalidData, what))
         };
-        let text = fs::read(path).map_err(at(path))?;
+        let text = bounded::read(path, MOST_BYTES).map_err(at(path))?;
         let whole = memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1);
         let mut outcomes = Vec::new();
         for (number, line) in text[..whole].split(|&byte| byte == b'\n').enumerate() {
@@ -101,7 +113,7 @@ impl Journal {
     /// The cache cannot be written.
     pub fn create_in_cache() -> io::Result<Self> {
         let folder = cache::folder().join("runs");
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        atomic::make_folder(&folder).map_err(at(&folder))?;
         let mut slots: Vec<_> = (0..SLOTS).map(|slot| slot_file(&folder, slot)).collect();
         slots.sort_by_key(|file| fs::metadata(file).and_then(|data| data.modified()).ok());
         let mut last = Ok(());
@@ -166,10 +178,15 @@ impl Journal {
     ///
     /// # Errors
     /// The cache cannot be written.
-    pub fn note_arguments(&self, arguments: &[String]) -> io::Result<()> {
+    pub fn note_arguments(&self, arguments: &[OsString]) -> io::Result<()> {
         let file = arguments_file(&self.path);
-        fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
-        fs::write(file, serde_json::to_vec(arguments)?)
+        let words: Vec<String> =
+            arguments.iter().map(|word| path_text::text(Path::new(word))).collect();
+        atomic::replace(&file, &serde_json::to_vec(&words)?, 0o600)?;
+        if let Some(folder) = file.parent() {
+            prune::prune(folder, KEPT, prune::ends_with(&[".arguments"]));
+        }
+        Ok(())
     }
 }
 
@@ -192,8 +209,10 @@ fn slot_file(folder: &Path, slot: usize) -> PathBuf {
 
 /// The arguments with which the run that wrote the journal at `path` was started, if they
 /// are known.
-pub fn arguments(path: &Path) -> Option<Vec<String>> {
-    serde_json::from_slice(&fs::read(arguments_file(path)).ok()?).ok()
+pub fn arguments(path: &Path) -> Option<Vec<OsString>> {
+    let bytes = trust::read(&arguments_file(path), MOST_ARGUMENTS).ok()?;
+    let words: Vec<String> = serde_json::from_slice(&bytes).ok()?;
+    Some(words.iter().map(|word| path_text::path(word).into_os_string()).collect())
 }
 
 fn arguments_file(journal: &Path) -> PathBuf {
@@ -218,7 +237,7 @@ impl Done {
 
     /// Whether `trial` was done; each outcome stands for one trial.
     pub fn take(&mut self, trial: &Trial) -> bool {
-        let key = (trial.path.name(), trial.emulator.path.to_string_lossy().into_owned());
+        let key = (trial.path.name(), path_text::text(&trial.emulator.path));
         let left = self.0.get_mut(&key).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
     }

@@ -6,7 +6,13 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::header::Header;
+use crate::files::bounded;
 use crate::harness::outcome::Outcome;
+
+/// The longest line, in bytes. That of an outcome has a megabyte at most for each attempt.
+const MOST_LINE: u64 = 64 << 20;
+/// From how many damaged lines on it is taken for something else than a journal.
+const MOST_DAMAGED: usize = 1000;
 
 /// A journal that is being read: an iterator over its outcomes.
 #[derive(Debug)]
@@ -15,6 +21,8 @@ pub struct Reader<R = BufReader<File>> {
     lines: R,
     /// Of the line that was read last, counted from 1.
     number: usize,
+    /// How many were no outcomes.
+    damages: usize,
     over: bool,
     headers: Vec<Header>,
 }
@@ -47,7 +55,14 @@ impl Reader {
 impl<R: BufRead> Reader<R> {
     /// Reads `lines` as the journal `file`.
     pub fn new(file: &Path, lines: R) -> Self {
-        Self { file: file.to_owned(), lines, number: 0, over: false, headers: Vec::new() }
+        Self {
+            file: file.to_owned(),
+            lines,
+            number: 0,
+            damages: 0,
+            over: false,
+            headers: Vec::new(),
+        }
     }
 
     /// What the lines that were read so far say of what the run was to do. The first one
@@ -67,9 +82,8 @@ impl<R: BufRead> Iterator for Reader<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = Vec::new();
         while !self.over {
-            line.clear();
             self.number += 1;
-            match self.lines.read_until(b'\n', &mut line) {
+            match bounded::read_line(&mut self.lines, &mut line, MOST_LINE) {
                 Ok(0) => self.over = true,
                 Ok(_) if line.trim_ascii().is_empty() => {}
                 Ok(_) => {
@@ -87,7 +101,13 @@ impl<R: BufRead> Iterator for Reader<R> {
                     }
                     return Some(serde_json::from_slice(&line).map_err(|e| {
                         let what = if cut { "is cut off" } else { "is no outcome" };
-                        self.damaged(format!("the line {what}: {}", without_place(&e)), cut)
+                        let mut why = format!("the line {what}: {}", without_place(&e));
+                        self.damages += 1;
+                        if self.damages == MOST_DAMAGED {
+                            self.over = true;
+                            why.push_str("; so many lines are none that no more are read");
+                        }
+                        self.damaged(why, cut)
                     }));
                 }
                 Err(e) => {
@@ -140,6 +160,29 @@ mod tests {
         assert!(said[3].starts_with("j:5: the line is no outcome: "), "{said:?}");
         assert!(said[4].starts_with("j:6: "), "{said:?}");
         assert_eq!(said[5..], ["/a", "/a"]);
+    }
+
+    /// Would catch a file without end, or with a line without end, that is read for ever, and
+    /// numbers that stop the program when they are added up.
+    #[test]
+    fn what_is_no_journal_comes_to_an_end() {
+        let endless = BufReader::new(std::io::Read::chain(GOOD.as_bytes(), std::io::repeat(b'x')));
+        let read: Vec<_> = Reader::new(Path::new("j"), endless).collect();
+        let [Err(damaged)] = &read[..] else { panic!("{} lines", read.len()) };
+        assert!(damaged.to_string().contains("it has more than 64 MiB"), "{damaged}");
+
+        let lines = "{}\n".repeat(2 * MOST_DAMAGED);
+        let read = self::read(lines.as_bytes());
+        assert_eq!(read.len(), MOST_DAMAGED);
+        let last = read.last().and_then(|last| last.as_ref().err()).unwrap().to_string();
+        assert!(last.contains("no more are read"), "{last}");
+
+        let deep = format!("{GOOD}\n{}\n{GOOD}\n", "[".repeat(100_000));
+        assert_eq!(self::read(deep.as_bytes()).len(), 3);
+        for seconds in ["1e19", "1e300", "-1", "1e999", "4e8"] {
+            let line = GOOD.replace("1.5", seconds);
+            assert!(self::read(line.as_bytes())[0].is_err(), "{seconds}");
+        }
     }
 
     proptest! {

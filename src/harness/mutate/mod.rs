@@ -28,6 +28,7 @@ use fastrand::Rng;
 
 use self::engine::{Stop, measure};
 use self::session::Session;
+use crate::files::path_text;
 use crate::harness::plan::Trial;
 use crate::parallel::in_parallel;
 use crate::qemu::{Limits, is_stopping};
@@ -74,7 +75,7 @@ fn measure_path(trial: &Trial, options: &Options) -> PathStrength {
     let (suite, _) = path.test().split_once('/').unwrap_or((path.test(), ""));
     let mut strength = PathStrength {
         suite: suite.to_owned(),
-        emulator: trial.emulator.path.to_string_lossy().into_owned(),
+        emulator: path_text::text(&trial.emulator.path),
         name,
         unmeasured: None,
         counts: Counts::default(),

@@ -67,7 +67,7 @@ pub struct PathStrength {
     pub name: String,
     /// Its suite.
     pub suite: String,
-    /// The emulator; what is no UTF-8 in its path is replaced.
+    /// The emulator; what is no UTF-8 in its path is written as `\\x` and two digits.
     pub emulator: String,
     /// Why it was not measured: it does not pass, or not here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

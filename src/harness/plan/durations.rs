@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::files::path_text;
 use crate::harness::outcome::{Outcome, Verdict};
 
 /// More than any path takes; the times of a plan can be added up in 64 bits.
@@ -42,7 +43,7 @@ impl Durations {
     /// How long the path is likely to take on the emulator: as the last time, else as on
     /// another emulator, else as paths take on average.
     pub(crate) fn micros(&self, name: &str, emulator: &Path) -> u64 {
-        let key = (name.to_owned(), emulator.to_string_lossy().into_owned());
+        let key = (name.to_owned(), path_text::text(emulator));
         let known = self.by_emulator.get(&key).or_else(|| self.by_name.get(name));
         known.copied().unwrap_or(self.typical)
     }

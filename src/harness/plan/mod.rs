@@ -54,7 +54,7 @@ impl Trial {
 
 /// How outcomes name an emulator.
 pub(crate) fn outcome_name(emulator: &Emulator) -> String {
-    emulator.path.to_string_lossy().into_owned()
+    crate::files::path_text::text(&emulator.path)
 }
 
 /// What is to run.

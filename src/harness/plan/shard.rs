@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use crate::qemu::fnv1a;
+use crate::files::sum::fnv1a;
 
 /// More machines than anybody has; a share is looked for among all of them.
 const MOST_SHARDS: usize = 10_000;

@@ -47,7 +47,7 @@ impl Html {
     /// Nothing can be written there.
     pub fn new(file: PathBuf, drawing: Drawing) -> io::Result<Self> {
         Ok(Self {
-            file: OutputFile::new(file)?,
+            file: OutputFile::with_folder(file)?,
             drawing,
             rows: Vec::new(),
             emulators: HashMap::new(),

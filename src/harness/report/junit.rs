@@ -36,7 +36,7 @@ impl Junit {
     /// Nothing can be written there.
     pub fn new(file: PathBuf) -> io::Result<Self> {
         let (suites, environments) = (BTreeMap::new(), Vec::new());
-        Ok(Self { file: OutputFile::new(file)?, suites, environments })
+        Ok(Self { file: OutputFile::with_folder(file)?, suites, environments })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::protocol::{Passage, Tap, Wire, answer, message::Message};
 use crate::qemu::{GUARD_PATTERN, Vm};
 
 /// How much is kept of one test, in bytes.
-const LIMIT: usize = 32 << 20;
+pub(super) const LIMIT: usize = 32 << 20;
 
 /// The most that one request moves, in bytes.
 const CHUNK: usize = 64 << 10;

@@ -2,21 +2,23 @@
 //! content, reading it back, and the folder where such files are kept; the script's own
 //! text is in `script`, and what is replayed comes from `recorder`.
 
+mod bounds;
 mod script;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::atomic;
 use crate::files::output_file::OutputFile;
+use crate::files::prune::{self, DAY};
+use crate::files::{atomic, bounded, path_text};
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::reproduce::recorder::Recorder;
 use crate::protocol::MOST_POSTED;
@@ -148,11 +150,12 @@ pub struct About {
     #[serde(flatten)]
     pub verdict: Verdict,
     /// The emulator on which it did.
+    #[serde(with = "path_text")]
     pub emulator: PathBuf,
     /// Its version, and what its packager added.
     pub version: String,
     /// The folder of modules that it needs, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
     pub module_dir: Option<PathBuf>,
     /// What the emulator was asked to be.
     pub config: Config,
@@ -202,13 +205,16 @@ impl Reproducer {
         text.lines().any(|line| line.starts_with(MARK.trim_end()))
     }
 
+    /// The largest file that is read, in bytes.
+    pub(crate) const MOST_BYTES: u64 = bounds::MOST_BYTES;
+
     /// Reads a file that [`Reproducers`] or [`Reproducer::write`] wrote. People may have
     /// changed the requests in it.
     ///
     /// # Errors
     /// It is not there, or no such file.
     pub fn read(file: &Path) -> Result<Self, BadReproducer> {
-        let bytes = fs::read(file).map_err(|error| {
+        let bytes = bounded::read(file, bounds::MOST_BYTES).map_err(|error| {
             let file = file.to_owned();
             BadReproducer::Read { file, error }
         })?;
@@ -259,7 +265,9 @@ impl Reproducer {
                 }
             }
         }
-        Ok(Self { about, steps })
+        let reproducer = Self { about, steps };
+        bounds::check(&reproducer)?;
+        Ok(reproducer)
     }
 
     /// Writes it as a script to a file that somebody has named.
@@ -280,14 +288,21 @@ impl Reproducer {
 #[derive(Debug)]
 pub struct Reproducers {
     folder: PathBuf,
+    /// Whether it is that of the cache, where old files go.
+    is_in_cache: bool,
+    pruned: Once,
     /// What went wrong first.
     trouble: Mutex<Option<String>>,
 }
 
+/// For how long a reproducer stays in the cache.
+const KEPT: Duration = DAY.saturating_mul(90);
+
 impl Reproducers {
     /// Files go to `folder`, which is made when there is one.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, trouble: Mutex::new(None) }
+        let (pruned, trouble) = (Once::new(), Mutex::new(None));
+        Self { folder, is_in_cache: false, pruned, trouble }
     }
 
     /// What is to be said if not all of them could be kept.
@@ -313,14 +328,13 @@ impl Reproducers {
         );
         record.end_at_failure();
         let capabilities = &emulator.capabilities;
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or(path.to_owned());
-        let text = |path: &Path| PathBuf::from(absolute(path).to_string_lossy().into_owned());
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let about = About {
             path: outcome.name.clone(),
             verdict: outcome.verdict.clone(),
-            emulator: text(&emulator.path),
+            emulator: absolute(&emulator.path),
             version: format!("{} {}", capabilities.version, capabilities.package),
-            module_dir: emulator.module_dir().map(text),
+            module_dir: emulator.module_dir().map(absolute),
             config: config.clone(),
             no_start: outcome.evidence.as_ref().and_then(|evidence| evidence.no_start.clone()),
             is_whole: record.is_whole,
@@ -331,7 +345,13 @@ impl Reproducers {
         let file = self.folder.join(file_name(&outcome.name, &emulator.path));
         let script = reproducer.script();
         match script.and_then(|script| atomic::replace(&file, script.as_bytes(), 0o755)) {
-            Ok(()) => outcome.reproducer = Some(file),
+            Ok(()) => {
+                outcome.reproducer = Some(file);
+                if self.is_in_cache {
+                    let prune = || prune::prune(&self.folder, KEPT, prune::ends_with(&[".sh"]));
+                    self.pruned.call_once(prune);
+                }
+            }
             Err(e) => {
                 let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
                 trouble.get_or_insert_with(|| {
@@ -350,7 +370,7 @@ impl Reproducers {
 impl Default for Reproducers {
     /// In the user's cache.
     fn default() -> Self {
-        Self::new(cache::folder().join("reproducers"))
+        Self { is_in_cache: true, ..Self::new(cache::folder().join("reproducers")) }
     }
 }
 

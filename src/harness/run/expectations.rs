@@ -1,13 +1,13 @@
 //! Failures that are known: a file, reviewed like code, that says which paths fail on which
 //! versions of QEMU, and why.
 
-use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
 use semver::VersionReq;
 use serde::Deserialize;
 
+use crate::files::bounded;
 use crate::harness::outcome::Verdict;
 use crate::harness::plan::glob::Glob;
 use crate::qemu::Version;
@@ -26,6 +26,9 @@ struct Entry {
     outcomes: Vec<Expected>,
     why: String,
 }
+
+/// The largest file, in bytes.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// The file as it is written.
 #[derive(Deserialize)]
@@ -76,8 +79,11 @@ impl Expectations {
         let bad =
             |file: &Path, why: String| BadExpectations { file: file.display().to_string(), why };
         let path = file.unwrap_or(Path::new(FILE));
-        match fs::read_to_string(path) {
-            Ok(text) => text.parse().map_err(|why| bad(path, why)),
+        match bounded::read(path, MOST_BYTES) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => text.parse().map_err(|why| bad(path, why)),
+                Err(_) => Err(bad(path, "it is not text".to_owned())),
+            },
             Err(e) if file.is_none() && e.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Self::default())
             }
@@ -234,5 +240,32 @@ reason = "known for long"
             assert!(e.contains(words), "{e}");
         }
         assert!(Expectations::read(Some(Path::new("/nowhere/x.toml"))).is_err());
+    }
+
+    /// Would catch a file of a stranger that fills the memory or overflows the stack.
+    #[test]
+    fn absurd_files_are_refused() {
+        let e = Expectations::read(Some(Path::new("/dev/zero"))).unwrap_err().to_string();
+        assert!(e.contains("it has more than 16 MiB"), "{e}");
+        for (open, close) in [("[", "]"), ("{a=", "}")] {
+            let deep = format!("x = {}{}", open.repeat(100_000), close.repeat(100_000));
+            assert!(deep.parse::<Expectations>().is_err());
+        }
+        let dots = format!("{} = 1", vec!["a"; 100_000].join("."));
+        assert!(dots.parse::<Expectations>().is_err());
+    }
+
+    proptest::proptest! {
+        /// Would catch a panic on what is no list of expectations, or on odd versions and globs.
+        #[test]
+        fn anything_is_read_or_refused(
+            any in ".*", path in "[a-z/*?\\[\\]{},!\\\\-]{0,30}", versions in "[0-9.,<>=^~* ]{0,20}",
+        ) {
+            let _ = any.parse::<Expectations>();
+            let text = format!("[[expected]]\npath = '{path}'\nversions = '{versions}'\nreason = 'x'");
+            if let Ok(read) = text.parse::<Expectations>() {
+                read.concern("/arm/virt/x", Version::new(7, 2, 0));
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use crate::files::path_text;
 use crate::graph::Path;
 use crate::harness::diagnose;
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
@@ -109,7 +110,7 @@ impl Tried {
         let plain = self.is_good() || self.verdict == Verdict::Stopped;
         Outcome {
             name: trial.path.name(),
-            emulator: trial.emulator.path.to_string_lossy().into_owned(),
+            emulator: path_text::text(&trial.emulator.path),
             verdict: self.verdict,
             took: self.took + attempts.iter().map(|attempt| attempt.took).sum::<Duration>(),
             phases: self.phases,

@@ -1,20 +1,26 @@
 //! Compiles the accelerator's module (`module.c`) into the cache, once for each build of
-//! QEMU, and vouches that what lies there is whole. Which emulator needs it is not decided
-//! here.
+//! QEMU. Which emulator needs it is not decided here, and whether what lies there is whole is
+//! for `kept`.
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::facts::machine_of;
 use super::work::WorkFolder;
-use super::{AccelError, Facts};
+use super::{AccelError, Facts, kept};
+use crate::files::prune::{self, DAY};
+use crate::files::sum::fnv1a;
+use crate::files::{atomic, trust};
 use crate::qemu::process::{Launch, Process};
 
 const SOURCE: &str = include_str!("module.c");
+/// For how long the modules of a build stay that nobody uses.
+const KEPT: Duration = DAY.saturating_mul(60);
 
 /// How long a compiler may take for its page of C, not counting the time that it could not use.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,22 +45,27 @@ fn bring_with(facts: &Facts, cache: &Path, compilers: &[String]) -> Result<PathB
     let first = names.next().ok_or(lacks("no module accel-qtest"))?;
 
     let root = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned()).join("modules");
+    let failed = |error| AccelError::Cache { path: root.clone(), error };
+    atomic::make_folder(&root).map_err(failed)?;
+    trust::tighten(&root);
+    // Without links, so that nobody can lead them elsewhere.
+    let root = trust::folder(&root).map_err(failed)?;
+    let failed = |error| AccelError::Cache { path: root.clone(), error };
     let home = root.join(format!("{stamp}-{:016x}", fnv1a(SOURCE.as_bytes())));
-    let folder = home.join("lib");
-    if is_whole(&home, facts) {
-        return Ok(folder);
+    if kept::is_whole(&home, &facts.modules) {
+        return Ok(kept::modules(&home));
     }
 
-    let failed = |error| AccelError::Cache { path: root.clone(), error };
-    fs::create_dir_all(&root).map_err(failed)?;
     let work = WorkFolder::new(&root).map_err(failed)?;
     let new = work.path().join("home");
-    let lib = new.join("lib");
-    fs::create_dir_all(&lib).map_err(failed)?;
+    let lib = kept::modules(&new);
+    atomic::make_folder(&lib).map_err(failed)?;
     let source = work.path().join("accel-qtest.c");
     fs::write(&source, SOURCE).map_err(failed)?;
     let module = lib.join(format!("{first}.so"));
     compile(facts, stamp, compilers, work.path(), &source, &module)?;
+    // A compiler leaves what the umask does.
+    fs::set_permissions(&module, Permissions::from_mode(0o644)).map_err(failed)?;
 
     // One file, under the name of every target of the build.
     for name in names {
@@ -63,35 +74,25 @@ fn bring_with(facts: &Facts, cache: &Path, compilers: &[String]) -> Result<PathB
             fs::copy(&module, &other).map_err(failed)?;
         }
     }
-    let sum = fnv1a(&fs::read(&module).map_err(failed)?);
     File::open(&module).and_then(|file| file.sync_all()).map_err(failed)?;
-    let mut file = File::create(new.join("sum")).map_err(failed)?;
-    file.write_all(format!("{sum:016x}").as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
+    let content = fs::read(&module).map_err(failed)?;
+    kept::seal(&new, &facts.modules, &content).map_err(failed)?;
 
     // In one step, so that nobody sees half of it; what is damaged makes room first. Whoever
     // comes second finds the place taken by the same.
-    if fs::rename(&new, &home).is_err() && !is_whole(&home, facts) {
+    if fs::rename(&new, &home).is_err() && !kept::is_whole(&home, &facts.modules) {
         let _ = fs::rename(&home, work.path().join("damaged"));
         if let Err(error) = fs::rename(&new, &home)
-            && !is_whole(&home, facts)
+            && !kept::is_whole(&home, &facts.modules)
         {
             return Err(failed(error));
         }
     }
-    Ok(folder)
-}
-
-/// Whether every module is there, with the bytes that were compiled.
-fn is_whole(home: &Path, facts: &Facts) -> bool {
-    let Ok(sum) = fs::read_to_string(home.join("sum")) else {
-        return false;
-    };
-    facts.modules.iter().all(|name| {
-        fs::read(home.join("lib").join(format!("{name}.so")))
-            .is_ok_and(|bytes| format!("{:016x}", fnv1a(&bytes)) == sum)
-    })
+    if !kept::is_whole(&home, &facts.modules) {
+        return Err(failed(io::Error::other("what was compiled did not stay as it was")));
+    }
+    prune::prune(&root, KEPT, |_| true);
+    Ok(kept::modules(&home))
 }
 
 /// Makes `module` from `source` with the first of `compilers` that can.
@@ -144,16 +145,11 @@ fn made_for(module: &Path) -> io::Result<Option<[u8; 4]>> {
     fs::read(module).map(|bytes| machine_of(&bytes))
 }
 
-/// FNV-1a of 64 bits: stable over releases and enough against accidents.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Candidate, candidates, read_facts};
+    use std::os::unix::fs::MetadataExt;
+
+    use super::super::{Candidate, Source, candidates, read_facts};
     use super::*;
 
     const STAMP: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -185,7 +181,6 @@ mod tests {
 
     /// A compiler for tests that "compiles" by copying a file of this machine.
     fn copying_compiler(folder: &Path) -> String {
-        use std::os::unix::fs::PermissionsExt;
         let path = folder.join("copy-cc");
         let own = env::current_exe().unwrap();
         // Its arguments end in "-o MODULE SOURCE".
@@ -212,19 +207,107 @@ mod tests {
         assert_eq!(again, folder);
     }
 
-    /// Catches a module cut short by a crash being handed to QEMU.
+    /// Catches a module cut short by a crash, or replaced, or put there by another user, being
+    /// handed to QEMU; and one that is missing or too many.
     #[test]
     fn a_damaged_module_is_made_anew() {
         let cache = tempfile::tempdir().unwrap();
         let tools = tempfile::tempdir().unwrap();
         let cc = compilers(&copying_compiler(tools.path()));
         let folder = bring_with(&facts(), cache.path(), &cc).unwrap();
-        let module = folder.join("accel-qtest-ppc.so");
+        let (module, list) = (folder.join("accel-qtest-ppc.so"), folder.join("../sum"));
         let whole = fs::read(&module).unwrap();
-        fs::write(&module, &whole[..100]).unwrap();
-        assert_eq!(bring_with(&facts(), cache.path(), &cc).unwrap(), folder);
-        assert_eq!(fs::read(&module).unwrap(), whole);
-        assert_eq!(files(&cache.path().join("modules")).len(), 1);
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        let damages: [&dyn Fn(); 11] = [
+            &|| fs::write(&module, &whole[..100]).unwrap(),
+            &|| fs::write(&module, vec![0; whole.len()]).unwrap(),
+            &|| fs::remove_file(&module).unwrap(),
+            &|| fs::write(folder.join("ui-gtk.so"), &whole).unwrap(),
+            &|| fs::remove_file(&list).unwrap(),
+            &|| fs::write(&list, "").unwrap(),
+            &|| fs::remove_dir_all(&folder).unwrap(),
+            &|| mode(&module, 0o666),
+            &|| mode(&folder, 0o777),
+            &|| mode(folder.parent().unwrap(), 0o777),
+            &|| {
+                let elsewhere = tools.path().join("module");
+                fs::rename(&module, &elsewhere).unwrap();
+                std::os::unix::fs::symlink(elsewhere, &module).unwrap();
+            },
+        ];
+        for (number, damage) in damages.into_iter().enumerate() {
+            damage();
+            assert_eq!(bring_with(&facts(), cache.path(), &cc).unwrap(), folder, "{number}");
+            assert_eq!(fs::read(&module).unwrap(), whole, "{number}");
+            assert!(fs::symlink_metadata(&module).unwrap().is_file(), "{number}");
+            let modes = [&module, &folder].map(|it| fs::metadata(it).unwrap().mode() & 0o022);
+            assert_eq!(modes, [0, 0], "{number}");
+            assert_eq!(files(&folder).len(), 2, "{number}");
+            assert_eq!(files(&cache.path().join("modules")).len(), 1, "{number}");
+        }
+    }
+
+    /// Catches a module that another user can replace being handed to QEMU, and a umask that
+    /// makes one.
+    #[test]
+    fn a_cache_that_others_can_write_to_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let tools = tempfile::tempdir().unwrap();
+        let cc = compilers(&copying_compiler(tools.path()));
+        let cache = root.path().join("cache");
+        fs::create_dir(&cache).unwrap();
+        fs::set_permissions(&cache, Permissions::from_mode(0o777)).unwrap();
+        let e = bring_with(&facts(), &cache, &cc).unwrap_err().to_string();
+        assert!(e.contains("can be written to by others") && e.contains("QGRAPH_CACHE"), "{e}");
+    }
+
+    /// Catches a module that is not looked at again once it was found to be whole.
+    #[test]
+    fn what_changes_during_a_run_is_noticed() {
+        let cache = tempfile::tempdir().unwrap();
+        let tools = tempfile::tempdir().unwrap();
+        let cc = compilers(&copying_compiler(tools.path()));
+        let folder = bring_with(&facts(), cache.path(), &cc).unwrap();
+        let source = Source::Brought { folder: folder.clone() };
+        // No emulator is there, so it cannot be made anew; nor need it be.
+        let ensure = || kept::ensure(&source, Path::new("/nowhere/qemu"));
+        ensure().unwrap();
+        let module = folder.join("accel-qtest-arm.so");
+        let whole = fs::read(&module).unwrap();
+        fs::write(&module, &whole).unwrap();
+        ensure().expect("written to, and the same");
+        for damage in [&whole[..100], &vec![0; whole.len()]] {
+            fs::write(&module, damage).unwrap();
+            // The kernel's clock may not have moved on since.
+            let past = std::time::SystemTime::now() - DAY;
+            File::open(&module).unwrap().set_modified(past).unwrap();
+            assert!(ensure().is_err());
+            fs::write(&module, &whole).unwrap();
+            ensure().unwrap();
+        }
+        fs::remove_file(&module).unwrap();
+        assert!(ensure().is_err());
+    }
+
+    /// Catches modules of builds that are long gone and stay for ever.
+    #[test]
+    fn old_modules_go() {
+        let cache = tempfile::tempdir().unwrap();
+        let tools = tempfile::tempdir().unwrap();
+        let cc = compilers(&copying_compiler(tools.path()));
+        let [old, used] = [STAMP, &STAMP.replace('0', "f")].map(|stamp| {
+            let facts = Facts { stamp: Some(stamp.to_owned()), ..facts() };
+            let folder = bring_with(&facts, cache.path(), &cc).unwrap();
+            let past = std::time::SystemTime::now() - 2 * KEPT;
+            File::open(folder.parent().unwrap()).unwrap().set_modified(past).unwrap();
+            (facts, folder)
+        });
+        bring_with(&used.0, cache.path(), &[]).unwrap();
+        let newest = Facts { stamp: Some(STAMP.replace('1', "e")), ..facts() };
+        bring_with(&newest, cache.path(), &cc).unwrap();
+        assert!(!old.1.exists() && used.1.exists());
     }
 
     /// Catches an error that hides what was tried or what to do, and litter left by a failure.

@@ -9,11 +9,12 @@
 
 mod bring;
 mod facts;
+mod kept;
 mod work;
 
 pub use bring::bring;
-pub(crate) use bring::fnv1a;
 pub use facts::{Facts, read_facts};
+pub(super) use kept::ensure;
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -31,9 +32,8 @@ pub const PROOF: [(&str, u64); 3] =
 
 /// One way for an emulator to get its qtest accelerator.
 ///
-/// This, not the [`Source`], is what to remember of an emulator once it is proven:
-/// [`obtain`](Self::obtain) costs about a millisecond when everything is there, and mends it when
-/// somebody has cleared the cache.
+/// This, not the [`Source`], is what to remember of an emulator once it is proven: a folder
+/// that somebody has written down is none to load modules from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Candidate {
@@ -76,6 +76,23 @@ pub enum Source {
 }
 
 impl Source {
+    /// The source for an emulator that gets its accelerator in this way, with the module of
+    /// this build from `cache`. Whether the module is there is not looked at. `None` if there
+    /// can be no such build.
+    pub(super) fn of(way: Candidate, build: Option<&str>, cache: &Path) -> Option<Self> {
+        Some(match way {
+            Candidate::BuiltIn => Self::BuiltIn,
+            Candidate::Shipped => Self::Shipped,
+            Candidate::Brought => Self::Brought { folder: kept::folder(cache, build?)? },
+        })
+    }
+
+    /// The build of a module of ours.
+    pub(super) fn build(&self) -> Option<String> {
+        let home = self.module_dir()?.parent()?;
+        home.file_name()?.to_str().map(str::to_owned)
+    }
+
     /// What the environment variable `QEMU_MODULE_DIR` must be for the launch; `None`: leave it
     /// as it is. QEMU looks there first and then in its usual folders, so its other modules are
     /// found as ever.

@@ -7,10 +7,9 @@
 //! damaged is as good as not there.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,9 +19,8 @@ use super::Described;
 use super::description::{Description, Refusal};
 use super::name::{Name, Table};
 use super::types::Types;
-use crate::files::atomic;
-use crate::qemu::accel::fnv1a;
-use crate::qemu::cache::Stamp;
+use crate::files::sum::fnv1a;
+use crate::qemu::cache::{Shelf, Stamp};
 
 const WRITER: &[u8] = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " discovery 1\n").as_bytes();
 /// For how many seconds a machine is not started again that did not start for a reason which
@@ -55,11 +53,8 @@ struct Kept {
     read: OnceLock<Option<Described>>,
 }
 
-/// The file for the emulator with these stamps: its own, and that of the program behind it.
-fn file(cache: &Path, stamps: &[Stamp]) -> PathBuf {
-    let name = stamps.first().map_or(0, Stamp::path_hash);
-    cache.join("machines").join(format!("{name:016x}"))
-}
+/// A file for each emulator, in a form of its own.
+const MACHINES: Shelf = Shelf { folder: "machines", ending: "", version: 1 };
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -69,7 +64,8 @@ impl Store {
     /// Reads what the cache knows about the emulator with these stamps; nothing if it knows
     /// nothing.
     pub(super) fn open(cache: &Path, stamps: &[Stamp]) -> Self {
-        let bytes = fs::read(file(cache, stamps)).unwrap_or_default();
+        let stamp = stamps.first();
+        let bytes = stamp.and_then(|stamp| MACHINES.read(cache, stamp, "")).unwrap_or_default();
         Self::read(bytes, stamps).unwrap_or_else(|| Self {
             bytes: Vec::new(),
             table: Mutex::default(),
@@ -112,7 +108,9 @@ impl Store {
     pub(super) fn get(&self, machine: &str) -> Option<Described> {
         let kept = self.machines.get(machine)?;
         let described = kept.read.get_or_init(|| self.decode(kept)).clone()?;
-        let old = now().saturating_sub(kept.written) >= REMEMBER_PASSING;
+        // What is from the future says that a clock was wrong.
+        let age = now().checked_sub(kept.written);
+        let old = age.is_none_or(|age| age >= REMEMBER_PASSING);
         let forgotten = matches!(&described, Err(refusal) if refusal.passing && old);
         (!forgotten).then_some(described)
     }
@@ -145,7 +143,8 @@ impl Store {
         let all =
             old.chain(new).map(|(machine, written, described)| (machine, (written, described)));
         let all: BTreeMap<_, _> = all.collect();
-        atomic::replace(&file(cache, stamps), &encode(stamps, &all)?, 0o600)
+        let stamp = stamps.first().ok_or(io::ErrorKind::NotFound)?;
+        MACHINES.write(cache, stamp, "", &encode(stamps, &all)?)
     }
 }
 

@@ -108,15 +108,17 @@ fn a_known_emulator_is_not_started() {
     let prober = Prober { retry: true, ..prober };
     let started = folder.path().join("started");
     let path = script(&folder.path().join("qemu"), &format!(": > '{}'", started.display()));
-    let known = Emulator {
+    let emulator = Emulator {
         path: path.clone(),
         accelerator: accel::Source::BuiltIn,
         capabilities: Capabilities { arch: "m68k".to_owned(), ..Capabilities::default() },
         behind: None,
         pace: Pace::default(),
     };
-    cache::store(&prober.cache, &Stamp::of(&path).unwrap(), &Probed::Ok(known.clone())).unwrap();
+    let found = Found { emulator: emulator.clone(), way: Candidate::BuiltIn, runs: None };
+    let known = Remembered::Ok(Known::of(&found));
+    PROBES.store(&prober.cache, &Stamp::of(&path).unwrap(), "", &known).unwrap();
     let all = prober.probe_all(&[path.clone(), path], |warning| panic!("{warning}"));
-    assert_eq!(all, [Ok(known.clone()), Ok(known)]);
+    assert_eq!(all, [Ok(emulator.clone()), Ok(emulator)]);
     assert!(!started.exists());
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use once_cell::unsync::OnceCell;
 
 use super::{Limits, Vm, hang};
 use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
+use crate::qemu::accel::AccelError;
 use crate::qemu::command_line::{Config, Wiring};
 use crate::qemu::emulator::Emulator;
 use crate::qemu::lost_time::LostTime;
@@ -38,6 +40,22 @@ pub enum LaunchError {
         what: &'static str,
         /// The kernel's word.
         source: io::Error,
+    },
+    /// The module with its accelerator is gone and cannot be made anew.
+    #[error(transparent)]
+    Module(#[from] AccelError),
+    /// It is not the emulator that was probed.
+    #[error(
+        "{} is {is} now, and was {was} when it was probed; the next run probes it anew",
+        program.display()
+    )]
+    Changed {
+        /// The emulator.
+        program: PathBuf,
+        /// What it was, as its greeting said.
+        was: String,
+        /// What it is.
+        is: String,
     },
     /// It did not greet us, or not answer the first questions.
     #[error("QEMU {}", match ending {
@@ -167,6 +185,10 @@ impl Starting {
         deadline.set_end(Instant::now().checked_add(limits.whole.saturating_add(start)));
         let Connected { process, qtest, qmp } = self.spawned.connect(&deadline, &transcript)?;
         deadline.set_limit(limits.request);
+        if let Some(is) = self.emulator.is_now(qmp.greeting()) {
+            let (program, was) = (self.emulator.path.clone(), self.emulator.version_in_words());
+            return Err(LaunchError::Changed { program, was, is });
+        }
         qtest.post_writes();
         Ok(Vm {
             process: process.into(),
@@ -219,6 +241,7 @@ fn spawn(
     arguments: impl FnOnce(&Wiring) -> Vec<String>,
     files: Vec<OwnedFd>,
 ) -> Result<Spawned, LaunchError> {
+    emulator.ensure_module()?;
     let pair = || UnixStream::pair().map_err(resource("a socket"));
     let ((qtest, qtest_there), (qmp, qmp_there)) = (pair()?, pair()?);
     let wiring = Wiring {

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::{Action, END, MARK, Reproducer};
 use crate::qemu::command_line::quote;
@@ -308,14 +310,12 @@ impl Reproducer {
         let mut text = String::from("#!/bin/sh\n");
         self.say_what_it_is(&mut text);
         text.push_str(&format!("{MARK}{}\n\nset -u\n", serde_json::to_string(about)?));
-        let emulator = about.emulator.to_string_lossy();
-        text.push_str(&format!("QEMU=${{QEMU:-{}}}\n", in_default(&emulator)));
+        text.push_str(&format!("QEMU=${{QEMU:-{}}}\n", path_in_default(&about.emulator)));
         if let Some(folder) = &about.module_dir {
-            let folder = folder.to_string_lossy();
             text.push_str(&format!(
                 "# The accelerator that this emulator lacks; `qgraph probe` makes it anew.\n\
                  QEMU_MODULE_DIR=${{QEMU_MODULE_DIR-{}}}\nexport QEMU_MODULE_DIR\n",
-                in_default(&folder)
+                path_in_default(folder)
             ));
         }
         text.push_str(BEGINNING);
@@ -401,6 +401,18 @@ impl Reproducer {
         }
         text.push_str("#\n");
         text.push_str(USAGE);
+    }
+}
+
+/// A path as the default in `${NAME:-…}`. What is no UTF-8, and what ends a line, is made by
+/// `printf`.
+fn path_in_default(path: &Path) -> String {
+    match path.to_str().filter(|text| !text.contains(char::is_control)) {
+        Some(text) => in_default(text),
+        None => format!(
+            "$(printf %b '{}')",
+            escaped(path.as_os_str().as_bytes()).replace('\'', r"\0047")
+        ),
     }
 }
 

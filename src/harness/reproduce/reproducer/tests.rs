@@ -93,6 +93,79 @@ fn other_files_are_refused() {
     }
 }
 
+/// Catches a file that makes the program take memory without end, or stop: sizes, offsets and
+/// words of a stranger.
+#[test]
+fn absurd_wishes_are_refused() {
+    let text = reproducer().script().unwrap();
+    let image = "\"size\":4096";
+    assert!(text.contains(image) && text.contains("\"size\":1048576"), "{text}");
+    let many = format!("\"options\":[{}", "\"-s\",".repeat(20_000));
+    let long = format!("\"options\":[\"{}\",", "x".repeat(200_000));
+    let deep = format!("{{\"deep\":{},\"path\"", "[".repeat(100_000));
+    for (damaged, word) in [
+        (text.replace("read-image sd 0 2", "read-image sd 0 99999999999999"), "up to 33554432"),
+        (text.replace("read-image sd 0 2", "read-image none 0 99999999"), "has 0 bytes"),
+        (text.replace("read-image sd 0", "read-image sd 18446744073709551615"), "moved at once"),
+        (text.replace("write-image sd 512", "write-image sd 9223372036854775807"), "moved at once"),
+        (text.replace(image, "\"size\":18446744073709551615"), "bytes of memory"),
+        (text.replace("\"size\":1048576", "\"size\":9223372036854775808"), "bytes of memory"),
+        (text.replace("\"base\":0", "\"base\":18446744073709551615"), "no end of it"),
+        (text.replace("\"options\":[", &many), "2000"),
+        (text.replace("\"options\":[", &long), "200000 bytes"),
+        (text.replacen("{\"path\"", &deep, 1), "recursion limit"),
+        (text.replace(image, "\"size\":1e400"), "number out of range"),
+        (text.replace(image, "\"size\":-1"), "invalid value"),
+    ] {
+        assert_ne!(damaged, text, "{word}");
+        let why = Reproducer::parse(&damaged).expect_err(word);
+        assert!(why.contains(word), "{why}");
+    }
+    let e = Reproducer::read(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(e.contains("it has more than 256 MiB"), "{e}");
+}
+
+/// Catches a path that is no UTF-8 and is another one in the file, or in the shell.
+#[test]
+fn odd_paths() {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let odd = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
+    let mut it = reproducer();
+    it.about.emulator = odd(b"/caf\xe9/it's a\n\\q");
+    it.about.module_dir = Some(odd(b"/\xff}$(x)"));
+    let text = it.script().unwrap();
+    assert_eq!(Reproducer::parse(&text).unwrap(), it);
+    let lines = text.lines().filter(|line| line.starts_with("QEMU"));
+    let script: String = lines.map(|line| format!("{line}\n")).collect();
+    let script = format!("{script}printf '%s|%s' \"$QEMU\" \"$QEMU_MODULE_DIR\"");
+    let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+    let expected = [Some(it.about.emulator), it.about.module_dir].map(Option::unwrap);
+    let expected = expected.each_ref().map(|it| it.as_os_str());
+    assert_eq!(said, expected.map(OsStrExt::as_bytes).join(&b'|'));
+}
+
+proptest::proptest! {
+    /// Catches a panic on a file that somebody has changed, or on any other text.
+    #[test]
+    fn any_text_is_read_or_refused(
+        at in 0usize..10_000, length in 0usize..40, put in "[ -~\\n\u{e9}]{0,20}", other in ".*",
+    ) {
+        let text = reproducer().script().unwrap();
+        // What is changed is what is read.
+        let from = text.find(MARK).unwrap();
+        let mut changed: Vec<char> = text[from..].chars().collect();
+        let at = at % changed.len();
+        let end = (at + length).min(changed.len());
+        changed.splice(at..end, put.chars());
+        let changed: String = changed.into_iter().collect();
+        if let Ok(read) = Reproducer::parse(&changed) {
+            let _ = read.script();
+        }
+        let _ = Reproducer::parse(&other);
+        let _ = Reproducer::parse(&format!("{MARK}{other}"));
+    }
+}
+
 /// Catches bytes that do not come back, and garbage that is taken for bytes.
 #[test]
 fn bytes_for_printf() {
