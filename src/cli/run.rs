@@ -311,7 +311,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
         }
     };
     let Planned { fleet, plan, shard, has_all_names } = planned;
-    let (trace_file, mut all_kept) = match arguments.trace.as_deref().map(OutputFile::new) {
+    let (trace_file, mut all_kept) = match arguments.trace.as_deref().map(OutputFile::with_folder) {
         None => (None, true),
         Some(Ok(file)) => (Some(file), true),
         Some(Err(e)) => {
