@@ -13,7 +13,7 @@ const ID: &str = "bridge0";
 
 /// A kind of bridge.
 pub trait Make: 'static {
-    /// What it adds to the command line; the device is called [`ID`].
+    /// What it adds to the command line; the device has the id `bridge0`.
     const ARGS: QemuArgs;
     /// A free address on its secondary bus.
     const SLOT: &str;
