@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate, lowest first.
-const FLOORS: &[&str] =
-    &["protocol", "qemu", "graph", "qos", "drivers", "machines", "tests", "harness", "cli"];
+const FLOORS: &[&str] = &[
+    "files", "protocol", "qemu", "graph", "qos", "drivers", "machines", "tests", "harness", "cli",
+];
 
 /// All Rust files below `folder`.
 fn sources(folder: &Path) -> Vec<PathBuf> {

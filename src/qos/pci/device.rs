@@ -138,6 +138,8 @@ impl PciDevice {
     /// The register is not implemented, does not behave like one, or the window is full.
     /// Then BAR and Command are as they were.
     pub fn map_bar(&self, number: u8) -> Result<Rc<Bar>> {
+        // A reset of the machine has closed the bridges that the bus is behind.
+        self.bus.reopen()?;
         Bar::map(self, number)
     }
 

@@ -237,6 +237,7 @@ fn machine_reset(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(nic, vm)?;
     let (inward, outward) = traffic(&bench, 0)?;
     reset(vm)?;
+    nic.device().bus().reopen()?;
     let pin = nic.device().asserts_interrupt()?;
     let again = nic.remapped()?;
     let bench = Bench::new(&*again, vm)?;
