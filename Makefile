@@ -56,7 +56,7 @@ check: qemu
 	$(CARGO) test --test paths -- $(SOME_BRIDGES)
 	$(CARGO) test -p board-tests --lib
 	$(CARGO) test -p board-tests --test paths edu-tests
-	$(CARGO) test -p board-tests --test paths /xtensa/
+	$(CARGO) test -p board-tests --test paths -- /xtensa/ $(BEHIND_BRIDGES:%=--skip %)
 
 # Needs a nightly Rust and cargo-fuzz (`cargo install cargo-fuzz`). What it finds to be worth
 # keeping is in fuzz/corpus; `make check` replays tests/corpus on any Rust.
