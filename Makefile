@@ -53,7 +53,7 @@ check: qemu
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	$(CARGO) test -- $(BEHIND_BRIDGES:%=--skip %)
-	$(CARGO) test --test paths -- $(SOME_BRIDGES)
+	for bridges in $(SOME_BRIDGES); do $(CARGO) test --test paths -- $$bridges || exit; done
 	$(CARGO) test -p board-tests --lib
 	$(CARGO) test -p board-tests --test paths edu-tests
 	$(CARGO) test -p board-tests --test paths -- /xtensa/ $(BEHIND_BRIDGES:%=--skip %)
