@@ -17,8 +17,9 @@ type MayBegin = Box<dyn Fn(&str) -> bool + Send>;
 const RETURNS: u8 = 1;
 
 /// All paths from machines to tests on which no node is twice, but for an interface behind a
-/// bridge, parallel edges a path each. Memory grows with the longest path, not with the number of paths, and no node
-/// is entered from which no path goes on, so that time grows with the paths that there are.
+/// bridge, parallel edges a path each. Memory grows with the longest path, not with the number
+/// of paths, and no node is entered from which no path goes on, so that time grows with the
+/// paths that there are.
 pub struct Walk {
     model: Arc<Model>,
     available: Option<Arc<Availability>>,
@@ -142,17 +143,17 @@ impl Walk {
     fn may_take(&mut self, edge: EdgeIndex, to: NodeIndex) -> bool {
         let Self { model, leads, cycles, counted, on_path, returns, available, .. } = self;
         let has = |edge: EdgeIndex| available.as_ref().is_none_or(|has| has.edges[edge.index()]);
-        let may_return = *returns < RETURNS;
-        let is_free = |node: NodeIndex| match on_path[counted[node.index()]] {
-            0 => true,
-            1 => may_return && model.graph[node].kind == Kind::Interface,
-            _ => false,
+        // How many returns it takes to enter a node.
+        let cost = |node: NodeIndex| match on_path[counted[node.index()]] {
+            0 => Some(0),
+            1 if model.graph[node].kind == Kind::Interface => Some(1),
+            _ => None,
         };
-        leads[to.index()]
-            && is_free(to)
-            && has(edge)
-            && cycles
-                .can_be_left(model, to, |edge, to| leads[to.index()] && is_free(to) && has(edge))
+        let left = RETURNS - *returns;
+        let may = |edge: EdgeIndex, to: NodeIndex| {
+            cost(to).filter(|&cost| cost <= left && leads[to.index()] && has(edge))
+        };
+        may(edge, to).is_some_and(|cost| cycles.can_be_left(model, to, left - cost, may))
     }
 }
 
@@ -197,10 +198,10 @@ struct Cycles {
     component: Vec<usize>,
     /// For every component whether it has more than one node.
     large: Vec<bool>,
-    /// For every node the last search that came by.
-    seen: Vec<u64>,
+    /// For every node the last search that came by, by how many returns it had left.
+    seen: Vec<[u64; RETURNS as usize + 1]>,
     search: u64,
-    open: Vec<NodeIndex>,
+    open: Vec<(NodeIndex, u8)>,
 }
 
 impl Cycles {
@@ -214,15 +215,24 @@ impl Cycles {
             }
             large.push(members.len() > 1);
         }
-        Self { component, large, seen: vec![0; nodes], search: 0, open: Vec::new() }
+        Self {
+            component,
+            large,
+            seen: vec![Default::default(); nodes],
+            search: 0,
+            open: Vec::new(),
+        }
     }
 
-    /// Whether a way of edges that `may` lets through leads out of the cycles `from` is on.
+    /// Whether a way leads out of the cycles `from` is on, with at most `returns` returns. `may`
+    /// says how many of them the node takes to which an edge leads; none if it is not to be
+    /// entered.
     fn can_be_left(
         &mut self,
         model: &Model,
         from: NodeIndex,
-        may: impl Fn(EdgeIndex, NodeIndex) -> bool,
+        returns: u8,
+        may: impl Fn(EdgeIndex, NodeIndex) -> Option<u8>,
     ) -> bool {
         let component = self.component[from.index()];
         let is_test = |node: NodeIndex| model.graph[node].kind == Kind::Test;
@@ -230,21 +240,22 @@ impl Cycles {
             return true;
         }
         self.search += 1;
-        self.seen[from.index()] = self.search;
         self.open.clear();
-        self.open.push(from);
-        while let Some(node) = self.open.pop() {
+        self.open.push((from, returns));
+        while let Some((node, returns)) = self.open.pop() {
+            let seen = &mut self.seen[node.index()][usize::from(returns)];
+            if std::mem::replace(seen, self.search) == self.search {
+                continue;
+            }
             for &edge in &model.out[node.index()] {
                 let (_, to) = model.graph.edge_endpoints(edge).expect("an edge of this graph");
-                if !may(edge, to) {
+                let Some(left) = may(edge, to).and_then(|cost| returns.checked_sub(cost)) else {
                     continue;
-                }
+                };
                 if self.component[to.index()] != component || is_test(to) {
                     return true;
                 }
-                if std::mem::replace(&mut self.seen[to.index()], self.search) != self.search {
-                    self.open.push(to);
-                }
+                self.open.push((to, left));
             }
         }
         false

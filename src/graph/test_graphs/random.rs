@@ -102,6 +102,29 @@ fn sorted(paths: &[Path]) -> Vec<String> {
     names
 }
 
+/// Would catch a look ahead that counts on more returns than a path has: `a` then seems
+/// to lead back over both interfaces to the test.
+#[test]
+fn the_look_ahead_counts_returns() {
+    let mut plain = Plain {
+        machines: vec!["x/m".into()],
+        drivers: vec!["a".into(), "d".into()],
+        interfaces: vec!["i".into(), "ii".into()],
+        ..Plain::default()
+    };
+    plain.edge("x/m", "i").edge("i", "ii").edge("ii", "a").edge("a", "d").edge("d", "i");
+    plain.test("s/t", "ii");
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kept = asked.clone();
+    let walk = plain.model().walk(None, |_| true).within(move |start| {
+        kept.lock().unwrap().push(start.to_owned());
+        true
+    });
+    let names: Vec<_> = walk.map(|path| path.name()).collect();
+    assert_eq!(names, ["/x/m/i/ii/s/t"]);
+    assert_eq!(*asked.lock().unwrap(), ["/x/m/", "/x/m/i/", "/x/m/i/ii/"]);
+}
+
 proptest! {
     /// Would catch a path that is missing, comes twice, goes in a circle, or goes over
     /// something that the emulator lacks.
