@@ -141,7 +141,7 @@ impl EdgeDecl {
             from: D::NAMES,
             to: I::NAMES,
             kind: EdgeKind::Produces,
-            offers: || vec![Offer { plug: D::PLUG, ..Offer::NOTHING }],
+            offers: || vec![Offer { plug: D::PLUG, args: D::ARGS, ..Offer::NOTHING }],
             follow: |at, _, _| Ok(Object::new(at.get::<D>()?.produced())),
         }
     }

@@ -158,6 +158,9 @@ pub trait Produces<I: ?Sized + Node>: Node {
     /// Where the interface, if it is a bus, takes devices: what is not empty of it counts
     /// before what an edge to Self says.
     const PLUG: Plug = Plug::NONE;
+    /// What the command line needs for Self to be used through the interface, such as the time
+    /// at which a clock starts. No device is added.
+    const ARGS: QemuArgs = QemuArgs::NONE;
 
     /// Self, seen as the interface.
     fn produced(self: Rc<Self>) -> Rc<I>;

@@ -11,6 +11,7 @@ pub mod pci;
 pub mod qom;
 pub mod registers;
 mod reset;
+pub mod rtc;
 pub mod sd;
 pub mod sdhci;
 pub mod virtio;

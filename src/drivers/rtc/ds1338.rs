@@ -2,11 +2,17 @@
 
 use std::rc::Rc;
 
+use chrono::{Datelike, Timelike};
+
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
+use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, I2cDevice};
-use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, Registers, Rule};
-use crate::{Result, driver};
+use crate::qos::registers::{
+    AnyRegister, Fault, Register, RegisterBlock, Registers, RegistersExt, Rule,
+};
+use crate::qos::rtc::{self, DateTime, Profile, Rtc, at, from_bcd, step_seconds, to_bcd};
+use crate::{Error, Result, driver};
 
 /// Seconds, in BCD, as all registers of the time; bit 7 stops the clock.
 pub const SECONDS: Register<u8> = time("seconds", 0x00);
@@ -64,6 +70,15 @@ pub const CONTROL_KEPT: u8 = 0b1001_0011;
 /// the clock being stepped.
 pub struct Ds1338 {
     device: I2cDevice,
+    vm: Rc<Vm>,
+}
+
+/// Seconds, minutes, hours, day, date, month, year as the registers have them: `0x59` is 59.
+pub type Time = [u8; 7];
+
+/// The number that a register of the time is, in BCD or not.
+pub const fn number(bcd: u8) -> u8 {
+    (bcd >> 4) * 10 + (bcd & 0xf)
 }
 
 impl Consumes<dyn I2cBus> for Ds1338 {
@@ -74,7 +89,7 @@ impl Consumes<dyn I2cBus> for Ds1338 {
 
     fn attach(bus: Rc<dyn I2cBus>, site: &Site) -> Result<Self> {
         site.vm.note_lasting("what a battery keeps");
-        Ok(Self { device: I2cDevice::plugged(bus, site, Endian::Big)? })
+        Ok(Self { device: I2cDevice::plugged(bus, site, Endian::Big)?, vm: site.vm.clone() })
     }
 }
 
@@ -86,7 +101,7 @@ impl Produces<RegisterBlock> for Ds1338 {
     }
 }
 
-driver!(Ds1338 = "ds1338"; consumes dyn I2cBus; produces RegisterBlock);
+driver!(Ds1338 = "ds1338"; consumes dyn I2cBus; produces dyn Rtc, RegisterBlock);
 
 impl Ds1338 {
     /// The device on its bus.
@@ -97,5 +112,113 @@ impl Ds1338 {
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
         self.device.registers()
+    }
+
+    /// What the registers of the time show.
+    ///
+    /// # Errors
+    /// Returns an error if the chip does not acknowledge.
+    pub fn get(&self) -> Result<Time> {
+        self.device.read_from(SECONDS.offset() as u8)
+    }
+
+    /// By how many seconds QEMU misses a time that is set.
+    ///
+    /// It reckons the time from the machine's clock, but what is set from the host's, which
+    /// runs on its own. So each write to a register of the time adds the difference.
+    fn error_of_setting(&self) -> Result<i16> {
+        self.registers().set(SECONDS, 0x20)?;
+        let read = self.registers().get(SECONDS)?;
+        Ok(i16::from(number(read)) - 20)
+    }
+
+    /// Sets time and date, exactly, whatever [`Ds1338::error_of_setting`] is. QEMU carries a
+    /// date that the month does not have over into the next at once, and derives the day from
+    /// the date, hence this order, where on the chip there is none.
+    ///
+    /// # Errors
+    /// Returns [`Error::Failed`] if other registers are read than were written, or if the
+    /// machine's clock is further ahead of the host's than the second that is to be set.
+    pub fn set(&self, time: &Time) -> Result<()> {
+        let [second, minute, hour, day, date, month, year] = *time;
+        let without_hour = |time: Time| [time[0], time[1], time[4], time[5], time[6]];
+        let mut read = *time;
+        // The host's clock may go on to the next second in between.
+        for _ in 0..5 {
+            let error = self.error_of_setting()?;
+            if error < 0 {
+                step_seconds(&self.vm, error.unsigned_abs().into())?;
+                continue;
+            }
+            let last = u8::try_from(i16::from(number(second)) - error).map_err(|_| {
+                Error::failed(format!("{second:#x} s is too early for an error of {error} s"))
+            })?;
+            // The seconds stand at twice the error when the minutes have been written.
+            let carry = 2 * error.unsigned_abs() / 60;
+            let before = u16::from(number(minute)).checked_sub(carry).ok_or_else(|| {
+                Error::failed(format!("{minute:#x} min is too early for an error of {error} s"))
+            })?;
+            for (register, value) in [
+                (SECONDS, 0),
+                (MINUTES, 0),
+                (HOURS, 0x12),
+                (DATE, 0x01),
+                (MONTH, month),
+                (YEAR, year),
+                (DATE, date),
+                (DAY, day),
+                (HOURS, hour),
+                (SECONDS, 0),
+                (MINUTES, to_bcd(before as u8)),
+                (SECONDS, to_bcd(last)),
+            ] {
+                self.registers().set(register, value)?;
+            }
+            read = self.get()?;
+            if without_hour(read) == without_hour(*time) {
+                return Ok(());
+            }
+        }
+        Err(Error::failed(format!("{time:02x?} was written, {read:02x?} read")))
+    }
+}
+
+impl Rtc for Ds1338 {
+    fn profile(&self) -> Profile {
+        let last = at(if rtc::is_short(&self.vm) { 2087 } else { 2099 }, 12, 31, 23, 59, 59);
+        Profile {
+            start: Some(at(2020, 1, 1, 0, 0, 0)),
+            lost_in_reset: Some("a reset of the machine sets QEMU's ds1338, which a battery keeps"),
+            ..Profile::new(at(2000, 1, 1, 0, 0, 0), last)
+        }
+    }
+
+    fn time(&self) -> Result<DateTime> {
+        let [second, minute, hour, _, date, month, year] = self.get()?;
+        if hour & TWELVE_HOURS != 0 {
+            return Err(Error::failed(format!("{hour:#x} is not in 24-hour mode")));
+        }
+        let number = |bcd| from_bcd(bcd).map(u32::from);
+        let date = [2000 + number(year)?, number(month)?, number(date)?];
+        rtc::checked(date, [number(hour)?, number(minute)?, number(second)?])
+    }
+
+    fn set_time(&self, time: DateTime) -> Result<()> {
+        let bcd = |number: u32| to_bcd(number as u8);
+        self.set(&[
+            bcd(time.second()),
+            bcd(time.minute()),
+            bcd(time.hour()),
+            time.weekday().number_from_sunday() as u8,
+            bcd(time.day()),
+            bcd(time.month()),
+            bcd(time.year().cast_unsigned() % 100),
+        ])
+    }
+}
+
+impl Produces<dyn Rtc> for Ds1338 {
+    fn produced(self: Rc<Self>) -> Rc<dyn Rtc> {
+        self
     }
 }

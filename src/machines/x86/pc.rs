@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
+use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::graph::{Contains, Machine, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::{Result, machine};
@@ -26,4 +27,10 @@ impl Contains<I440FxPcihost> for Pc {
     }
 }
 
-machine!(Pc = "x86_64/pc", "i386/pc"; contains I440FxPcihost);
+impl Contains<Mc146818> for Pc {
+    fn contained(&self) -> Result<Mc146818> {
+        Ok(Mc146818::of_pc(&self.vm))
+    }
+}
+
+machine!(Pc = "x86_64/pc", "i386/pc"; contains I440FxPcihost, Mc146818);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
+use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::graph::{Contains, Machine, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
 use crate::{Result, machine};
@@ -26,4 +27,10 @@ impl Contains<Q35Pcihost> for Q35 {
     }
 }
 
-machine!(Q35 = "x86_64/q35", "i386/q35"; contains Q35Pcihost);
+impl Contains<Mc146818> for Q35 {
+    fn contained(&self) -> Result<Mc146818> {
+        Ok(Mc146818::of_pc(&self.vm))
+    }
+}
+
+machine!(Q35 = "x86_64/q35", "i386/q35"; contains Q35Pcihost, Mc146818);

@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::drivers::rtc::ds1338::{self, Ds1338};
-use crate::qemu::{Version, Vm};
+use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
+use crate::qos::rtc::{self, step_seconds};
 use crate::{Error, Result, tests};
 
 tests!(Ds1338, "ds1338-tests":
@@ -20,96 +21,21 @@ tests!(Ds1338, "ds1338-tests":
     control,
 );
 
-/// Seconds, minutes, hours, day, date, month, year as the registers have them: `0x59` is 59.
-type Time = [u8; 7];
-
-/// By how many seconds QEMU misses a time that is set.
-///
-/// It reckons the time from the machine's clock, but what is set from the host's, which
-/// runs on its own. So each write to a register of the time adds the difference.
-fn error_of_setting(clock: &Ds1338) -> Result<i16> {
-    clock.registers().set(ds1338::SECONDS, 0x20)?;
-    let read = clock.registers().get(ds1338::SECONDS)?;
-    Ok(i16::from(number(read)) - 20)
-}
-
-/// Sets time and date, exactly, whatever [`error_of_setting`] is. QEMU carries a date that
-/// the month does not have over into the next at once, and derives the day from the date,
-/// hence this order, where on the chip there is none.
-fn set(clock: &Ds1338, vm: &Vm, time: &Time) -> Result<()> {
-    let [second, minute, hour, day, date, month, year] = *time;
-    let without_hour = |time: Time| [time[0], time[1], time[4], time[5], time[6]];
-    let mut read = *time;
-    // The host's clock may go on to the next second in between.
-    for _ in 0..5 {
-        let error = error_of_setting(clock)?;
-        if error < 0 {
-            step(vm, error.unsigned_abs().into())?;
-            continue;
-        }
-        let last = i16::from(number(second)) - error;
-        assert!(last >= 0, "{second:#x} s is too early a second for an error of {error} s");
-        for (register, value) in [
-            (ds1338::SECONDS, 0),
-            (ds1338::MINUTES, 0),
-            (ds1338::HOURS, 0x12),
-            (ds1338::DATE, 0x01),
-            (ds1338::MONTH, month),
-            (ds1338::YEAR, year),
-            (ds1338::DATE, date),
-            (ds1338::DAY, day),
-            (ds1338::HOURS, hour),
-            (ds1338::SECONDS, 0),
-            (ds1338::MINUTES, minute),
-            (ds1338::SECONDS, (last / 10 * 16 + last % 10) as u8),
-        ] {
-            clock.registers().set(register, value)?;
-        }
-        read = get(clock)?;
-        if without_hour(read) == without_hour(*time) {
-            return Ok(());
-        }
-    }
-    panic!("{time:02x?} was written, {read:02x?} read");
-}
-
-fn number(bcd: u8) -> u8 {
-    (bcd >> 4) * 10 + (bcd & 0xf)
-}
-
-/// The last year that can be set: QEMU before 8.2 kept the time as a difference of 31 bits
-/// from the machine's, 68 years.
+/// The last year that can be set.
 fn last_year(vm: &Vm) -> u8 {
-    let is_old = vm.emulator().capabilities.version < Version::new(8, 2, 0);
-    if is_old { 0x87 } else { 0x99 }
-}
-
-fn get(clock: &Ds1338) -> Result<Time> {
-    clock.device().read_from(ds1338::SECONDS.offset() as u8)
-}
-
-/// Moves the machine's clock on.
-fn step(vm: &Vm, seconds: u64) -> Result<()> {
-    let before = vm.qtest().clock_last_seen();
-    let after = vm.qtest().clock_step(Some(Duration::from_secs(seconds)))?;
-    let version = vm.emulator().capabilities.version;
-    if after == before && version >= Version::new(9, 1, 0) && version < Version::new(10, 0, 0) {
-        let why = "the clock of QEMU 9.1 and 9.2 does not move where no timer is pending";
-        return Err(Error::skipped(why));
-    }
-    Ok(())
+    if rtc::is_short(vm) { 0x87 } else { 0x99 }
 }
 
 /// Would catch registers of the time that are not in BCD, not where the data sheet has them
 /// ("RTC and RAM Address Map"), or do not keep what is written.
 fn tx_rx(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
-    let [second, minute, hour, day, date, month, year] = get(clock)?;
+    let [second, minute, hour, day, date, month, year] = clock.get()?;
     assert_eq!([second, minute, hour], [0x00; 3], "the time the machine was started with");
     assert!((1..=7).contains(&day), "day {day}");
     assert_eq!([date, month, year], [0x01, 0x01, 0x20], "the date it was started with");
     let written = [0x58, 0x47, 0x19, 0x04, 0x29, 0x12, 0x38];
     clock.device().write_from(ds1338::SECONDS.offset() as u8, &written)?;
-    let read = get(clock)?;
+    let read = clock.get()?;
     assert_eq!(read[1..3], written[1..3], "the time, written together with the date");
     assert_eq!(read[4..], written[4..], "the date, written together with the time");
     for time in [
@@ -117,8 +43,8 @@ fn tx_rx(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
         [0x40, 0x00, 0x00, 0x04, 0x01, 0x01, 0x01],
         [0x59, 0x59, 0x23, 0x07, 0x31, 0x12, last_year(vm)],
     ] {
-        set(clock, vm, &time)?;
-        assert_eq!(get(clock)?, time, "{time:02x?} written");
+        clock.set(&time)?;
+        assert_eq!(clock.get()?, time, "{time:02x?} written");
     }
     Ok(())
 }
@@ -134,25 +60,25 @@ fn clock_runs(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
         ([0x59, 0x59, 0x19], 1, [0x00, 0x00, 0x20]),
         ([0x31, 0x02, 0x03], 3600 + 60 + 1, [0x32, 0x03, 0x04]),
     ] {
-        set(clock, vm, &[from[0], from[1], from[2], 1, 0x15, 0x06, 0x21])?;
-        step(vm, seconds)?;
-        let [second, minute, hour, _, date, ..] = get(clock)?;
+        clock.set(&[from[0], from[1], from[2], 1, 0x15, 0x06, 0x21])?;
+        step_seconds(vm, seconds)?;
+        let [second, minute, hour, _, date, ..] = clock.get()?;
         assert_eq!([second, minute, hour], to, "{seconds} s after {from:02x?}");
         assert_eq!(date, 0x15, "the date stays");
     }
     let now = vm.qtest().clock_last_seen();
     vm.qtest().clock_set(now + Duration::from_secs(90))?;
-    assert_eq!(get(clock)?[..3], [0x02, 0x05, 0x04], "90 s later by clock_set");
+    assert_eq!(clock.get()?[..3], [0x02, 0x05, 0x04], "90 s later by clock_set");
     Ok(())
 }
 
 /// The hour of 24 that the register Hours tells, in whichever mode it is.
 fn hour_of(register: u8) -> u8 {
     if register & ds1338::TWELVE_HOURS == 0 {
-        return number(register & 0x3f);
+        return ds1338::number(register & 0x3f);
     }
     let afternoon = if register & ds1338::PM == 0 { 0 } else { 12 };
-    number(register & 0x1f) % 12 + afternoon
+    ds1338::number(register & 0x1f) % 12 + afternoon
 }
 
 /// Would catch an hour of the 12-hour mode taken for another, midnight and noon above all,
@@ -170,12 +96,12 @@ fn hours(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
         (pm | 0x10, 22),
         (pm | 0x11, 23),
     ] {
-        set(clock, vm, &[0x59, 0x59, register, 1, 0x15, 0x06, 0x21])?;
-        let [.., read, _, date, _, _] = get(clock)?;
+        clock.set(&[0x59, 0x59, register, 1, 0x15, 0x06, 0x21])?;
+        let [.., read, _, date, _, _] = clock.get()?;
         assert_eq!(hour_of(read), hour, "{register:#x} written, {read:#x} read");
         assert_eq!(date, 0x15, "the date with the hour {register:#x}");
-        step(vm, 1)?;
-        let [.., read, _, date, _, _] = get(clock)?;
+        step_seconds(vm, 1)?;
+        let [.., read, _, date, _, _] = clock.get()?;
         assert_eq!(hour_of(read), (hour + 1) % 24, "an hour after {register:#x}: {read:#x}");
         let next = if hour == 23 { 0x16 } else { 0x15 };
         assert_eq!(date, next, "the date an hour after {register:#x}");
@@ -219,18 +145,18 @@ fn ends_of_months(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
         if year > last_year(vm) {
             continue;
         }
-        set(clock, vm, &[0x59, 0x59, 0x23, 1, date, month, year])?;
-        step(vm, 1)?;
-        let [second, minute, hour, _, after @ ..] = get(clock)?;
+        clock.set(&[0x59, 0x59, 0x23, 1, date, month, year])?;
+        step_seconds(vm, 1)?;
+        let [second, minute, hour, _, after @ ..] = clock.get()?;
         let is_new_year = next_month < month;
         let next_year = if is_new_year { year + 1 } else { year };
         let next = [next_date, next_month, next_year];
         assert_eq!(after, next, "the day after {date:02x}.{month:02x}.{year:02x}");
         assert_eq!([second, minute, hour], [0; 3]);
     }
-    set(clock, vm, &[0x59, 0x59, 0x23, 1, 0x31, 0x12, 0x29])?;
-    step(vm, 1)?;
-    assert_eq!(get(clock)?[6], 0x30, "the year after 29");
+    clock.set(&[0x59, 0x59, 0x23, 1, 0x31, 0x12, 0x29])?;
+    step_seconds(vm, 1)?;
+    assert_eq!(clock.get()?[6], 0x30, "the year after 29");
     Ok(())
 }
 
@@ -240,9 +166,9 @@ fn century(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     if last_year(vm) < 0x99 {
         return Err(Error::skipped("QEMU before 8.2 cannot set a time 68 years ahead"));
     }
-    set(clock, vm, &[0x59, 0x59, 0x23, 5, 0x31, 0x12, 0x99])?;
-    step(vm, 1)?;
-    assert_eq!(get(clock)?[..6], [0x00, 0x00, 0x00, 6, 0x01, 0x01]);
+    clock.set(&[0x59, 0x59, 0x23, 5, 0x31, 0x12, 0x99])?;
+    step_seconds(vm, 1)?;
+    assert_eq!(clock.get()?[..6], [0x00, 0x00, 0x00, 6, 0x01, 0x01]);
     Ok(())
 }
 
@@ -250,18 +176,18 @@ fn century(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 /// or does not go from 7 to 1.
 fn day_of_week(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     for day in 1..=7 {
-        set(clock, vm, &[0x58, 0x59, 0x23, day, 0x26, 0x02, 0x24])?;
+        clock.set(&[0x58, 0x59, 0x23, day, 0x26, 0x02, 0x24])?;
         assert_eq!(clock.registers().get(ds1338::DAY)?, day);
     }
     let mut next = 1;
     for _ in 0..9 {
-        step(vm, 1)?;
+        step_seconds(vm, 1)?;
         let day = clock.registers().get(ds1338::DAY)?;
         assert_eq!(day, if next == 1 { 7 } else { next - 1 }, "a second before midnight");
-        step(vm, 1)?;
+        step_seconds(vm, 1)?;
         let day = clock.registers().get(ds1338::DAY)?;
         assert_eq!(day, next, "at midnight");
-        step(vm, 86_398)?;
+        step_seconds(vm, 86_398)?;
         next = next % 7 + 1;
     }
     Ok(())
@@ -269,8 +195,8 @@ fn day_of_week(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a register pointer that stops, or goes elsewhere than from the last byte of
 /// RAM to the seconds, reading or writing ("RTC and RAM Address Map").
-fn pointer_wraps(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
-    set(clock, vm, &[0x56, 0x34, 0x12, 3, 0x15, 0x06, 0x21])?;
+fn pointer_wraps(clock: &Ds1338, _: &Rc<Vm>) -> Result<()> {
+    clock.set(&[0x56, 0x34, 0x12, 3, 0x15, 0x06, 0x21])?;
     clock.device().write_from(ds1338::LAST.offset() as u8 - 1, &[0xa5, 0x5a])?;
     let read = clock.device().read_from(ds1338::LAST.offset() as u8 - 1)?;
     assert_eq!(read, [0xa5, 0x5a, 0x56, 0x34, 0x12, 3, 0x15, 0x06, 0x21]);
@@ -290,7 +216,7 @@ fn ram(clock: &Ds1338, vm: &Rc<Vm>) -> Result<()> {
     for seed in [0x11_u8, 0xee] {
         let bytes: [u8; SIZE] = std::array::from_fn(|at| (at as u8).wrapping_mul(37) ^ seed);
         clock.device().write_from(ds1338::RAM.offset() as u8, &bytes)?;
-        step(vm, 100_000)?;
+        step_seconds(vm, 100_000)?;
         assert_eq!(clock.device().read_from(ds1338::RAM.offset() as u8)?, bytes);
     }
     Ok(())
