@@ -22,11 +22,12 @@ pub(super) const EXIT_STATUS: [Row; 5] = [
 ];
 
 /// The variables that are looked at.
-pub(super) const ENVIRONMENT: [Row; 9] = [
+pub(super) const ENVIRONMENT: [Row; 10] = [
     ("QTEST_QEMU_BINARY", "Emulators, separated by ':'. Used where there is no --qemu."),
     ("PATH", "Where every qemu-system-* is used if no emulator is named."),
     ("QGRAPH_CACHE", "The folder of the cache."),
     ("QGRAPH_SHARD", "K/N: run and list do the K-th of N shares, as by --shard; so do tests."),
+    ("QGRAPH_COVER", "nodes, edges or tests: what --cover says to run, this says to tests."),
     (
         "CI_NODE_INDEX, CI_NODE_TOTAL",
         "The share, counted from 1, as GitLab CI sets them in a job with 'parallel:'. Used where \

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::cover::CoverArguments;
 use super::shard::ShardArguments;
 use super::{EmulatorArguments, FilterArguments, Stop};
 use crate::shown::{self, shown};
@@ -17,6 +18,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    cover: CoverArguments,
+    #[command(flatten)]
     shard: ShardArguments,
     #[command(flatten)]
     emulators: EmulatorArguments,
@@ -26,7 +29,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let fleet = arguments.emulators.fleet()?;
     let plan = arguments.filter.plan(&fleet)?;
     arguments.filter.has_all_names(&plan)?;
-    let (plan, _) = arguments.shard.share(plan)?;
+    let (plan, _) = arguments.shard.share(arguments.cover.cover(plan))?;
     let mut out = BufWriter::new(io::stdout().lock());
     if !arguments.json {
         for trial in plan.trials().filter(|trial| trial.copies_before == 0) {

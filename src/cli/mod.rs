@@ -1,6 +1,7 @@
 //! The program: its arguments, in one place, and one file a subcommand.
 
 mod check;
+mod cover;
 mod exec;
 mod failed;
 mod files;

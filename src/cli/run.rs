@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::cover::CoverArguments;
 use super::failed::Failed;
 use super::files;
 use super::report::ReportArguments;
@@ -103,6 +104,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     reproducers: Option<PathBuf>,
     #[command(flatten)]
+    cover: CoverArguments,
+    #[command(flatten)]
     shard: ShardArguments,
     #[command(flatten)]
     report: ReportArguments,
@@ -188,7 +191,7 @@ impl Arguments {
             plan = plan.only(failed.pairs(&fleet));
         }
         let has_all_names = self.filter.has_all_names(&plan)?;
-        let (plan, shard) = self.shard.share(plan)?;
+        let (plan, shard) = self.shard.share(self.cover.cover(plan))?;
         Ok(Planned { fleet, plan, shard, has_all_names })
     }
 

@@ -63,6 +63,11 @@ impl Path {
         &self.edges
     }
 
+    /// The edges on it, by numbers that hold for this graph alone.
+    pub fn edges(&self) -> impl Iterator<Item = usize> + '_ {
+        self.edges.iter().map(|edge| edge.index())
+    }
+
     /// Whether an emulator that has this of the model can run it.
     pub fn is_in(&self, available: &Availability) -> bool {
         available.nodes[self.machine.index()]

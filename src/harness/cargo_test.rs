@@ -10,6 +10,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::graph::Model;
 use crate::harness::outcome::{Outcome, Verdict, abridged, reproduce};
 use crate::harness::plan::Plan;
+use crate::harness::plan::cover::{self, Cover};
 use crate::harness::plan::filter::Filter;
 use crate::harness::plan::fleet::Fleet;
 use crate::harness::plan::shard::{self, Shard};
@@ -36,7 +37,8 @@ const READABLE: &str = "readable-expectations";
 /// them has is ignored, with the reason; without any usable emulator the run fails. What
 /// `expectations.toml` in the current folder says of known failures holds here too.
 /// `QGRAPH_SHARD=K/N` leaves only the K-th of N shares, unless one path is asked for by
-/// its whole name.
+/// its whole name; `QGRAPH_COVER=nodes`, `edges` or `tests` leaves only a set of paths on which
+/// everything is all the same, unless some are asked for by a filter.
 pub fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let prober = Prober { is_careful: !arguments.list, ..Prober::new() };
@@ -55,8 +57,18 @@ pub fn main() -> ExitCode {
             return ExitCode::from(101);
         }
     };
+    let cover = match std::env::var_os(cover::ENVIRONMENT) {
+        Some(text) if arguments.filter.is_none() => match text.to_string_lossy().parse() {
+            Ok(cover) => Some(cover),
+            Err(e) => {
+                say("error", &format!("{} in the environment: {e}", cover::ENVIRONMENT));
+                return ExitCode::from(101);
+            }
+        },
+        _ => None,
+    };
     let reproducers = Arc::<Reproducers>::default();
-    let trials = trials(&fleet, shard, arguments.list, &reproducers);
+    let trials = trials(&fleet, (cover, shard), arguments.list, &reproducers);
     if let Some(name) = arguments.filter.as_ref().filter(|_| arguments.exact)
         && !trials.iter().any(|trial| trial.name() == name)
     {
@@ -75,7 +87,12 @@ fn say(kind: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {}", shown_lines(text));
 }
 
-fn trials(fleet: &Fleet, shard: Shard, list: bool, reproducers: &Arc<Reproducers>) -> Vec<Trial> {
+fn trials(
+    fleet: &Fleet,
+    (cover, shard): (Option<Cover>, Shard),
+    list: bool,
+    reproducers: &Arc<Reproducers>,
+) -> Vec<Trial> {
     let mut trials = Vec::new();
     if let Some(why) = fleet.nothing_usable() {
         trials.push(Trial::test(USABLE, move || Err(Failed::from(shown_lines(&why)))));
@@ -87,7 +104,11 @@ fn trials(fleet: &Fleet, shard: Shard, list: bool, reproducers: &Arc<Reproducers
     if !findings.is_empty() {
         trials.push(Trial::test(SOUND, move || Err(Failed::from(findings.join("\n")))));
     }
-    let plan = Plan::new(model, fleet.usable.clone(), Filter::default()).share(shard, None);
+    let mut plan = Plan::new(model, fleet.usable.clone(), Filter::default());
+    if let Some(cover) = cover {
+        plan = plan.covering(cover).0;
+    }
+    let plan = plan.share(shard, None);
     let expectations = Expectations::read(None).unwrap_or_else(|e| {
         trials.push(Trial::test(READABLE, move || Err(Failed::from(e.to_string()))));
         Expectations::default()

@@ -17,7 +17,10 @@ pub use cargo_test::main as cargo_test;
 pub use environment::{EmulatorFacts, Environment};
 pub use journal::{Header, Journal, Merge, Missing, Shares};
 pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
-pub use plan::{BadPattern, BadShard, Durations, Filter, Fleet, Order, Plan, Shard, Trial};
+pub use plan::{
+    BadCover, BadPattern, BadShard, Cover, Durations, Filter, Fleet, Order, Plan, Shard, Size,
+    Trial,
+};
 pub use report::{Conclusion, Report};
 pub use reproduce::{
     About, BadReproducer, Judgement, Minimizer, Replay, Reproducer, Reproducers, Step, foreign,

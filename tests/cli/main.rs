@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         shards_by_the_environment,
         shards_by_duration,
         list_as_json,
+        covers,
         machines_are_described,
         machines_that_tell_nothing,
         journals_are_joined,

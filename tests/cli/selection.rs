@@ -1,5 +1,7 @@
 //! Which paths are chosen, and how they are listed.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::{PATHS, REGISTERS, list, qgraph, with_emulator};
@@ -61,4 +63,31 @@ pub fn list_as_json() {
         "command": paths[0]["command"],
     }]);
     assert_eq!(paths, expected, "{finished}");
+}
+
+/// Would catch a cover that leaves a test or a machine out, that is as large as the whole, or
+/// that runs something else than it lists.
+pub fn covers() {
+    let sandbox = with_emulator();
+    let all = list(&sandbox, &[PATHS]);
+    let covers = |cover: &str| qgraph(&sandbox, &["list", PATHS, "--cover", cover]).expect(0);
+    let covered: Vec<_> = covers("tests").stdout.lines().map(str::to_owned).collect();
+    let case = |name: &String| name.rsplit_once("-tests/").map(|(_, case)| case.to_owned());
+    let cases = |names: &[String]| names.iter().filter_map(case).collect::<BTreeSet<_>>();
+    assert_eq!(cases(&covered), cases(&all));
+    assert!(covered.len() == cases(&all).len() && covered.len() < all.len(), "{covered:#?}");
+    let finished = covers("nodes");
+    for machine in ["/x86_64/pc/", "/x86_64/q35/"] {
+        assert!(finished.stdout.contains(machine), "{finished}");
+    }
+    let said = format!("note: {} of {} paths; ", finished.stdout.lines().count(), all.len());
+    finished.says(&[&said]);
+    let run = ["run", "--format", "json", PATHS, "--cover", "tests"];
+    let ran = qgraph(&sandbox, &run).expect(0).outcomes();
+    assert_eq!(
+        ran.into_keys().map(|(_, name)| name).collect::<BTreeSet<_>>(),
+        covered.into_iter().collect()
+    );
+    let finished = qgraph(&sandbox, &["list", "--cover", "all"]).expect(2).silent();
+    finished.says(&["\"all\" is none of nodes, edges and tests"]);
 }

@@ -3,7 +3,7 @@
 
 mod check;
 mod large;
-mod random;
+pub(crate) mod random;
 mod run;
 
 use std::rc::Rc;

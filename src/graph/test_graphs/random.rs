@@ -14,7 +14,7 @@ const MACHINES: &[&str] = &["x/m", "x/n", "y/m"];
 const NODES: &[&str] = &["a", "b", "c", "d", "s", "i", "ii", "a:v", "undeclared"];
 const TESTS: &[&str] = &["s/t", "s/t/u", "t/u", "v/w"];
 
-fn graph() -> impl Strategy<Value = Plain> {
+pub(crate) fn graph() -> impl Strategy<Value = Plain> {
     let inner = prop::collection::vec((0..NODES.len(), 0..NODES.len(), 0..OFFERS.len()), 0..12);
     let first = prop::collection::vec((0..MACHINES.len(), 0..NODES.len(), 0..OFFERS.len()), 1..5);
     let of = [NODES, MACHINES].concat();

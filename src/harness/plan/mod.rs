@@ -1,5 +1,6 @@
 //! The emulators times the graph: what is to run.
 
+pub(crate) mod cover;
 pub(crate) mod durations;
 pub(crate) mod filter;
 pub(crate) mod fleet;
@@ -14,6 +15,7 @@ use crate::graph::{Availability, Model, Path};
 use crate::qemu::{Config, Emulator};
 use shard::{Load, Rule};
 
+pub use cover::{BadCover, Cover, Size};
 pub use durations::Durations;
 pub use filter::{BadPattern, Filter};
 pub use fleet::Fleet;
@@ -172,17 +174,22 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::graph::test_graphs::{diamonds, emulator};
+    use crate::graph::test_graphs::{Plain, diamonds, emulator};
 
     /// 2^40 paths of each of the machines `x/m` and `x/n`, on these emulators of both.
     fn plan(emulators: &[&str], filter: Filter) -> Plan {
         let mut graph = diamonds(40);
         graph.machines.push("x/n".to_owned());
         graph.edge("x/n", "n0").test("s/short", "x/n").test("s/shorter", "x/n");
+        plan_of(&graph, emulators, filter)
+    }
+
+    /// What `filter` wants of `graph`, on these emulators of the machines `x/m` and `x/n`.
+    pub(crate) fn plan_of(graph: &Plain, emulators: &[&str], filter: Filter) -> Plan {
         let capabilities = emulator("x", ["m", "n"], []);
         let known = json!({"accelerator": "built-in", "capabilities": capabilities});
         let emulator = |path: &&str| {

@@ -1,0 +1,235 @@
+//! A small set of paths that leaves nothing of the graph out: for a look in seconds before the
+//! whole.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::hash::Hash;
+use std::str::FromStr;
+
+use super::{Plan, Trial, outcome_name};
+
+/// The environment variable that names a [`Cover`], for `cargo test`.
+pub const ENVIRONMENT: &str = "QGRAPH_COVER";
+
+/// What of the graph is to be on some path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cover {
+    /// Every machine, driver, interface and test.
+    Nodes,
+    /// Every edge, and with them every node.
+    Edges,
+    /// Every test, on every architecture that has a path to it.
+    Tests,
+}
+
+/// Nothing to cover is called this.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is none of nodes, edges and tests")]
+pub struct BadCover(String);
+
+impl FromStr for Cover {
+    type Err = BadCover;
+
+    fn from_str(text: &str) -> Result<Self, BadCover> {
+        match text {
+            "nodes" => Ok(Self::Nodes),
+            "edges" => Ok(Self::Edges),
+            "tests" => Ok(Self::Tests),
+            _ => Err(BadCover(text.to_owned())),
+        }
+    }
+}
+
+/// How good a covering set is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many trials are in it.
+    pub trials: usize,
+    /// How many there are.
+    pub of: usize,
+    /// No covering set has fewer: a path has one first and one last part, and each of those
+    /// is to be covered.
+    pub least: usize,
+}
+
+/// What is to be covered, or is welcome: counted for each build of an emulator, so that two
+/// builds are covered both.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Part {
+    Node(usize, &'static str),
+    Edge(usize, usize),
+    Test(usize, &'static str, &'static str),
+}
+
+/// The parts of one trial, by number.
+struct Candidate {
+    /// Those to be covered, from the machine on.
+    parts: Vec<u32>,
+    /// Its edges. Between equals, the one that shows more of the graph is taken.
+    edges: Vec<u32>,
+}
+
+impl Cover {
+    fn parts(self, trial: &Trial) -> Vec<Part> {
+        let (path, build) = (&trial.path, trial.copies_before);
+        match self {
+            Self::Nodes => path.nodes().map(|node| Part::Node(build, node)).collect(),
+            Self::Edges => path.edges().map(|edge| Part::Edge(build, edge)).collect(),
+            Self::Tests => {
+                let arch = path.machine().split('/').next().unwrap_or_default();
+                vec![Part::Test(build, arch, path.test())]
+            }
+        }
+    }
+}
+
+/// Numbers things in the order in which they come.
+struct Numbers<T>(HashMap<T, u32>);
+
+impl<T: Eq + Hash> Numbers<T> {
+    /// The numbers of these things, each once.
+    fn of(&mut self, things: impl IntoIterator<Item = T>) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        for thing in things {
+            let next = u32::try_from(self.0.len()).expect("fewer things than memory holds");
+            let number = *self.0.entry(thing).or_insert(next);
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        numbers
+    }
+}
+
+impl Plan {
+    /// Only a small set of trials that together have what `cover` says, of all that this plan
+    /// has. Equal plans give equal sets.
+    ///
+    /// The set is found by taking, again and again, the trial that adds most; then those that
+    /// the later ones have made needless are dropped.
+    pub fn covering(self, cover: Cover) -> (Self, Size) {
+        let (mut parts, mut edges) = (Numbers(HashMap::new()), Numbers(HashMap::new()));
+        let candidate = |trial: Trial| Candidate {
+            parts: parts.of(cover.parts(&trial)),
+            edges: edges.of(trial.path.edges().map(|edge| (trial.copies_before, edge))),
+        };
+        let candidates: Vec<_> = self.trials().map(candidate).collect();
+        let taken = greedy(&candidates, parts.0.len(), edges.0.len());
+        let ends = |end: fn(&[u32]) -> Option<&u32>| {
+            let ends = candidates.iter().filter_map(|candidate| end(&candidate.parts));
+            ends.collect::<HashSet<_>>().len()
+        };
+        let size = Size {
+            trials: taken.len(),
+            of: candidates.len(),
+            least: ends(<[u32]>::first).max(ends(<[u32]>::last)),
+        };
+        let trials = self.trials().enumerate().filter(|(number, _)| taken.contains(number));
+        let pair = |trial: &Trial| (trial.path.name(), outcome_name(&trial.emulator));
+        let pairs = trials.map(|(_, trial)| pair(&trial)).collect();
+        (self.only(pairs), size)
+    }
+}
+
+/// The numbers of the candidates that are taken.
+fn greedy(candidates: &[Candidate], parts: usize, edges: usize) -> HashSet<usize> {
+    let (mut times, mut seen) = (vec![0_u32; parts], vec![false; edges]);
+    let gain = |candidate: &Candidate, times: &[u32], seen: &[bool]| {
+        let new = candidate.parts.iter().filter(|&&part| times[part as usize] == 0).count();
+        let unseen = candidate.edges.iter().filter(|&&edge| !seen[edge as usize]).count();
+        (new, unseen)
+    };
+    let numbered = candidates.iter().enumerate();
+    let mut heap: BinaryHeap<_> =
+        numbered.map(|(number, it)| (gain(it, &times, &seen), Reverse(number))).collect();
+    let mut taken = Vec::new();
+    // A gain only falls. What has kept its own since it was put in is the best.
+    while let Some((known, Reverse(number))) = heap.pop() {
+        let candidate = &candidates[number];
+        let now = gain(candidate, &times, &seen);
+        if now.0 == 0 {
+            continue;
+        }
+        if now != known {
+            heap.push((now, Reverse(number)));
+            continue;
+        }
+        candidate.parts.iter().for_each(|&part| times[part as usize] += 1);
+        candidate.edges.iter().for_each(|&edge| seen[edge as usize] = true);
+        taken.push(number);
+    }
+    let mut needed = HashSet::new();
+    for number in taken.into_iter().rev() {
+        let parts = &candidates[number].parts;
+        if parts.iter().all(|&part| times[part as usize] > 1) {
+            parts.iter().for_each(|&part| times[part as usize] -= 1);
+        } else {
+            needed.insert(number);
+        }
+    }
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::test_graphs::{diamonds, random};
+    use crate::harness::plan::Filter;
+    use crate::harness::plan::tests::plan_of;
+
+    fn size(trials: usize, of: usize, least: usize) -> Size {
+        Size { trials, of, least }
+    }
+
+    /// Would catch a set that is larger than it must be, and a second build of an emulator that
+    /// is taken for covered by the first.
+    #[test]
+    fn two_sides_of_every_diamond() {
+        let cover = |emulators: &[&str], cover| {
+            plan_of(&diamonds(4), emulators, Filter::default()).covering(cover).1
+        };
+        assert_eq!(cover(&["a"], Cover::Nodes), size(2, 16, 1));
+        assert_eq!(cover(&["a"], Cover::Edges), size(2, 16, 1));
+        assert_eq!(cover(&["a"], Cover::Tests), size(1, 16, 1));
+        assert_eq!(cover(&["a", "b"], Cover::Edges), size(4, 32, 2));
+    }
+
+    /// Would catch a test that is run on the poorest path that has it.
+    #[test]
+    fn the_paths_of_tests_show_much() {
+        let mut graph = diamonds(1);
+        graph.test("s/u", "n1");
+        let (plan, _) = plan_of(&graph, &["a"], Filter::default()).covering(Cover::Tests);
+        let names: Vec<_> = plan.trials().map(|trial| trial.path.name()).collect();
+        assert_eq!(names, ["/x/m/n0/a0/n1/s/t", "/x/m/n0/b0/n1/s/u"]);
+    }
+
+    proptest! {
+        /// Would catch a set that leaves something out, and one of which a path is needless.
+        #[test]
+        fn everything_is_covered(graph in random::graph()) {
+            for cover in [Cover::Nodes, Cover::Edges, Cover::Tests] {
+                let whole = plan_of(&graph, &["a"], Filter::default());
+                let parts = |trials: &[Trial]| -> HashSet<Part> {
+                    trials.iter().flat_map(|trial| cover.parts(trial)).collect()
+                };
+                let all: Vec<_> = whole.trials().collect();
+                // Two edges of one name are an error that `qgraph check` tells.
+                let names: HashSet<_> = all.iter().map(|trial| trial.path.name()).collect();
+                prop_assume!(names.len() == all.len());
+                let (plan, size) = whole.covering(cover);
+                let mut taken: Vec<_> = plan.trials().collect();
+                prop_assert!(parts(&taken) == parts(&all));
+                prop_assert_eq!((size.trials, size.of), (taken.len(), all.len()));
+                prop_assert!(size.least <= size.trials);
+                for number in 0..taken.len() {
+                    let without = taken.remove(number);
+                    prop_assert!(parts(&taken) != parts(&all), "{}", without.path.name());
+                    taken.insert(number, without);
+                }
+            }
+        }
+    }
+}
