@@ -110,6 +110,11 @@ pub(crate) fn tree(id: u32) -> Vec<u32> {
     found
 }
 
+/// Whether a process is there and neither stopped nor at its end.
+pub(crate) fn is_running(id: u32) -> bool {
+    Stat::of(&process(id)).is_some_and(|stat| !matches!(stat.state, 'T' | 't' | 'Z' | 'X'))
+}
+
 /// The CPU time that a process and its descendants have used, with that of those which were
 /// waited for.
 pub(crate) fn used_by_tree(id: u32) -> Duration {

@@ -25,7 +25,7 @@ use nix::libc;
 use nix::poll::PollFlags;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, getpgid, getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 use once_cell::sync::OnceCell;
 
 use self::guard::Guard;
@@ -181,13 +181,27 @@ pub fn stop_all() {
     }
 }
 
-/// Kills a child, what it has started, and what of that has left its process group since.
+/// How often it is looked for what a child has started before it is killed.
+const MOST_LOOKS: usize = 200;
+
+/// Kills a child, what it has started, and what of that has left its process group since. All
+/// of it is stopped first: what runs could start something, or leave the group, between the
+/// look and the signal.
 fn kill_all_of(child: Pid) {
-    let tree = proc_stat::tree(child.as_raw() as u32);
-    for stray in tree.into_iter().skip(1).map(|id| Pid::from_raw(id as i32)) {
-        if getpgid(Some(stray)).is_ok_and(|group| group != child) {
-            let _ = kill(stray, Signal::SIGKILL);
+    let mut tree = HashSet::new();
+    for _ in 0..MOST_LOOKS {
+        let found = proc_stat::tree(child.as_raw() as u32);
+        let new: Vec<u32> = found.into_iter().filter(|&id| tree.insert(id)).collect();
+        for id in &new {
+            let _ = kill(Pid::from_raw(*id as i32), Signal::SIGSTOP);
         }
+        if new.is_empty() && !tree.iter().any(|&id| proc_stat::is_running(id)) {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    for id in tree {
+        let _ = kill(Pid::from_raw(id as i32), Signal::SIGKILL);
     }
     let _ = killpg(child, Signal::SIGKILL);
 }

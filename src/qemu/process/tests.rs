@@ -260,3 +260,24 @@ fn output_is_whole_until_it_is_too_long() {
         assert!(output.text().ends_with("yz"));
     }
 }
+
+/// Would catch a process that is started, or leaves the group, while the others are killed.
+#[test]
+fn what_leaves_the_group_meanwhile_is_killed() {
+    for round in 0..40 {
+        let (mut watch, write, number) = Watch::new();
+        let script = format!(
+            "for i in 1 2 3 4 5 6 7 8 9 10; do
+                 setsid sleep 1000 &
+                 echo $i >/proc/self/fd/{number}
+             done; wait"
+        );
+        let launch = Launch { inherit: vec![write], ..shell(&script) };
+        let mut process = Process::start(launch).expect("a process");
+        for _ in 0..round % 10 {
+            watch.line();
+        }
+        process.kill();
+        while watch.line() != "" {}
+    }
+}
