@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use crate::Result;
+use crate::graph::FoundDevice;
 use crate::qemu::Vm;
+use crate::qemu::discovery::Found;
 
 /// One input of the machine's interrupt controller, watched.
 pub struct InterruptLine {
@@ -39,5 +41,41 @@ impl InterruptLine {
     pub fn is_high(&self) -> Result<bool> {
         self.vm.qtest().poll_irqs()?;
         Ok(self.vm.qtest().irq_level(self.input))
+    }
+}
+
+/// Where an interrupt line ends: the QOM path of a device and the number of its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// The device.
+    pub path: String,
+    /// The input.
+    pub input: u32,
+}
+
+impl Pin {
+    /// Where the interrupt line `number` of a device on the system bus ends, if that is one of
+    /// the unnamed inputs of a device, which are those that QEMU can watch.
+    pub fn of(device: &FoundDevice, number: u32) -> Option<Self> {
+        Self::of_found(device, device, number)
+    }
+
+    /// The same of the device with the QOM path `path` on the machine of `device`.
+    pub fn at(device: &FoundDevice, path: &str, number: u32) -> Option<Self> {
+        Self::of_found(device, device.machine().device(path)?, number)
+    }
+
+    fn of_found(on: &FoundDevice, device: &Found, number: u32) -> Option<Self> {
+        let end = on.machine().interrupt(device, number)?;
+        let (to, name, input) = on.machine().input(&end)?;
+        (name == "unnamed-gpio-in").then(|| Self { path: to.path.to_string(), input })
+    }
+
+    /// Watches it from now on.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such device, or another's lines are watched already.
+    pub fn watch(&self, vm: &Rc<Vm>) -> Result<InterruptLine> {
+        InterruptLine::watch(vm, &self.path, self.input)
     }
 }

@@ -1,12 +1,11 @@
 //! Real-time clocks: what a clock does, whichever chip it is, and the command line that makes it
 //! depend on nothing but the machine's virtual clock.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 
-use crate::graph::{FoundDevice, QemuArgs};
+use crate::graph::QemuArgs;
 use crate::qemu::{Version, Vm};
 use crate::qos::interrupt::InterruptLine;
 use crate::{Error, Result, interface};
@@ -164,33 +163,6 @@ pub trait Alarm {
     /// # Errors
     /// Returns an error if QEMU cannot watch it.
     fn line(&self) -> Result<Option<InterruptLine>>;
-}
-
-/// Where an interrupt line ends: the QOM path of a device and the number of its input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
-    /// The device.
-    pub path: String,
-    /// The input.
-    pub input: u32,
-}
-
-impl Pin {
-    /// Where the interrupt line `number` of a device on the system bus ends, if that is one of
-    /// the unnamed inputs of a device, which are those that QEMU can watch.
-    pub fn of(device: &FoundDevice, number: u32) -> Option<Self> {
-        let end = device.machine().interrupt(device, number)?;
-        let (to, name, input) = device.machine().input(&end)?;
-        (name == "unnamed-gpio-in").then(|| Self { path: to.path.to_string(), input })
-    }
-
-    /// Watches it from now on.
-    ///
-    /// # Errors
-    /// Returns an error if there is no such device, or another's lines are watched already.
-    pub fn watch(&self, vm: &Rc<Vm>) -> Result<InterruptLine> {
-        InterruptLine::watch(vm, &self.path, self.input)
-    }
 }
 
 /// Moves the machine's clock on by `time`.

@@ -1,11 +1,13 @@
 //! The I2C controller of the i.MX family (i.MX25 reference manual, chapter "I2C").
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::i2c::{I2cBus, not_acknowledged};
+use crate::qos::i2c::{ByteMaster, Direction, I2cBus, OnBus};
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt,
 };
@@ -22,7 +24,7 @@ const I2CR: Register<u16> = Register::new("I2CR", 0x08)
     .section("I2CR")
     .reset(0)
     .kept((IEN | IIEN | MTX | TXAK) as u64)
-    .acts((MSTA | 1 << 2) as u64)
+    .acts((MSTA | RSTA) as u64)
     .values(&[0, 0x80, 0xc0, 0x90, 0x88, 0xd8]);
 /// I2C Status Register. A zero clears IIF and the loss of arbitration.
 const I2SR: Register<u16> = Register::new("I2SR", 0x0c).section("I2SR").reset(0x81).side_effect();
@@ -43,6 +45,8 @@ const IIEN: u16 = 1 << 6;
 const MSTA: u16 = 1 << 5;
 /// I2CR: transmit.
 const MTX: u16 = 1 << 4;
+/// I2CR: repeated start.
+const RSTA: u16 = 1 << 2;
 /// I2CR: do not acknowledge the next byte that is received.
 const TXAK: u16 = 1 << 3;
 
@@ -58,12 +62,16 @@ const RXAK: u16 = 1 << 0;
 /// QEMU's `imx.i2c`.
 pub struct ImxI2c {
     registers: Rc<Mmio>,
+    on_bus: Option<OnBus>,
+    /// Whether the last byte that was sent was acknowledged.
+    acknowledged: Cell<bool>,
 }
 
 impl ImxI2c {
     /// The controller whose registers begin at `base`.
     pub fn new(vm: &Rc<Vm>, base: u64) -> Self {
-        Self { registers: Rc::new(Mmio::new(vm, base, Endian::Little)) }
+        let registers = Rc::new(Mmio::new(vm, base, Endian::Little));
+        Self { registers, on_bus: None, acknowledged: Cell::new(true) }
     }
 
     fn registers(&self) -> &dyn Registers {
@@ -91,85 +99,80 @@ impl ImxI2c {
         u8::try_from(data)
             .map_err(|_| Error::failed(format!("I2DR is wider than a byte: {data:#06x}")))
     }
+}
 
-    fn put(&self, byte: u8) -> Result<bool> {
-        self.registers().set(I2DR, byte.into())?;
-        self.byte_done()
-    }
-
-    /// Runs `transfer` between a start and a stop, with the address sent.
-    fn addressed(
-        &self,
-        address: u8,
-        is_read: bool,
-        transfer: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
-        self.registers().set(I2CR, IEN)?;
-        let before = self.registers().get(I2SR)?;
+impl ByteMaster for ImxI2c {
+    fn start(&self, address: u8, direction: Direction, again: bool) -> Result<bool> {
+        let registers = self.registers();
+        if !again {
+            registers.set(I2CR, IEN)?;
+        }
+        let before = registers.get(I2SR)?;
+        let free = if again { ICF | IBB } else { ICF };
         // RXAK tells of the last byte, or of a reset.
-        if before & !RXAK != ICF {
+        if before & !RXAK != free {
             return Err(Error::failed(format!(
-                "I2SR does not show the bus as free and nothing else before a start: {before:#06x}"
+                "I2SR before a start is {before:#06x} instead of {free:#06x}"
             )));
         }
-        self.registers().set(I2CR, IEN | IIEN | MSTA | MTX)?;
-        let status = self.registers().get(I2SR)?;
+        let repeated = if again { RSTA } else { 0 };
+        registers.set(I2CR, IEN | IIEN | MSTA | MTX | repeated)?;
+        let status = registers.get(I2SR)?;
         if status != before | IBB {
             return Err(Error::failed(format!(
                 "I2SR was {before:#06x}, and a start did not make it busy only: {status:#06x}"
             )));
         }
-        let result = match self.put(address << 1 | u8::from(is_read)) {
-            Ok(true) => transfer(),
-            Ok(false) => Err(not_acknowledged(address, "its address")),
-            Err(e) => Err(e),
-        };
+        let is_acknowledged = self.put(direction.with_address(address))?;
+        if let (true, Direction::Read(len)) = (is_acknowledged, direction) {
+            let receive = IEN | IIEN | MSTA;
+            registers.set(I2CR, if len == 1 { receive | TXAK } else { receive })?;
+            // The first read only clocks the first byte in.
+            self.data()?;
+        }
+        Ok(is_acknowledged)
+    }
+
+    fn put(&self, byte: u8) -> Result<bool> {
+        self.registers().set(I2DR, byte.into())?;
+        let is_acknowledged = self.byte_done()?;
+        self.acknowledged.set(is_acknowledged);
+        Ok(is_acknowledged)
+    }
+
+    fn get(&self, index: usize, len: usize) -> Result<u8> {
+        // The last byte is not acknowledged, whether RXAK shows that or not.
+        if !self.byte_done()? && index + 1 != len {
+            return Err(Error::failed(format!("RXAK is set after byte {index} of {len}")));
+        }
+        // A read takes a byte and clocks the next in, so the stop must come before the last.
+        match len - index {
+            1 => self.registers().set(I2CR, IEN)?,
+            2 => self.registers().set(I2CR, IEN | IIEN | MSTA | TXAK)?,
+            _ => {}
+        }
+        self.data()
+    }
+
+    fn stop(&self) -> Result<()> {
         self.registers().set(I2CR, IEN)?;
-        result?;
         let status = self.registers().get(I2SR)?;
-        if status != ICF {
+        let expected = if self.acknowledged.get() { ICF } else { ICF | RXAK };
+        if status != expected {
             return Err(Error::failed(format!(
-                "I2SR does not show the bus as free and nothing else after a stop: {status:#06x}"
+                "I2SR after a stop is {status:#06x} instead of {expected:#06x}"
             )));
         }
         Ok(())
     }
-}
 
-impl I2cBus for ImxI2c {
-    fn send(&self, address: u8, data: &[u8]) -> Result<()> {
-        self.addressed(address, false, || {
-            for &byte in data {
-                if !self.put(byte)? {
-                    return Err(not_acknowledged(address, &format!("the byte {byte:#04x}")));
-                }
-            }
-            Ok(())
-        })
+    fn on_bus(&self) -> Option<&OnBus> {
+        self.on_bus.as_ref()
     }
 
-    fn recv(&self, address: u8, into: &mut [u8]) -> Result<()> {
-        self.addressed(address, true, || {
-            let receive = IEN | IIEN | MSTA;
-            let last = into.len() - 1;
-            self.registers().set(I2CR, if last == 0 { receive | TXAK } else { receive })?;
-            // The first read only clocks the first byte in. Every further one takes a byte
-            // and clocks the next in, so the stop must come before the last.
-            self.data()?;
-            for (index, byte) in into.iter_mut().enumerate() {
-                // The last byte is not acknowledged, whether RXAK shows that or not.
-                if !self.byte_done()? && index != last {
-                    return Err(not_acknowledged(address, "a byte that it sent"));
-                }
-                if index == last {
-                    self.registers().set(I2CR, IEN)?;
-                } else if index + 1 == last {
-                    self.registers().set(I2CR, receive | TXAK)?;
-                }
-                *byte = self.data()?;
-            }
-            Ok(())
-        })
+    fn interrupt(&self) -> Result<Option<InterruptLine>> {
+        let pin = self.on_bus.as_ref().and_then(OnBus::pin);
+        pin.map(|pin| pin.watch(self.registers.vm())).transpose()
     }
 }
 
@@ -197,7 +200,7 @@ impl Discovered for ImxI2c {
     }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
-        Ok(Self::new(vm, device.base()?))
+        Ok(Self { on_bus: OnBus::of(device, vm), ..Self::new(vm, device.base()?) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::i2c::{I2cBus, not_acknowledged};
+use crate::qos::i2c::{I2cBus, OnBus, not_acknowledged};
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt,
 };
@@ -96,6 +96,7 @@ const REVISION: u16 = 0x34;
 /// QEMU's `omap_i2c`.
 pub struct OmapI2c {
     registers: Rc<Mmio>,
+    on_bus: Option<OnBus>,
 }
 
 impl OmapI2c {
@@ -104,7 +105,8 @@ impl OmapI2c {
     /// # Errors
     /// It is of another revision, or not there.
     pub fn new(vm: &Rc<Vm>, base: u64) -> Result<Self> {
-        let controller = Self { registers: Rc::new(Mmio::new(vm, base, Endian::Little)) };
+        let registers = Rc::new(Mmio::new(vm, base, Endian::Little));
+        let controller = Self { registers, on_bus: None };
         let revision = controller.registers().get(I2C_REV)?;
         if revision != REVISION {
             return Err(Error::failed(format!("I2C_REV says {revision:#x}, not {REVISION:#x}")));
@@ -117,15 +119,34 @@ impl OmapI2c {
         &*self.registers
     }
 
-    /// Begins a transfer that stops by itself after `len` bytes.
-    fn start(&self, address: u8, len: usize, direction: u16) -> Result<()> {
+    /// Begins a transfer that ends by itself after `len` bytes, and with a stop if `stop`.
+    fn start(&self, address: u8, len: usize, direction: u16, stop: u16) -> Result<()> {
         let count = u16::try_from(len);
         let count =
             count.map_err(|_| Error::failed(format!("{len} bytes are too many for I2C")))?;
         self.registers().set(I2C_STAT, !0)?;
         self.registers().set(I2C_SA, address.into())?;
         self.registers().set(I2C_CNT, count)?;
-        self.registers().set(I2C_CON, I2C_EN | MST | STT | STP | direction)
+        self.registers().set(I2C_CON, I2C_EN | MST | STT | stop | direction)
+    }
+
+    /// Sends `data`, without what ends it.
+    fn put(&self, address: u8, data: &[u8]) -> Result<()> {
+        for pair in data.chunks(2) {
+            self.await_ready(address, TRANSMIT_READY, "its address or a byte")?;
+            let word = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
+            self.registers().set(I2C_DATA, word)?;
+        }
+        Ok(())
+    }
+
+    fn get(&self, address: u8, into: &mut [u8]) -> Result<()> {
+        for pair in into.chunks_mut(2) {
+            self.await_ready(address, RECEIVE_READY, "its address")?;
+            let word = self.registers().get(I2C_DATA)?.to_le_bytes();
+            pair.copy_from_slice(&word[..pair.len()]);
+        }
+        self.await_stop(address, 0)
     }
 
     /// Waits until I2C_STAT is as `done` wants it, and sees that it is `expected` then but for
@@ -175,23 +196,50 @@ impl OmapI2c {
 
 impl I2cBus for OmapI2c {
     fn send(&self, address: u8, data: &[u8]) -> Result<()> {
-        self.start(address, data.len(), TRX)?;
-        for pair in data.chunks(2) {
-            self.await_ready(address, TRANSMIT_READY, "its address or a byte")?;
-            let word = u16::from_le_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
-            self.registers().set(I2C_DATA, word)?;
-        }
+        self.start(address, data.len(), TRX, STP)?;
+        self.put(address, data)?;
         self.await_stop(address, TRX)
     }
 
     fn recv(&self, address: u8, into: &mut [u8]) -> Result<()> {
-        self.start(address, into.len(), 0)?;
-        for pair in into.chunks_mut(2) {
-            self.await_ready(address, RECEIVE_READY, "its address")?;
-            let word = self.registers().get(I2C_DATA)?.to_le_bytes();
-            pair.copy_from_slice(&word[..pair.len()]);
+        self.start(address, into.len(), 0, STP)?;
+        self.get(address, into)
+    }
+
+    fn send_recv(&self, address: u8, data: &[u8], into: &mut [u8]) -> Result<()> {
+        self.start(address, data.len(), TRX, 0)?;
+        self.put(address, data)?;
+        let is_over = |status| status & ACCESS_READY != 0;
+        self.await_status(address, "all bytes", is_over, ACCESS_READY | BUS_BUSY, SINGLE_BYTE)?;
+        self.start(address, into.len(), 0, STP)?;
+        self.get(address, into)
+    }
+
+    /// A transfer has at least one byte: one is read.
+    fn probe(&self, address: u8) -> Result<bool> {
+        self.start(address, 1, 0, STP)?;
+        let mut status = 0;
+        wait_until(self.registers.vm(), "an acknowledgement or none", || {
+            status = self.registers().get(I2C_STAT)?;
+            Ok(status & (NO_ACKNOWLEDGE | RECEIVE_READY) != 0)
+        })?;
+        if status & NO_ACKNOWLEDGE == 0 {
+            self.registers().get(I2C_DATA)?;
+            self.await_stop(address, 0)?;
+            return Ok(true);
         }
-        self.await_stop(address, 0)
+        if status & !(ACCESS_READY | SINGLE_BYTE) != NO_ACKNOWLEDGE {
+            return Err(Error::failed(format!("I2C_STAT without acknowledge is {status:#06x}")));
+        }
+        self.registers().set(I2C_STAT, !0)?;
+        match self.registers().get(I2C_STAT)? & !SINGLE_BYTE {
+            0 => Ok(false),
+            left => Err(Error::failed(format!("I2C_STAT is {left:#06x}, cleared"))),
+        }
+    }
+
+    fn on_bus(&self) -> Option<&OnBus> {
+        self.on_bus.as_ref()
     }
 }
 
@@ -221,7 +269,7 @@ impl Discovered for OmapI2c {
     }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
-        Self::new(vm, device.base()?)
+        Ok(Self { on_bus: OnBus::of(device, vm), ..Self::new(vm, device.base()?)? })
     }
 }
 

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::interrupt::InterruptLine;
+use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{AnyRegister, Mmio, Register, RegisterBlock, Registers, RegistersExt};
-use crate::qos::rtc::{self, Alarm, DateTime, Pin, Profile, Rtc, at};
+use crate::qos::rtc::{self, Alarm, DateTime, Profile, Rtc, at};
 use crate::{Error, Result, discovered, driver};
 
 /// The low half of the time; reading latches the high half.

@@ -1,6 +1,7 @@
 //! The MC146818A real-time clock of PCs (Motorola, data sheet "MC146818A", DS 3.9) behind its
 //! index and data ports.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use chrono::{Datelike, Timelike, Weekday};
@@ -9,11 +10,11 @@ use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qemu::discovery::Space;
-use crate::qos::interrupt::InterruptLine;
+use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Ports, Register, RegisterBlock, Registers, RegistersExt, Rule, Width,
 };
-use crate::qos::rtc::{self, Alarm, DateTime, Pin, Profile, Rtc, at, from_bcd, to_bcd};
+use crate::qos::rtc::{self, Alarm, DateTime, Profile, Rtc, at, from_bcd, to_bcd};
 use crate::{Error, Result, discovered, driver, interface};
 
 /// A register of the time, which goes on by itself.
@@ -171,7 +172,12 @@ pub struct Mc146818 {
     vm: Rc<Vm>,
     registers: Rc<Indexed>,
     pin: Option<Pin>,
+    /// Which interrupts were enabled last.
+    enabled: Cell<u8>,
 }
+
+/// All interrupts of the clock, as bits of B and C.
+pub const INTERRUPTS: u8 = PIE | AIE | UIE;
 
 impl Mc146818 {
     /// The clock of a PC, at ports 0x70 and 0x71 and at input 8 of the I/O APIC.
@@ -181,7 +187,8 @@ impl Mc146818 {
     }
 
     fn new(vm: &Rc<Vm>, ports: Box<dyn Registers>, pin: Option<Pin>) -> Self {
-        Self { vm: vm.clone(), registers: Rc::new(Indexed { ports }), pin }
+        let registers = Rc::new(Indexed { ports });
+        Self { vm: vm.clone(), registers, pin, enabled: Cell::new(0) }
     }
 
     /// Its registers.
@@ -194,8 +201,25 @@ impl Mc146818 {
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn change_b(&self, set: u8, clear: u8) -> Result<()> {
-        let b = self.registers().get(B)?;
-        self.registers().set(B, b & !clear | set)
+        let b = self.registers().get(B)? & !clear | set;
+        // SET clears UIE.
+        let cleared = if b & SET == 0 { 0 } else { UIE };
+        self.enabled.set(b & INTERRUPTS & !cleared);
+        self.registers().set(B, b)
+    }
+
+    /// Reads the flags of C, which clears them, and sees that IRQF is set if one of them is of
+    /// an enabled interrupt.
+    ///
+    /// # Errors
+    /// Returns [`Error::Failed`] if it is not so, or a reserved bit is set.
+    pub fn flags(&self) -> Result<u8> {
+        let (flags, enabled) = (self.registers().get(C)?, self.enabled.get());
+        if flags & 0x0f != 0 || (flags & IRQF != 0) != (flags & enabled != 0) {
+            let what = format!("register C is {flags:#04x}, with {enabled:#04x} enabled in B");
+            return Err(Error::failed(what));
+        }
+        Ok(flags & INTERRUPTS)
     }
 
     /// The day of the week that it shows.
@@ -291,8 +315,7 @@ impl Alarm for Mc146818 {
         self.registers().set(SECONDS_ALARM, Self::encoded(at.second(), b))?;
         self.registers().set(MINUTES_ALARM, Self::encoded(at.minute(), b))?;
         self.registers().set(HOURS_ALARM, Self::encoded_hour(at.hour(), b))?;
-        self.registers().get(C)?;
-        Ok(())
+        self.flags().map(drop)
     }
 
     fn enable(&self, is_enabled: bool) -> Result<()> {
@@ -300,16 +323,15 @@ impl Alarm for Mc146818 {
     }
 
     fn take(&self) -> Result<bool> {
-        let (flags, b) = (self.registers().get(C)?, self.registers().get(B)?);
-        let is_pending = flags & b & (PIE | AIE | UIE) != 0;
-        if flags & 0x0f != 0 || (flags & IRQF != 0) != is_pending {
-            return Err(Error::failed(format!("register C is {flags:#04x}, and B {b:#04x}")));
-        }
-        Ok(flags & AIE != 0)
+        Ok(self.flags()? & AIE != 0)
     }
 
     fn line(&self) -> Result<Option<InterruptLine>> {
-        self.pin.as_ref().map(|pin| pin.watch(&self.vm)).transpose()
+        let Some(pin) = &self.pin else { return Ok(None) };
+        // The interval timer ticks at the same controller. Its counter 0 stops when it is to
+        // count once and gets no count (Intel 8254 data sheet, mode 0).
+        self.vm.qtest().outb(0x43, 0x30)?;
+        pin.watch(&self.vm).map(Some)
     }
 }
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
 use crate::qemu::Vm;
-use crate::qos::interrupt::InterruptLine;
+use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
-use crate::qos::rtc::{self, Alarm, DateTime, Pin, Profile, Rtc};
+use crate::qos::rtc::{self, Alarm, DateTime, Profile, Rtc};
 use crate::{Error, Result, discovered, driver};
 
 /// Data: seconds.

@@ -1,10 +1,16 @@
 //! I2C: what a bus does, and a device on one with registers behind a pointer byte. Which
 //! controller drives the bus is the drivers' affair (I2C-bus specification UM10204).
 
+mod master;
+mod on_bus;
+
 use std::rc::Rc;
 
+pub use self::master::{ByteMaster, Direction};
+pub use self::on_bus::OnBus;
 use crate::graph::Site;
 use crate::protocol::Endian;
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::{Registers, Width};
 use crate::{Error, Result, interface};
 
@@ -22,6 +28,34 @@ pub trait I2cBus {
     /// # Errors
     /// The device does not acknowledge its address.
     fn recv(&self, address: u8, into: &mut [u8]) -> Result<()>;
+
+    /// Writes `data` to the device at the 7-bit `address` and fills `into` from it, with a
+    /// repeated start in between instead of a stop.
+    ///
+    /// # Errors
+    /// The device does not acknowledge its address or a byte.
+    fn send_recv(&self, address: u8, data: &[u8], into: &mut [u8]) -> Result<()>;
+
+    /// Whether a device acknowledges the 7-bit `address` for a write: start, address, stop.
+    ///
+    /// # Errors
+    /// The controller's status is another than that of an address that is acknowledged, or of
+    /// one that is not.
+    fn probe(&self, address: u8) -> Result<bool>;
+
+    /// Where the bus is in QEMU's object model, where that is known.
+    fn on_bus(&self) -> Option<&OnBus> {
+        None
+    }
+
+    /// The interrupt line of the controller, which transfers use, from now on watched, where it
+    /// is known where it ends.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU cannot watch it.
+    fn interrupt(&self) -> Result<Option<InterruptLine>> {
+        Ok(None)
+    }
 }
 
 interface!(dyn I2cBus = "i2c-bus");
@@ -44,13 +78,21 @@ impl I2cDevice {
     /// The device that this path has plugged into `bus`.
     ///
     /// # Errors
-    /// Returns an error if the address of the edge is not of the form `0xNN`.
+    /// Returns an error if the address of the edge is not of the form `0xNN`, or
+    /// [`Error::Skipped`] if QEMU has plugged it into another bus.
     pub fn plugged(bus: Rc<dyn I2cBus>, site: &Site, order: Endian) -> Result<Self> {
         let address = site.plug.address;
         let number = address.strip_prefix("0x").and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let number = number.filter(|number| *number < 0x80).ok_or_else(|| {
             Error::failed(format!("{}: {address:?} is no I2C address", site.node))
         })?;
+        // Where buses share a name, QEMU cannot be told which of them is meant.
+        if let (true, Some(on_bus)) = (site.plug.bus.is_empty(), bus.on_bus())
+            && !on_bus.has_plugged(number)?
+        {
+            let why = "other buses have the same name, and QEMU plugs the device into another";
+            return Err(Error::skipped(why));
+        }
         Ok(Self::new(bus, number, order))
     }
 
@@ -80,6 +122,16 @@ impl I2cDevice {
         let mut bytes = [0; N];
         self.bus.recv(self.address, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// The bus that the device is on.
+    pub fn bus(&self) -> &dyn I2cBus {
+        &*self.bus
+    }
+
+    /// The 7-bit address of the device.
+    pub fn address(&self) -> u8 {
+        self.address
     }
 
     /// Reads bytes from `register` on.
@@ -145,6 +197,15 @@ mod tests {
         fn recv(&self, _: u8, into: &mut [u8]) -> Result<()> {
             into.iter_mut().zip(1..).for_each(|(byte, number)| *byte = number);
             Ok(())
+        }
+
+        fn send_recv(&self, address: u8, data: &[u8], into: &mut [u8]) -> Result<()> {
+            self.send(address, data)?;
+            self.recv(address, into)
+        }
+
+        fn probe(&self, _: u8) -> Result<bool> {
+            Ok(true)
         }
     }
 

@@ -1,0 +1,84 @@
+//! An I2C bus in QEMU's object model: which devices the machine says are on it.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use serde_json::json;
+
+use crate::graph::FoundDevice;
+use crate::qemu::Vm;
+use crate::qos::interrupt::Pin;
+use crate::{Error, Result};
+
+/// A bus in QEMU's object model, and the interrupt line of its controller.
+pub struct OnBus {
+    vm: Rc<Vm>,
+    path: String,
+    pin: Option<Pin>,
+}
+
+impl OnBus {
+    /// The first bus of a controller that was found.
+    pub fn of(device: &FoundDevice, vm: &Rc<Vm>) -> Option<Self> {
+        let bus = device.buses.first()?;
+        Some(Self { vm: vm.clone(), path: device.bus_path(bus), pin: Pin::of(device, 0) })
+    }
+
+    /// The same with another interrupt line.
+    pub fn with_pin(self, pin: Option<Pin>) -> Self {
+        Self { pin, ..self }
+    }
+
+    /// Where the controller's interrupt line ends, where that is known.
+    pub fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
+    }
+
+    /// The machine.
+    pub fn vm(&self) -> &Rc<Vm> {
+        &self.vm
+    }
+
+    /// The addresses of the devices that are on the bus now.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or knows no such bus.
+    pub fn addresses(&self) -> Result<BTreeSet<u8>> {
+        Ok(self.devices()?.into_iter().map(|(_, address)| address).collect())
+    }
+
+    /// Whether a device of the command line is on the bus at this address.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or knows no such bus.
+    pub fn has_plugged(&self, address: u8) -> Result<bool> {
+        let is_it =
+            |(path, at): &(String, u8)| *at == address && path.starts_with("/machine/peripheral");
+        Ok(self.devices()?.iter().any(is_it))
+    }
+
+    /// The devices that are on the bus now, by path and address.
+    fn devices(&self) -> Result<Vec<(String, u8)>> {
+        let get = |path: &str, property: &str| {
+            let arguments = json!({ "path": path, "property": property });
+            self.vm.qmp().execute("qom-get", arguments)
+        };
+        let children = self.vm.qmp().execute("qom-list", json!({ "path": self.path }))?;
+        let mut devices = Vec::new();
+        for child in children.as_array().into_iter().flatten() {
+            let name = child["name"].as_str().unwrap_or_default();
+            if !name.starts_with("child[") {
+                continue;
+            }
+            let device = get(&self.path, name)?;
+            let device = device.as_str().unwrap_or_default();
+            let address = get(device, "address")?;
+            let number = address.as_u64().and_then(|number| u8::try_from(number).ok());
+            let number = number.ok_or_else(|| {
+                Error::failed(format!("{device} is at the I2C address {address}"))
+            })?;
+            devices.push((device.to_owned(), number));
+        }
+        Ok(devices)
+    }
+}
