@@ -2,6 +2,7 @@
 
 mod check;
 mod cover;
+mod diff;
 mod exec;
 mod failed;
 mod files;
@@ -54,6 +55,8 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Join the journals of several runs into one report. Needs no QEMU.
     Merge(merge::Arguments),
+    /// Compare two runs, or two builds of QEMU: what is new, gone, failing now or passing now.
+    Diff(diff::Arguments),
     /// Run the file of a failure, or anybody's qtest reproducer, and say whether it fails.
     Replay(replay::Arguments),
     /// Run QEMU with the qtest accelerator in place, for other people's scripts.
@@ -324,6 +327,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
+        Command::Diff(arguments) => diff::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Exec(arguments) => exec::main(&arguments),
         Command::Mutate(arguments) => mutate::main(&arguments),

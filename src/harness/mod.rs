@@ -2,6 +2,7 @@
 //! Nothing here knows what a device is.
 
 mod cargo_test;
+pub mod compare;
 mod diagnose;
 mod environment;
 pub mod journal;

@@ -5,6 +5,7 @@
 
 mod asked;
 mod cache;
+mod diff;
 mod emulators;
 mod escapes;
 #[path = "../fake/mod.rs"]
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 
 use asked::*;
 use cache::*;
+use diff::*;
 use emulators::*;
 use escapes::*;
 use fake::{Finished, REGISTERS, RUNNER, Sandbox};
@@ -73,6 +75,8 @@ fn main() -> ExitCode {
         journals_are_joined,
         damaged_journals,
         what_journals_lack,
+        two_journals_differ,
+        two_emulators_differ,
         no_emulator,
         emulators_that_are_found,
         emulators_that_are_named,

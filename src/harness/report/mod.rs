@@ -10,7 +10,7 @@ mod json;
 mod junit;
 mod pretty;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod tap;
 mod text;
 

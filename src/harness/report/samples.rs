@@ -13,7 +13,7 @@ pub(super) const NASTY: &str = "a # TODO <b>&\"'|`*_ ]]> </script><!-- %0A \\# :
      \u{7}\u{0}\u{2028}\u{202e}\u{fffe} \u{fffd} ##[error]y,z:\nok 7 - no\r\n...\nBail out! ";
 
 /// An outcome that took 1.5 s.
-pub(super) fn outcome(name: &str, verdict: Verdict) -> Outcome {
+pub(crate) fn outcome(name: &str, verdict: Verdict) -> Outcome {
     Outcome {
         name: name.to_owned(),
         verdict,
