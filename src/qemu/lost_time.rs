@@ -71,7 +71,14 @@ impl LostTime {
         let processes = self.process.map(tree).unwrap_or_default();
         let folders = processes.into_iter().flat_map(|id| threads(&process(id)));
         let folders = folders.chain(self.thread.clone());
-        let threads = folders.filter_map(|folder| Some((folder.clone(), Thread::of(&folder)?)));
+        // Who looks at itself runs at that moment, and does not wait for a CPU.
+        let own = self.thread.as_ref().and_then(|_| this_thread());
+        let seen = |folder: &PathBuf| {
+            let thread = Thread::of(folder)?;
+            let is_own = own.as_ref() == Some(folder);
+            Some(Thread { state: if is_own { 'S' } else { thread.state }, ..thread })
+        };
+        let threads = folders.filter_map(|folder| Some((folder.clone(), seen(&folder)?)));
         Look { at: Instant::now(), threads: threads.collect() }
     }
 }
@@ -263,14 +270,34 @@ mod tests {
         }
         let lost = LostTime::of_process_and_this_thread(id);
         assert!(this_thread().is_some_and(|folder| Thread::of(&folder).is_some()));
-        let lost = LostTime { thread: None, ..lost };
         lost.restart();
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(20) {}
-        let seen = lost.look();
+        std::thread::sleep(Duration::from_millis(20));
+        let (passed, seen) = (begun.elapsed(), lost.look());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(seen.stopped >= Duration::from_millis(20), "{seen:?}");
+        assert!(seen.stopped >= passed / 2, "{seen:?} in {passed:?}");
         assert_eq!(seen.starved, Duration::ZERO);
+    }
+
+    /// Would catch a limit that grows by every moment in which this thread sleeps until an
+    /// answer comes: it runs whenever it looks at itself.
+    #[test]
+    fn a_thread_that_sleeps_and_looks_at_itself() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let lost = LostTime::of_process_and_this_thread(child.id());
+        lost.restart();
+        std::thread::sleep(Duration::from_millis(20));
+        // What it was kept waiting for, on a busy computer, is known to the kernel.
+        let of_this_thread = || Schedule::of(&this_thread().unwrap()).unwrap_or_default().waited;
+        let before = of_this_thread();
+        lost.restart();
+        std::thread::sleep(SECOND / 2);
+        let seen = lost.look();
+        let waited = of_this_thread() - before;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let other = seen.starved.saturating_sub(waited);
+        assert!(other < SECOND / 4, "{seen:?}, {waited:?} of which were waits for a CPU");
     }
 }
