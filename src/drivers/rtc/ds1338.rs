@@ -132,9 +132,29 @@ impl Ds1338 {
         Ok(i16::from(number(read)) - 20)
     }
 
+    /// Moves the machine's clock on where the host's is ahead of it. Returns by how many seconds
+    /// QEMU misses a time that is set from then on: more than 0 if the machine's is ahead, and
+    /// less again as the host's goes on.
+    ///
+    /// # Errors
+    /// Returns an error if the chip does not acknowledge.
+    pub fn catch_up(&self) -> Result<u16> {
+        loop {
+            let error = self.error_of_setting()?;
+            match u16::try_from(error) {
+                Ok(ahead) => return Ok(ahead),
+                Err(_) => step_seconds(&self.vm, error.unsigned_abs().into())?,
+            };
+        }
+    }
+
     /// Sets time and date, exactly, whatever [`Ds1338::error_of_setting`] is. QEMU carries a
     /// date that the month does not have over into the next at once, and derives the day from
     /// the date, hence this order, where on the chip there is none.
+    ///
+    /// The host's clock goes on meanwhile, so that the second which is set last comes out too
+    /// early rather than too late, and the machine's clock, which nobody else moves, is stepped
+    /// by the rest.
     ///
     /// # Errors
     /// Returns [`Error::Failed`] if other registers are read than were written, or if the
@@ -143,24 +163,21 @@ impl Ds1338 {
         let [second, minute, hour, day, date, month, year] = *time;
         let without_hour = |time: Time| [time[0], time[1], time[4], time[5], time[6]];
         let mut read = *time;
-        // The host's clock may go on to the next second in between.
+        // The host may have been stopped in between for longer than that.
         for _ in 0..5 {
-            let error = self.error_of_setting()?;
-            if error < 0 {
-                step_seconds(&self.vm, error.unsigned_abs().into())?;
-                continue;
-            }
-            let last = u8::try_from(i16::from(number(second)) - error).map_err(|_| {
+            let error = self.catch_up()?;
+            let last = u16::from(number(second)).checked_sub(error).ok_or_else(|| {
                 Error::failed(format!("{second:#x} s is too early for an error of {error} s"))
             })?;
-            // The seconds stand at twice the error when the minutes have been written.
-            let carry = 2 * error.unsigned_abs() / 60;
+            // Half a minute from either end, if that can be, before the minutes are written.
+            let middle = 30_u16.saturating_sub(error);
+            let carry = (middle + 2 * error) / 60;
             let before = u16::from(number(minute)).checked_sub(carry).ok_or_else(|| {
                 Error::failed(format!("{minute:#x} min is too early for an error of {error} s"))
             })?;
             for (register, value) in [
                 (SECONDS, 0),
-                (MINUTES, 0),
+                (MINUTES, 0x30),
                 (HOURS, 0x12),
                 (DATE, 0x01),
                 (MONTH, month),
@@ -168,13 +185,18 @@ impl Ds1338 {
                 (DATE, date),
                 (DAY, day),
                 (HOURS, hour),
-                (SECONDS, 0),
+                (SECONDS, to_bcd(middle as u8)),
                 (MINUTES, to_bcd(before as u8)),
-                (SECONDS, to_bcd(last)),
+                (SECONDS, to_bcd(last as u8)),
             ] {
                 self.registers().set(register, value)?;
             }
             read = self.get()?;
+            let missing = number(second).saturating_sub(number(read[0]));
+            if missing > 0 && read[1] == minute {
+                step_seconds(&self.vm, missing.into())?;
+                read = self.get()?;
+            }
             if without_hour(read) == without_hour(*time) {
                 return Ok(());
             }
