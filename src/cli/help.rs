@@ -23,7 +23,11 @@ pub(super) const EXIT_STATUS: [Row; 5] = [
 
 /// The variables that are looked at.
 pub(super) const ENVIRONMENT: [Row; 10] = [
-    ("QTEST_QEMU_BINARY", "Emulators, separated by ':'. Used where there is no --qemu."),
+    (
+        "QTEST_QEMU_BINARY",
+        "Emulators, separated by ':', or one behind a command as of --wrapper. Used where there is \
+         no --qemu.",
+    ),
     ("PATH", "Where every qemu-system-* is used if no emulator is named."),
     ("QGRAPH_CACHE", "The folder of the cache."),
     ("QGRAPH_SHARD", "K/N: run and list do the K-th of N shares, as by --shard; so do tests."),

@@ -36,7 +36,7 @@ use once_cell::unsync::OnceCell;
 
 use crate::graph::{Kind, Model};
 use crate::harness::{BadPattern, Filter, Fleet, Plan, possible_jobs};
-use crate::qemu::{Prober, is_stopping};
+use crate::qemu::{Prober, Wrapper, is_stopping};
 use crate::shown::shown_lines;
 
 /// Tests QEMU's device models: every test on every machine that has a path to it.
@@ -92,6 +92,26 @@ struct EmulatorArguments {
     /// for no limits [default: as measured when the emulator is probed].
     #[arg(long, value_name = "FACTOR", value_parser = factor, help_heading = "Emulators")]
     slow: Option<f64>,
+}
+
+/// What starts QEMU.
+#[derive(Args)]
+struct WrapperArguments {
+    /// Start QEMU by this command, to which QEMU and its arguments are added: valgrind, strace, a
+    /// debugger. A debugger has the terminal, one QEMU at a time, and no limits of time.
+    #[arg(long, value_name = "COMMAND", help_heading = "Emulators")]
+    wrapper: Option<String>,
+}
+
+impl WrapperArguments {
+    /// The wrapper, if one is wanted.
+    ///
+    /// # Errors
+    /// It is none, or cannot be run.
+    fn wrapper(&self) -> Result<Option<Wrapper>, Stop> {
+        let parsed = self.wrapper.as_deref().map(Wrapper::parse).transpose();
+        parsed.map_err(|e| Stop::Usage(format!("--wrapper: {e}")))
+    }
 }
 
 /// Which paths.

@@ -86,6 +86,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
             return Ok(ExitCode::from(status));
         }
     };
+    if plan.is_debugged() {
+        let why = "a debugger runs one QEMU at a time: QTEST_QEMU_BINARY must not name one here";
+        return Err(Stop::Usage(why.to_owned()));
+    }
     let options = Options {
         seed: arguments.seed,
         sample: (!arguments.thorough).then_some(arguments.sample.get()),

@@ -18,7 +18,9 @@ use super::report::ReportArguments;
 use super::shard::ShardArguments;
 use super::signals::Watch;
 use super::timings::Timings;
-use super::{EmulatorArguments, FilterArguments, NOT_KEPT, Stop, jobs, note, seconds, warn};
+use super::{
+    EmulatorArguments, FilterArguments, NOT_KEPT, Stop, WrapperArguments, jobs, note, seconds, warn,
+};
 use crate::files::output_file::OutputFile;
 use crate::files::path_text;
 use crate::graph::Model;
@@ -27,7 +29,7 @@ use crate::harness::{
     Conclusion, Environment, Expectations, Fleet, Header, Journal, Order, Outcome, Plan,
     Reproducers, Settings, Shard, run_all,
 };
-use crate::qemu::{Limits, Prober};
+use crate::qemu::{Emulator, Limits, Prober};
 
 const ABOUT: &str = "\
 Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
@@ -111,6 +113,8 @@ pub(super) struct Arguments {
     report: ReportArguments,
     #[command(flatten)]
     emulators: EmulatorArguments,
+    #[command(flatten)]
+    wrapper: WrapperArguments,
 }
 
 /// The arguments alone, to be read from a journal.
@@ -131,6 +135,7 @@ impl Arguments {
             limits: Limits::of_tests(self.timeout),
             whole_run: self.run_timeout,
             fresh: self.fresh,
+            starts_ahead: true,
             retries: self.retries,
             max_fail: self.max_fail,
             expectations: expectations.map_err(|e| Stop::Usage(e.to_string()))?.into(),
@@ -178,20 +183,26 @@ impl Arguments {
     }
 
     fn plan(&self, failed: Option<&Failed>) -> Result<Planned, Stop> {
-        let prober = Prober::for_tests_of(self.timeout);
+        let slow = self.emulators.slow;
+        let prober = Prober { slow, ..Prober::for_tests_of(self.timeout) };
+        let wrapper = self.wrapper.wrapper()?;
         let fleet = match failed {
             Some(failed) if self.emulators.qemu.is_empty() => {
-                let slow = self.emulators.slow;
-                EmulatorArguments { qemu: failed.emulators(), slow }.fleet_by(prober)?
+                let qemu = failed.emulators();
+                EmulatorArguments { qemu, slow }.fleet_by(prober.clone())?
             }
-            _ => self.emulators.fleet_by(prober)?,
+            _ => self.emulators.fleet_by(prober.clone())?,
         };
         let mut plan = self.filter.plan(&fleet)?;
         if let Some(failed) = failed {
             plan = plan.only(failed.pairs(&fleet));
         }
         let has_all_names = self.filter.has_all_names(&plan)?;
-        let (plan, shard) = self.shard.share(self.cover.cover(plan))?;
+        let (mut plan, shard) = self.shard.share(self.cover.cover(plan))?;
+        if let Some(wrapper) = wrapper {
+            let wrap = |emulator: &Emulator| prober.wrap(emulator, &wrapper);
+            plan = plan.with_emulators(wrap).map_err(|e| Stop::Usage(e.to_string()))?;
+        }
         Ok(Planned { fleet, plan, shard, has_all_names })
     }
 
@@ -292,7 +303,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
 fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let watch = Watch::begin()?;
     arguments.check_files()?;
-    let settings = arguments.settings()?;
+    let mut settings = arguments.settings()?;
     let failed = match &arguments.rerun_failed {
         None => None,
         Some(file) => {
@@ -314,6 +325,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
         }
     };
     let Planned { fleet, plan, shard, has_all_names } = planned;
+    if plan.is_debugged() {
+        settings = settings.one_at_a_time();
+    }
     let (trace_file, mut all_kept) = match arguments.trace.as_deref().map(OutputFile::with_folder) {
         None => (None, true),
         Some(Ok(file)) => (Some(file), true),

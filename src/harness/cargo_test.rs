@@ -40,11 +40,14 @@ const READABLE: &str = "readable-expectations";
 /// its whole name; `QGRAPH_COVER=nodes`, `edges` or `tests` leaves only a set of paths on which
 /// everything is all the same, unless some are asked for by a filter.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
     let prober = Prober { is_careful: !arguments.list, ..Prober::new() };
     let fleet = Fleet::gather(&[], &prober, |warning| {
         say("warning", &warning);
     });
+    if fleet.usable.iter().any(|emulator| emulator.is_debugged()) {
+        arguments.test_threads = Some(1);
+    }
     let shard = match std::env::var_os(shard::ENVIRONMENT) {
         Some(_) if arguments.exact && arguments.filter.is_some() => Ok(Shard::WHOLE),
         None => Ok(Shard::WHOLE),

@@ -46,9 +46,12 @@ const READABLE: [&str; 14] = [
 ];
 /// Devices that an emulator opens.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Devices that a debugger around it opens.
+const TERMINALS: [&str; 3] = ["/dev/tty", "/dev/ptmx", "/dev/pts"];
 
 /// Confines every child from now on: it reads what `emulator` needs to run, reads and writes
-/// in `folder`, and neither listens nor connects by TCP.
+/// in `folder`, and neither listens nor connects by TCP. Behind a wrapper, which keeps files of
+/// its own, temporary files can be written as well.
 ///
 /// # Errors
 /// The kernel has Landlock and refuses the rules, or the thread could not be reached.
@@ -61,8 +64,15 @@ pub fn confine(emulator: &Emulator, folder: &Path) -> io::Result<Confinement> {
     readable.extend(emulator.module_dir().map(Path::to_owned));
     let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     readable.extend(std::env::split_paths(&libraries).filter(|path| path.is_absolute()));
-    let writable = vec![folder.to_owned()];
-    let restricted = on_spawner(move || restrict(&readable, &writable))?;
+    let mut writable = vec![folder.to_owned()];
+    let mut devices = DEVICES.to_vec();
+    if let Some(wrapper) = &emulator.wrapper {
+        readable.extend(places_of(wrapper.program()));
+        writable.push(std::env::temp_dir());
+        devices.extend(TERMINALS);
+    }
+    let devices: Vec<PathBuf> = devices.iter().map(PathBuf::from).collect();
+    let restricted = on_spawner(move || restrict(&readable, &writable, &devices))?;
     restricted.map_err(io::Error::other)
 }
 
@@ -79,7 +89,11 @@ fn places_of(program: &Path) -> Vec<PathBuf> {
     own.into_iter().chain(above).collect()
 }
 
-fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> Result<Confinement, RulesetError> {
+fn restrict(
+    readable: &[PathBuf],
+    writable: &[PathBuf],
+    devices: &[PathBuf],
+) -> Result<Confinement, RulesetError> {
     let all = AccessFs::from_all(ABI);
     let read = AccessFs::from_read(ABI);
     let mut rules = Ruleset::default()
@@ -87,9 +101,8 @@ fn restrict(readable: &[PathBuf], writable: &[PathBuf]) -> Result<Confinement, R
         .handle_access(AccessNet::from_all(ABI))?
         .scope(Scope::from_all(ABI))?
         .create()?;
-    let devices = DEVICES.map(PathBuf::from);
     let device = read | AccessFs::WriteFile | AccessFs::IoctlDev;
-    let lists = [(readable, read), (writable, all), (&devices[..], device)];
+    let lists = [(readable, read), (writable, all), (devices, device)];
     for (paths, access) in lists {
         for path in paths {
             // What is not there needs no rule.

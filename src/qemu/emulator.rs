@@ -9,6 +9,7 @@ use super::accel::{self, AccelError, Source};
 use super::cache::Stamp;
 use super::capabilities::{Capabilities, Version};
 use super::pace::Pace;
+use super::wrapper::Wrapper;
 use crate::protocol::Greeting;
 
 /// The GNU C library's settings; see its manual, "Tunables". Other libraries ignore them.
@@ -30,12 +31,20 @@ pub struct Emulator {
     /// How slow it is.
     #[serde(default)]
     pub pace: Pace,
+    /// What starts it when paths run on it; it is probed without.
+    #[serde(skip)]
+    pub wrapper: Option<Wrapper>,
 }
 
 impl Emulator {
     /// The name of its file.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// Whether a debugger starts it: one runs at a time then, and has the terminal.
+    pub fn is_debugged(&self) -> bool {
+        self.wrapper.as_ref().is_some_and(Wrapper::is_debugger)
     }
 
     /// Makes sure that the module is there that it needs, if it needs one of ours.

@@ -17,6 +17,7 @@ pub(crate) mod proc_stat;
 mod process;
 mod ram;
 mod vm;
+mod wrapper;
 
 pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
 pub use command_line::{Config, Image, MIB, RamSpec, Socket};
@@ -31,3 +32,4 @@ pub use process::{Ending, is_stopping, stop_all};
 pub(crate) use ram::GUARD_PATTERN;
 pub use ram::{Buffer, Ram};
 pub use vm::{LaunchError, ResetError, Starting, Vm};
+pub use wrapper::{BadWrapper, Wrapper};

@@ -19,11 +19,14 @@ use super::pace::{Pace, scaled};
 use super::proc_stat;
 use super::process::is_stopping;
 use super::vm::{Connected, LaunchError, connect};
+use super::wrapper::Wrapper;
 use crate::parallel::in_parallel;
 use crate::protocol::Deadline;
 
 /// How long an emulator may take to say what it is, unless somebody says otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many times as long one may take that a wrapper such as valgrind starts.
+const WRAPPED: f64 = 10.0;
 /// For how long an emulator that could not be used is not tried again, in seconds: one
 /// that hangs should not cost every test of a run its patience.
 const REMEMBER_FAILURE: Duration = Duration::from_secs(60);
@@ -147,6 +150,33 @@ impl Prober {
         Ok(emulator)
     }
 
+    /// `emulator` as it is where `wrapper` starts it. Before paths are run it is started so
+    /// once, for its pace. Behind a debugger, nothing has a limit of time.
+    ///
+    /// # Errors
+    /// It does not start so.
+    pub fn wrap(&self, emulator: &Emulator, wrapper: &Wrapper) -> Probed {
+        let mut wrapped = Emulator { wrapper: Some(wrapper.clone()), ..emulator.clone() };
+        wrapped.pace.told = self.slow;
+        if wrapper.is_debugger() {
+            if !emulator.has_qtest_object() {
+                let why = "a debugger needs the terminal, and so does the qtest protocol of QEMU \
+                           before 7.0";
+                return Err(Unusable { path: emulator.path.clone(), why: why.to_owned() });
+            }
+            wrapped.pace.told = Some(f64::INFINITY);
+        } else if self.is_careful {
+            let patience = scaled(self.limit(), WRAPPED);
+            let told = wrapped.pace.told;
+            let (known, _) = interview(wrapped, patience).map_err(|e| Unusable {
+                path: emulator.path.clone(),
+                why: format!("behind the wrapper `{wrapper}`: {}", with_output(&e)),
+            })?;
+            wrapped = Emulator { pace: Pace { told, ..known.pace.clone() }, ..known };
+        }
+        Ok(wrapped)
+    }
+
     fn know(&self, path: &Path, warn: impl Fn(String)) -> Probed {
         let unusable = |why: String| Unusable { path: path.to_owned(), why };
         let stamp = Stamp::of(path).map_err(|e| unusable(no_file(&e)))?;
@@ -209,7 +239,8 @@ impl Prober {
             return None;
         }
         let accelerator = Source::of(way, build.as_deref(), &self.cache)?;
-        let emulator = Emulator { path: path.to_owned(), accelerator, capabilities, behind, pace };
+        let path = path.to_owned();
+        let emulator = Emulator { path, accelerator, capabilities, behind, pace, wrapper: None };
         emulator.ensure_module().ok()?;
         let is_script = emulator.behind.is_some() || runs.is_some();
         let is_the_same = !self.is_careful || !is_script || self.runs_as(&emulator, runs.as_ref());
@@ -256,7 +287,8 @@ impl Prober {
             let behind = is_script.then(|| Stamp::of(&facts.binary).ok()).flatten();
             let pace = Pace { sanitizer: facts.sanitizer.clone(), ..Pace::default() };
             let path = path.to_owned();
-            let emulator = Emulator { path, accelerator, capabilities, behind, pace };
+            let emulator =
+                Emulator { path, accelerator, capabilities, behind, pace, wrapper: None };
             match interview(emulator, self.limit()) {
                 Ok((mut emulator, runs)) => {
                     // What a script names in clear tells more than what runs, which may be its
@@ -286,11 +318,16 @@ fn no_file(e: &io::Error) -> String {
 }
 
 fn explain(candidate: Candidate, e: &InterviewError) -> String {
+    format!("tried {candidate}: {}", with_output(e))
+}
+
+/// What went wrong, and what was written meanwhile.
+fn with_output(e: &InterviewError) -> String {
     let output = match e {
         InterviewError::Launch(LaunchError::NoGreeting { output, .. }) => output.trim(),
         _ => "",
     };
-    let mut why = format!("tried {candidate}: {e}");
+    let mut why = e.to_string();
     if !output.is_empty() {
         let start: String = output.chars().take(400).collect();
         why.push_str(&format!("; it wrote: {start}"));
@@ -338,6 +375,7 @@ fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
         capabilities: Capabilities::default(),
         behind: None,
         pace: Pace::default(),
+        wrapper: None,
     };
     let arguments = |wiring: &Wiring| wiring.no_machine(false);
     let vm = connect(&emulator, arguments, Vec::new(), &within(patience), &Rc::default()).ok()?;

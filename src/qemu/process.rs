@@ -5,7 +5,7 @@
 //! process group of its own, so that a Ctrl-C at the terminal reaches us alone and what
 //! it starts itself ends with it; should we be killed, `guard` sees to that.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, PipeReader, Read};
@@ -29,11 +29,14 @@ use nix::unistd::{Pid, getpid, getppid};
 use once_cell::sync::OnceCell;
 
 use self::guard::Guard;
+use self::strays::Mark;
+use self::terminal::Terminal;
 use super::lost_time::LostTime;
 use super::proc_stat;
 use crate::protocol::{Timer, note_waiting, poll};
 
 /// What to start.
+#[derive(Default)]
 pub struct Launch {
     /// The program.
     pub program: PathBuf,
@@ -46,6 +49,10 @@ pub struct Launch {
     pub inherit: Vec<OwnedFd>,
     /// What becomes its standard input and output; nothing by default.
     pub stdio: Option<OwnedFd>,
+    /// Whether it has this program's terminal until it ends: standard input, output and error.
+    pub has_terminal: bool,
+    /// Whether it may start others and leave them behind.
+    pub may_fork: bool,
 }
 
 /// How a process ended.
@@ -154,6 +161,12 @@ pub struct Process {
     pidfd: OwnedFd,
     output: Shared,
     ending: Option<Ending>,
+    /// What it and all that comes from it is known by, if it may leave something behind.
+    mark: Option<Mark>,
+    /// Process groups, beside its own, that came from it.
+    groups: Vec<Pid>,
+    /// The terminal, as long as it has it.
+    terminal: Option<Terminal>,
 }
 
 /// Set once the run is to stop; nothing is started any more.
@@ -162,13 +175,13 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 static ALIVE: Mutex<Option<Alive>> = Mutex::new(None);
 
 struct Alive {
-    children: HashSet<i32>,
+    children: HashMap<i32, Option<Mark>>,
     guard: Guard,
 }
 
 impl Alive {
     fn new() -> Self {
-        Self { children: HashSet::new(), guard: Guard::start() }
+        Self { children: HashMap::new(), guard: Guard::start() }
     }
 }
 
@@ -176,8 +189,8 @@ impl Alive {
 pub fn stop_all() {
     let alive = lock(&ALIVE);
     STOPPING.store(true, Ordering::SeqCst);
-    for &pid in alive.iter().flat_map(|alive| &alive.children) {
-        kill_all_of(Pid::from_raw(pid));
+    for (&pid, mark) in alive.iter().flat_map(|alive| &alive.children) {
+        kill_all_of(Pid::from_raw(pid), mark.as_ref());
     }
 }
 
@@ -187,7 +200,7 @@ const MOST_LOOKS: usize = 200;
 /// Kills a child, what it has started, and what of that has left its process group since. All
 /// of it is stopped first: what runs could start something, or leave the group, between the
 /// look and the signal.
-fn kill_all_of(child: Pid) {
+fn kill_all_of(child: Pid, mark: Option<&Mark>) {
     let mut tree = HashSet::new();
     for _ in 0..MOST_LOOKS {
         let found = proc_stat::tree(child.as_raw() as u32);
@@ -204,6 +217,14 @@ fn kill_all_of(child: Pid) {
         let _ = kill(Pid::from_raw(id as i32), Signal::SIGKILL);
     }
     let _ = killpg(child, Signal::SIGKILL);
+    kill_strays(mark);
+}
+
+/// Kills what came from a child and is there still.
+fn kill_strays(mark: Option<&Mark>) {
+    for stray in mark.into_iter().flat_map(Mark::processes) {
+        let _ = kill(stray, Signal::SIGKILL);
+    }
 }
 
 /// Whether [`stop_all`] was called.
@@ -244,16 +265,20 @@ impl Process {
 
     fn start_here(launch: Launch) -> io::Result<Self> {
         let (read, write) = io::pipe()?;
+        let mark = launch.may_fork.then(Mark::new);
         let mut command = Command::new(&launch.program);
         command
             .args(&launch.arguments)
             .envs(launch.environment.iter().map(|(name, value)| (name, value)))
-            .process_group(0)
-            .stderr(write.try_clone()?);
-        match launch.stdio {
-            Some(stdio) => command.stdin(stdio.try_clone()?).stdout(stdio),
-            None => command.stdin(Stdio::null()).stdout(write),
+            .envs(mark.as_ref().map(Mark::variable))
+            .process_group(0);
+        match (launch.stdio, launch.has_terminal) {
+            (_, true) => &mut command,
+            (Some(stdio), _) => command.stdin(stdio.try_clone()?).stdout(stdio).stderr(write),
+            (None, _) => command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write),
         };
+        let terminal = if launch.has_terminal { Terminal::ours() } else { None };
+        let takes_terminal = terminal.is_some();
         let parent = getpid();
         let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
         let prepare = move || {
@@ -267,9 +292,12 @@ impl Process {
                 let file = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
                 fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
             }
+            if takes_terminal {
+                Terminal::take()?;
+            }
             Ok(())
         };
-        // SAFETY: between fork and exec `prepare` makes three kinds of system calls and
+        // SAFETY: between fork and exec `prepare` makes a few kinds of system calls and
         // neither allocates nor takes a lock.
         unsafe { command.pre_exec(prepare) };
 
@@ -290,9 +318,20 @@ impl Process {
             }
         };
         let alive = alive.get_or_insert_with(Alive::new);
-        alive.children.insert(pid.as_raw());
+        alive.children.insert(pid.as_raw(), mark.clone());
         alive.guard.add(pid);
-        Ok(Self { child, pid, pidfd, output, ending: None })
+        let (ending, groups) = (None, Vec::new());
+        Ok(Self { child, pid, pidfd, output, ending, mark, groups, terminal })
+    }
+
+    /// Looks which process groups have come from it, so that they end with it and with us: to
+    /// be called once all that it starts is there.
+    pub fn note_groups(&mut self) {
+        let Some(mark) = &self.mark else { return };
+        self.groups = mark.other_groups(self.pid);
+        if let Some(alive) = &mut *lock(&ALIVE) {
+            self.groups.iter().for_each(|&group| alive.guard.add(group));
+        }
     }
 
     /// Its process id.
@@ -341,17 +380,20 @@ impl Process {
         // What it started and did not end would otherwise stay behind. Its number is ours
         // until the wait.
         let _ = killpg(self.pid, Signal::SIGKILL);
+        kill_strays(self.mark.as_ref());
         if let Some(alive) = &mut *alive {
             alive.children.remove(&self.pid.as_raw());
-            alive.guard.remove(self.pid);
+            let groups = self.groups.drain(..).chain([self.pid]);
+            groups.for_each(|group| alive.guard.remove(group));
         }
         self.ending = Some(Ending(self.child.wait().unwrap_or_default()));
+        self.terminal = None;
     }
 
     /// Kills it, with all it has started, and waits for its end.
     pub fn kill(&mut self) -> Ending {
         if self.ending().is_none() {
-            kill_all_of(self.pid);
+            kill_all_of(self.pid, self.mark.as_ref());
             self.reap();
         }
         self.ending.unwrap_or(Ending(ExitStatus::default()))
@@ -415,5 +457,7 @@ fn follow_output(mut pipe: PipeReader) -> io::Result<Shared> {
 }
 
 mod guard;
+mod strays;
+mod terminal;
 #[cfg(test)]
 mod tests;

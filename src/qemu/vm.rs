@@ -25,6 +25,7 @@ use once_cell::unsync::OnceCell;
 use super::command_line::Config;
 use super::emulator::Emulator;
 use super::limits::Limits;
+use super::pace::scaled;
 use super::process::{Ending, Process};
 use super::ram::Ram;
 use crate::protocol::{self, Deadline, Endian, Qmp, Qtest, Transcript};
@@ -174,6 +175,20 @@ impl Vm {
         found
             .map(|(_, stream)| stream)
             .ok_or_else(|| Error::failed(format!("this machine has no socket called {name}")))
+    }
+
+    /// `time`, times as many as this emulator is slower than usual; as long as can be where it
+    /// has no limits.
+    pub fn at_its_pace(&self, time: Duration) -> Duration {
+        scaled(time, self.emulator.pace.factor())
+    }
+
+    /// Leaves a QEMU that a debugger started to its user: interrupts it, as Ctrl-C would, and
+    /// waits for the debugger's end.
+    pub fn leave_to_debugger(&self) {
+        let process = self.process.borrow().id();
+        hang::interrupt(process);
+        self.ending_within(Duration::MAX);
     }
 
     /// How QEMU ended, if it does within `limit`, not counting the time that it could not use.

@@ -299,6 +299,11 @@ impl Running<'_> {
         fs::read_to_string(self.output.path().join("stdout")).unwrap_or_default()
     }
 
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.output.path().join("stderr")).unwrap_or_default()
+    }
+
     /// Whether it is over by now, or within this time. It is not reaped: signals reach nobody
     /// else.
     pub fn is_over_within(&self, time: Duration) -> bool {

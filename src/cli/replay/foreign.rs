@@ -120,14 +120,14 @@ fn objections(
 /// name in the file, or, where there is none, the machine.
 fn emulator(arguments: &Arguments, found: &Foreign, machine: &str) -> Result<Emulator, Stop> {
     let named = arguments.qemu.as_slice();
-    let binaries = binary::find(named).binaries;
+    let binary::Found { binaries, refused, .. } = binary::find(named);
+    if let Some((_, why)) = refused {
+        return Err(Stop::Usage(why));
+    }
     let called = |name: &str| {
         binaries.iter().find(|path| path.file_name().is_some_and(|file| file == name)).cloned()
     };
-    let probe = |path: &Path| {
-        let probed = Prober::new().probe(path, warn);
-        probed.map_err(|unusable| Stop::Usage(unusable.to_string()))
-    };
+    let probe = |path: &Path| super::probe(arguments, path).map_err(Stop::Usage);
     if let ([path], Some(_)) = (&binaries[..], &arguments.qemu) {
         return probe(path);
     }
@@ -154,7 +154,7 @@ fn emulator(arguments: &Arguments, found: &Foreign, machine: &str) -> Result<Emu
     for path in &others {
         let Ok(emulator) = Prober::new().probe(path, warn) else { continue };
         if machine.is_empty() || emulator.capabilities.machines.contains_key(machine) {
-            return Ok(emulator);
+            return probe(path);
         }
     }
     Err(Stop::Usage(format!(

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::signals::Watch;
-use super::{Stop, note, seconds, warn};
+use super::{Stop, WrapperArguments, factor, note, seconds, warn};
 use crate::files::bounded;
 use crate::files::output_file::OutputFile;
 use crate::harness::foreign::refused;
@@ -43,6 +43,12 @@ pub(super) struct Arguments {
     /// How many seconds an answer may take before QEMU is taken for hung.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     timeout: Duration,
+    /// The emulator is this many times slower than usual, and so are all limits of time; inf for
+    /// no limits [default: as measured when the emulator is probed].
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    slow: Option<f64>,
+    #[command(flatten)]
+    wrapper: WrapperArguments,
     /// Leave out what is not needed for the failure, and write the rest to a file of its own.
     #[arg(long)]
     minimize: bool,
@@ -176,16 +182,36 @@ fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, 
         }
         None => known(arguments, &about.emulator)?,
     };
-    let prober = Prober { is_careful: true, ..Prober::new() };
-    let emulator = prober.probe(&path, warn).map_err(|unusable| {
+    let emulator = probe(arguments, &path).map_err(|why| {
         let hint = if arguments.qemu.is_some() { "" } else { " (--qemu names another emulator)" };
-        format!("{unusable}{hint}")
+        format!("{why}{hint}")
     })?;
     let machine = &about.config.machine;
     if !emulator.capabilities.machines.contains_key(machine) {
         return Err(format!("{} has no machine {machine}", path.display()));
     }
     Ok(emulator)
+}
+
+/// The emulator at `path`, as it is behind the wrapper of `--wrapper` or the environment.
+///
+/// # Errors
+/// It cannot be used, or the wrapper cannot: why.
+fn probe(arguments: &Arguments, path: &Path) -> Result<Emulator, String> {
+    let prober = Prober { is_careful: true, slow: arguments.slow, ..Prober::new() };
+    let emulator = prober.probe(path, warn).map_err(|unusable| unusable.to_string())?;
+    let named = arguments.wrapper.wrapper().map_err(|e| e.to_string())?;
+    let wrapper = named.or_else(|| match arguments.qemu {
+        Some(_) => None,
+        None => binary::find(&[]).wrapper,
+    });
+    match wrapper {
+        Some(wrapper) if wrapper.is_debugger() && arguments.minimize => {
+            Err(format!("--minimize starts QEMU again and again: `{wrapper}` would each time"))
+        }
+        Some(wrapper) => prober.wrap(&emulator, &wrapper).map_err(|e| e.to_string()),
+        None => Ok(emulator),
+    }
 }
 
 /// The emulator that the file names, if it is one that was found, or that was run before:
@@ -205,6 +231,13 @@ fn known(arguments: &Arguments, emulator: &Path) -> Result<PathBuf, String> {
 
 /// Confines QEMU to what it needs, where the kernel can.
 fn confine(emulator: &Emulator, folder: &Path) {
+    if let Some(wrapper) = &emulator.wrapper {
+        note(format!(
+            "`{wrapper}` is confined as QEMU is: it writes only in {} and {} (--trust lifts that)",
+            folder.display(),
+            std::env::temp_dir().display()
+        ));
+    }
     match qemu::confine(emulator, folder) {
         Ok(Confinement::Whole | Confinement::Partial) => {}
         Ok(Confinement::None) => {

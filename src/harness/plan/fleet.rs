@@ -21,8 +21,13 @@ impl Fleet {
     pub fn gather(named: &[PathBuf], prober: &Prober, warn: impl Fn(String) + Sync) -> Self {
         let found = binary::find(named);
         let mut fleet = Self { usable: Vec::new(), unusable: Vec::new(), named: found.named };
+        fleet.unusable.extend(found.refused.map(|(path, why)| Unusable { path, why }));
         for probed in prober.probe_all(&found.binaries, warn) {
-            match probed {
+            let wrapped = match &found.wrapper {
+                Some(wrapper) => probed.and_then(|emulator| prober.wrap(&emulator, wrapper)),
+                None => probed,
+            };
+            match wrapped {
                 Ok(emulator) => fleet.usable.push(Arc::new(emulator)),
                 Err(unusable) => fleet.unusable.push(unusable),
             }

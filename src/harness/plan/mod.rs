@@ -9,10 +9,12 @@ pub(crate) mod order;
 pub(crate) mod shard;
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::graph::{Availability, Model, Path};
-use crate::qemu::{Config, Emulator};
+use crate::parallel::in_parallel;
+use crate::qemu::{Config, Emulator, Probed, Unusable};
 use shard::{Load, Rule};
 
 pub use cover::{BadCover, Cover, Size};
@@ -110,6 +112,49 @@ impl Plan {
     /// Only these paths, each on the emulator that is named with it as outcomes name it.
     pub fn only(self, pairs: HashSet<(String, String)>) -> Self {
         Self { pairs: Some(Arc::new(pairs)), ..self }
+    }
+
+    /// The same with what `change` makes of each emulator on which something is to run.
+    ///
+    /// # Errors
+    /// Returns the first that cannot be used so.
+    pub fn with_emulators(
+        mut self,
+        change: impl Fn(&Emulator) -> Probed + Sync,
+    ) -> Result<Self, Unusable> {
+        let used = self.used();
+        let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let mut changed = Ok(());
+        let change = |number: usize| (number, change(&self.emulators[number]));
+        let mut all = Vec::new();
+        in_parallel(used.into_iter(), workers, change, |result| all.push(result));
+        for (number, probed) in all {
+            match probed {
+                Ok(emulator) => self.emulators[number] = Arc::new(emulator),
+                Err(unusable) => changed = changed.and(Err(unusable)),
+            }
+        }
+        changed.map(|()| self)
+    }
+
+    /// The numbers of the emulators on which something is to run.
+    fn used(&self) -> Vec<usize> {
+        let is_used = |number: &usize| {
+            let emulator = &self.emulators[*number];
+            let only = Self {
+                emulators: vec![emulator.clone()],
+                available: vec![self.available[*number].clone()],
+                ..self.clone()
+            };
+            only.trials().next().is_some()
+        };
+        (0..self.emulators.len()).filter(is_used).collect()
+    }
+
+    /// Whether a debugger starts an emulator on which something is to run.
+    pub fn is_debugged(&self) -> bool {
+        let any = self.emulators.iter().any(|emulator| emulator.is_debugged());
+        any && self.used().into_iter().any(|number| self.emulators[number].is_debugged())
     }
 
     fn wants(&self, name: &str) -> bool {

@@ -141,12 +141,15 @@ pub fn replay(
     }
     let may_end = matches!(reproducer.about.verdict, Verdict::Passed | Verdict::Crashed(_));
     let patience = match broken {
-        Some(protocol::Error::Closed { .. }) => LAST_MOMENTS,
+        Some(protocol::Error::Closed { .. }) => vm.at_its_pace(LAST_MOMENTS),
         None if quits => vm.deadline().limit(),
         None if may_end => AFTERWARDS,
         _ => Duration::ZERO,
     };
     let ending = vm.ending_within(patience);
+    if emulator.is_debugged() && ending.is_none() {
+        vm.leave_to_debugger();
+    }
     vm.kill();
     let end = match (ending, broken) {
         (Some(ending), _) if quits && ending.is_success() => End::Answered,

@@ -30,6 +30,8 @@ pub struct Settings {
     pub whole_run: Option<Duration>,
     /// Whether every trial gets a QEMU of its own.
     pub fresh: bool,
+    /// Whether the next QEMU starts while the last trial of one runs.
+    pub starts_ahead: bool,
     /// How often a trial that failed is tried again.
     pub retries: usize,
     /// After how many failures nothing more is begun.
@@ -49,12 +51,20 @@ impl Default for Settings {
             limits: Limits::default(),
             whole_run: None,
             fresh: false,
+            starts_ahead: true,
             retries: 0,
             max_fail: None,
             expectations: Arc::default(),
             reproducers: Arc::default(),
             trace: None,
         }
+    }
+}
+
+impl Settings {
+    /// The same with no more than one QEMU at any time, each for one trial.
+    pub fn one_at_a_time(self) -> Self {
+        Self { jobs: NonZeroUsize::MIN, fresh: true, starts_ahead: false, ..self }
     }
 }
 

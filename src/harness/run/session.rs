@@ -2,6 +2,7 @@
 //! stays in here. Which QEMU, and what becomes of it afterwards, is decided elsewhere.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Once};
@@ -17,6 +18,7 @@ use crate::harness::run::trace;
 use crate::harness::start::NoStart;
 use crate::protocol;
 use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
+use crate::shown::shown_lines;
 use crate::{Error, Result};
 
 /// How long a QEMU that closed its sockets may take to end: it may be writing a core.
@@ -120,8 +122,21 @@ impl Tried {
         }
     }
 
-    /// Takes what `vm` has to say of how it went. It is killed.
+    /// Takes what `vm` has to say of how it went. It is killed, once the user of a debugger has
+    /// seen it.
     fn with_last_words(mut self, vm: &Vm) -> Self {
+        if let Some(wrapper) = vm.emulator().wrapper.as_ref().filter(|it| it.is_debugger())
+            && self.verdict.is_failure()
+            && !is_stopping()
+        {
+            let said = format!(
+                "{}: {}\nQEMU is left to `{wrapper}`; the run goes on when that ends",
+                self.verdict.word(),
+                self.verdict.message()
+            );
+            let _ = writeln!(std::io::stderr(), "{}", shown_lines(&said));
+            vm.leave_to_debugger();
+        }
         vm.kill();
         self.evidence.transcript = vm.transcript().to_string();
         self.evidence.output = vm.output();
@@ -201,6 +216,8 @@ pub(crate) fn leave(vm: &Vm) -> Option<Verdict> {
     let quit = || vm.quit(vm.deadline().limit());
     match trace::span("quit", || vm.config().machine.clone(), quit) {
         Ok(ending) if ending.is_success() => None,
+        // A debugger's own status says nothing of QEMU.
+        Ok(ending) if ending.is_own_exit() && vm.emulator().is_debugged() => None,
         Ok(ending) => Some(Verdict::Crashed(format!("the test passed, but then QEMU {ending}"))),
         Err(why) => Some(Verdict::Hung(format!("the test passed, but then QEMU {why}"))),
     }
@@ -254,7 +271,7 @@ pub(crate) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -
 pub(crate) fn judge(end: End, vm: &Vm) -> Verdict {
     // A closed socket is the first sign of an end; other errors may hide one.
     let patience = match &end {
-        End::Returned(Err(e)) if is_closed(e) => LAST_MOMENTS,
+        End::Returned(Err(e)) if is_closed(e) => vm.at_its_pace(LAST_MOMENTS),
         _ => Duration::ZERO,
     };
     let (what, verdict) = match end {

@@ -120,7 +120,7 @@ impl Worker<'_> {
             }
             let before = session.take().and_then(|session| self.renewed(session));
             let started = ready.take();
-            if left == 0 {
+            if left == 0 && self.settings.starts_ahead {
                 self.prepare_next();
             }
             let (mut at, launch) = match before {

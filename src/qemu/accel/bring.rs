@@ -118,7 +118,7 @@ fn compile(
         arguments.extend([module, source].map(OsString::from));
         let environment = vec![("TMPDIR", work.into()), ("LC_ALL", "C".into())];
         // As a process of ours it ends with the run.
-        let launch = Launch { program, arguments, environment, inherit: Vec::new(), stdio: None };
+        let launch = Launch { program, arguments, environment, ..Launch::default() };
         let (ending, said) = match Process::start(launch) {
             Ok(mut process) => (process.wait_for(PATIENCE), process.output()),
             Err(error) => {

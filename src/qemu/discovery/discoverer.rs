@@ -183,6 +183,8 @@ pub(super) fn discover(
     let config = needs::config(machine, emulator.capabilities.version, RamSpec::new(0, 0));
     let refused =
         |why: String, passing| Err(Arc::new(Refusal { machine: machine.into(), why, passing }));
+    // What a machine has is the same behind a wrapper.
+    let emulator = &Arc::new(Emulator { wrapper: None, ..Emulator::clone(emulator) });
     let vm = match Vm::launch(emulator, config, limits) {
         Ok(vm) => vm,
         Err(LaunchError::NoGreeting { ending, output, protocol, .. }) => {

@@ -114,6 +114,7 @@ fn a_known_emulator_is_not_started() {
         capabilities: Capabilities { arch: "m68k".to_owned(), ..Capabilities::default() },
         behind: None,
         pace: Pace::default(),
+        wrapper: None,
     };
     let found = Found { emulator: emulator.clone(), way: Candidate::BuiltIn, runs: None };
     let known = Remembered::Ok(Known::of(&found));

@@ -16,9 +16,7 @@ fn launch(program: &str, arguments: &[&str]) -> Launch {
     Launch {
         program: program.into(),
         arguments: arguments.iter().map(|&word| word.into()).collect(),
-        environment: Vec::new(),
-        inherit: Vec::new(),
-        stdio: None,
+        ..Launch::default()
     }
 }
 

@@ -38,9 +38,7 @@ impl Vm {
         let process = Process::start(Launch {
             program: "sleep".into(),
             arguments: vec!["infinity".into()],
-            environment: Vec::new(),
-            inherit: Vec::new(),
-            stdio: None,
+            ..Launch::default()
         })?;
         let emulator = Emulator {
             path: "sleep".into(),
@@ -48,6 +46,7 @@ impl Vm {
             capabilities: Capabilities::default(),
             behind: None,
             pace: Pace::default(),
+            wrapper: None,
         };
         Ok(Rc::new(Self {
             process: process.into(),

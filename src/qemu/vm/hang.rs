@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::Vm;
@@ -62,6 +64,12 @@ pub(super) fn watch(process: u32, meanwhile: impl FnOnce()) -> String {
         Some((before, after)) => after.since(&before, begun.elapsed()),
         None => "it has ended".to_owned(),
     }
+}
+
+/// Interrupts the emulator that `process` is, or has started.
+pub(super) fn interrupt(process: u32) {
+    // It may have ended.
+    let _ = kill(Pid::from_raw(innermost(process) as i32), Signal::SIGINT);
 }
 
 /// The emulator, where `process` is a script that started it.

@@ -57,6 +57,14 @@ pub enum LaunchError {
         /// What it is.
         is: String,
     },
+    /// What started it does not wait for its end.
+    #[error("the wrapper `{wrapper}` {ending} while QEMU ran on; it must wait for QEMU's end")]
+    Left {
+        /// The wrapper.
+        wrapper: String,
+        /// How it ended.
+        ending: Ending,
+    },
     /// It did not greet us, or not answer the first questions.
     #[error("QEMU {}", match ending {
         Some(ending) => format!("{ending} before it was ready"),
@@ -231,6 +239,8 @@ pub(in crate::qemu) fn connect(
 /// A process and our ends of its sockets.
 struct Spawned {
     process: Process,
+    /// What started it, in words.
+    wrapper: Option<String>,
     qtest_on_stdio: bool,
     qtest: UnixStream,
     qmp: UnixStream,
@@ -258,6 +268,8 @@ fn spawn(
         environment: emulator.environment(),
         inherit: files,
         stdio: None,
+        has_terminal: false,
+        may_fork: emulator.wrapper.is_some() || emulator.behind.is_some(),
     };
     launch.inherit.push(qmp_there.into());
     if wiring.qtest_on_stdio {
@@ -265,11 +277,17 @@ fn spawn(
     } else {
         launch.inherit.push(qtest_there.into());
     }
-    let program = emulator.path.display().to_string();
+    if let Some(wrapper) = &emulator.wrapper {
+        launch.arguments = wrapper.arguments(&emulator.path, launch.arguments);
+        launch.program = wrapper.program().to_owned();
+        launch.has_terminal = wrapper.is_debugger();
+    }
+    let program = launch.program.display().to_string();
     let process = Process::start(launch);
     let process = process.map_err(|source| LaunchError::Spawn { program, source })?;
     let qtest_on_stdio = wiring.qtest_on_stdio;
-    Ok(Spawned { process, qtest_on_stdio, qtest, qmp })
+    let wrapper = emulator.wrapper.as_ref().map(ToString::to_string);
+    Ok(Spawned { process, wrapper, qtest_on_stdio, qtest, qmp })
 }
 
 impl Spawned {
@@ -291,7 +309,13 @@ impl Spawned {
             Ok((Rc::new(qtest), qmp))
         });
         match connected {
-            Ok((qtest, qmp)) => Ok(Connected { process: self.process, qtest, qmp }),
+            Ok((qtest, qmp)) => {
+                self.process.note_groups();
+                if let (Some(wrapper), Some(ending)) = (self.wrapper, self.process.ending()) {
+                    return Err(LaunchError::Left { wrapper, ending });
+                }
+                Ok(Connected { process: self.process, qtest, qmp })
+            }
             Err(protocol) => Err(LaunchError::not_ready(&mut self.process, protocol, transcript)),
         }
     }
