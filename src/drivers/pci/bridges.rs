@@ -28,6 +28,11 @@ pub struct BridgeDriver<M> {
 }
 
 impl<M: Make> BridgeDriver<M> {
+    /// The bridge, and the bus behind it.
+    pub fn bridge(&self) -> &Rc<Bridge> {
+        &self.bridge
+    }
+
     fn open(bus: &Rc<dyn PciBus>, site: &Site) -> Result<Self> {
         let mut parent = bus.clone();
         let mut at = PciAddress::plugged(bus, site)?;

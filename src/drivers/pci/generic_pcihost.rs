@@ -21,6 +21,10 @@ pub struct Layout {
     /// The memory free for BARs, at the same address on the bus and for the CPU: start
     /// and length.
     pub memory: (u64, u64),
+    /// Where the interrupt INTA# to INTD#, counted from 0, of the bridge ends: the path of the
+    /// interrupt controller in QEMU's object model, and the number of its input. `None` if that
+    /// is not known.
+    pub line: Option<fn(&Vm, u32) -> Result<(String, u32)>>,
 }
 
 /// A generic PCI host bridge.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::drivers::pci::pci_bus_pc::PciBusPc;
+use crate::drivers::pci::pci_bus_pc::{Chipset, PciBusPc};
 use crate::graph::Contains;
 use crate::qemu::Vm;
 use crate::{Result, driver};
@@ -21,7 +21,7 @@ impl I440FxPcihost {
 
 impl Contains<PciBusPc> for I440FxPcihost {
     fn contained(&self) -> Result<PciBusPc> {
-        Ok(PciBusPc::new(&self.vm, true))
+        Ok(PciBusPc::new(&self.vm, Chipset::I440Fx))
     }
 }
 

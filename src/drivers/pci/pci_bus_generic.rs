@@ -6,12 +6,15 @@ use crate::drivers::pci::generic_pcihost::Layout;
 use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Registers, Width};
 use crate::{Result, driver};
 
 /// The root bus of a generic host bridge.
 pub struct PciBusGeneric {
+    vm: Rc<Vm>,
+    line: Option<fn(&Vm, u32) -> Result<(String, u32)>>,
     config: Mmio,
     io: Mmio,
     memory: Mmio,
@@ -23,6 +26,8 @@ impl PciBusGeneric {
     pub fn new(vm: &Rc<Vm>, layout: Layout) -> Self {
         let at = |base| Mmio::new(vm, base, Endian::Little);
         Self {
+            vm: vm.clone(),
+            line: layout.line,
             config: at(layout.ecam),
             io: at(layout.io),
             memory: at(0),
@@ -54,6 +59,14 @@ impl PciBus for PciBusGeneric {
 
     fn windows(&self) -> &Windows {
         &self.windows
+    }
+
+    fn watch_pin(&self, at: PciAddress, pin: u8) -> Result<Option<InterruptLine>> {
+        let Some(line) = self.line else {
+            return Ok(None);
+        };
+        let (path, input) = line(&self.vm, u32::from((at.device + pin) % 4))?;
+        InterruptLine::watch(&self.vm, &path, input).map(Some)
     }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Ports, Registers, Width};
 use crate::{Error, Result, driver};
@@ -28,21 +29,35 @@ const HOTPLUG_EJECT: u16 = 0xae08;
 /// Which bus these registers are about; 0 is the root bus.
 const HOTPLUG_BUS: u16 = 0xae10;
 
-/// The root bus of an i440FX or Q35. Only that of the i440FX takes devices while the machine
-/// runs.
+/// Which chipset the bus belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chipset {
+    /// Its bus takes devices while the machine runs. Its interrupts are routed by the PIIX3
+    /// (82371SB data sheet, 2.2.10).
+    I440Fx,
+    /// Its interrupts E to H go to inputs 20 to 23 of the I/O APIC (ICH9 data sheet, 5.10).
+    Q35,
+}
+
+/// The routing of PIRQA# to PIRQD# in the PIIX3, at function 1.0.
+const PIRQ_ROUTES: (PciAddress, u16) = (PciAddress::new(1, 0), 0x60);
+/// The interrupt that all are routed to, which nothing else on a bare machine uses.
+const ROUTED_TO: u8 = 10;
+
+/// The root bus of an i440FX or Q35.
 pub struct PciBusPc {
     vm: Rc<Vm>,
     ports: Ports,
     memory: Mmio,
     windows: Windows,
-    takes_devices: bool,
+    chipset: Chipset,
 }
 
 impl PciBusPc {
-    /// The bus of this machine, which takes devices while the machine runs, or not.
-    pub fn new(vm: &Rc<Vm>, takes_devices: bool) -> Self {
+    /// The bus of this machine, which has that chipset.
+    pub fn new(vm: &Rc<Vm>, chipset: Chipset) -> Self {
         let (ports, memory) = (Ports::new(vm, 0), Mmio::new(vm, 0, Endian::Little));
-        Self { vm: vm.clone(), ports, memory, windows: Windows::new(IO, MEMORY), takes_devices }
+        Self { vm: vm.clone(), ports, memory, windows: Windows::new(IO, MEMORY), chipset }
     }
 
     /// Selects a register; returns the port at which it then is.
@@ -95,8 +110,22 @@ impl PciBus for PciBusPc {
         &self.windows
     }
 
+    fn watch_pin(&self, at: PciAddress, pin: u8) -> Result<Option<InterruptLine>> {
+        let input = match self.chipset {
+            Chipset::I440Fx => {
+                let (bridge, first) = PIRQ_ROUTES;
+                for route in 0..4 {
+                    self.config_write(bridge, first + route, Width::Byte, ROUTED_TO.into())?;
+                }
+                ROUTED_TO.into()
+            }
+            Chipset::Q35 => 20 + u32::from((at.device + pin) % 4),
+        };
+        InterruptLine::watch(&self.vm, "ioapic", input).map(Some)
+    }
+
     fn takes_devices(&self) -> bool {
-        self.takes_devices
+        self.chipset == Chipset::I440Fx
     }
 
     fn plugged(&self, at: PciAddress) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::drivers::pci::pci_bus_pc::PciBusPc;
+use crate::drivers::pci::pci_bus_pc::{Chipset, PciBusPc};
 use crate::graph::{Contains, Plug, Produces};
 use crate::qemu::Vm;
 use crate::qos::pci::{PcieBus, SLOT};
@@ -22,7 +22,7 @@ impl Q35Pcihost {
 
 impl Contains<PciBusPc> for Q35Pcihost {
     fn contained(&self) -> Result<PciBusPc> {
-        Ok(PciBusPc::new(&self.vm, false))
+        Ok(PciBusPc::new(&self.vm, Chipset::Q35))
     }
 }
 
@@ -30,7 +30,7 @@ impl Produces<PcieBus> for Q35Pcihost {
     const PLUG: Plug = SLOT;
 
     fn produced(self: Rc<Self>) -> Rc<PcieBus> {
-        Rc::new(PcieBus(Rc::new(PciBusPc::new(&self.vm, false))))
+        Rc::new(PcieBus(Rc::new(PciBusPc::new(&self.vm, Chipset::Q35))))
     }
 }
 

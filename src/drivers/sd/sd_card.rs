@@ -18,6 +18,11 @@ pub struct SdCard {
 }
 
 impl SdCard {
+    /// The controller that it is in.
+    pub fn host(&self) -> &dyn Sdhci {
+        &*self.host
+    }
+
     /// The card, to talk to.
     pub fn card(&self) -> Card<'_> {
         Card::new(&*self.host, &self.vm)

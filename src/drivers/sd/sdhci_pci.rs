@@ -42,6 +42,10 @@ impl Sdhci for SdhciPci {
         }
     }
 
+    fn function(&self) -> Option<&PciDevice> {
+        Some(&self.device)
+    }
+
     fn found_again(&self) -> Option<Result<Rc<dyn Registers>>> {
         let again = || -> Result<Rc<dyn Registers>> {
             let registers = self.device.map_bar(0)?;

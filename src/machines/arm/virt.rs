@@ -40,6 +40,7 @@ impl Contains<GenericPcihost> for ArmVirt {
             io: 0x3eff_0000,
             ports: (0x1000, 0xf000),
             memory: (0x1000_0000, 0x2eff_0000),
+            line: Some(|vm, pin| Ok((find_one(vm, "arm_gic")?, 3 + pin))),
         };
         Ok(GenericPcihost::new(&self.vm, layout))
     }

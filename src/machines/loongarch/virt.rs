@@ -30,6 +30,7 @@ const LAYOUT: Layout = Layout {
     io: 0x1800_0000,
     ports: (0x8000, 0x8000),
     memory: (0x4000_0000, 0x4000_0000),
+    line: None,
 };
 
 impl Contains<GenericPcihost> for Loongarch64Virt {

@@ -29,6 +29,7 @@ const LAYOUT: Layout = Layout {
     io: 0x0300_0000,
     ports: (0x1000, 0xf000),
     memory: (0x4000_0000, 0x4000_0000),
+    line: Some(|vm, pin| Ok((find_one(vm, "riscv.sifive.plic")?, 0x20 + pin))),
 };
 
 impl Contains<GenericPcihost> for RiscvVirt {

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use super::{PciAddress, PciBus, PciDevice, Space, Windows, regs};
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::{Registers, Width};
 use crate::{Error, Result};
 
@@ -213,6 +214,11 @@ impl PciBus for Bridge {
 
     fn windows(&self) -> &Windows {
         &self.windows
+    }
+
+    fn watch_pin(&self, at: PciAddress, pin: u8) -> Result<Option<InterruptLine>> {
+        // The pins of a device are turned by its number (2.6, table 9-1).
+        self.parent.watch_pin(self.device.address(), (pin + at.device) % 4)
     }
 
     fn messages_reach_memory(&self) -> bool {

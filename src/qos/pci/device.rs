@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::regs;
 use super::{Bar, BarSize, PciAddress, PciBus};
 use crate::graph::Site;
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::Width;
 use crate::{Error, Result};
 
@@ -157,6 +158,18 @@ impl PciDevice {
     /// As for [`PciDevice::status`].
     pub fn asserts_interrupt(&self) -> Result<bool> {
         Ok(self.status()? & regs::STATUS_INTERRUPT != 0)
+    }
+
+    /// Watches the input of the machine's interrupt controller that its pin reaches, which must
+    /// be low. `None` where that is not known, or where it has no pin.
+    ///
+    /// # Errors
+    /// As for [`PciBus::watch_pin`].
+    pub fn watch_pin(&self) -> Result<Option<InterruptLine>> {
+        match self.config_read8(regs::INTERRUPT_PIN)? {
+            pin @ 1..=4 => self.bus.watch_pin(self.at, pin - 1),
+            _ => Ok(None),
+        }
     }
 
     /// Status (PCI 3.0, 6.2.3).

@@ -3,14 +3,17 @@
 
 mod bar;
 pub mod bridge;
+pub mod config;
 mod device;
 #[cfg(test)]
 mod fake;
 mod function;
 pub mod hotplug;
+pub mod intx;
 pub mod msix;
 mod plug;
 pub mod regs;
+pub mod slot;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,6 +24,7 @@ pub use device::{Capability, PciDevice};
 pub use function::{ExpectedBar, Identity, PciFunction};
 pub use plug::PciPlug;
 
+use super::interrupt::InterruptLine;
 use super::registers::{Registers, Width};
 use crate::graph::{Plug, Site};
 use crate::qemu::Heap;
@@ -167,6 +171,15 @@ pub trait PciBus {
     /// RAM. Not so where an IOMMU, which nobody has set up, is in between.
     fn messages_reach_memory(&self) -> bool {
         true
+    }
+
+    /// Watches the input of the machine's interrupt controller that interrupt pin `pin`, 0 for
+    /// INTA#, of the device at `at` reaches. `None` where that is not known.
+    ///
+    /// # Errors
+    /// There is no such interrupt controller, or another's lines are watched already.
+    fn watch_pin(&self, _at: PciAddress, _pin: u8) -> Result<Option<InterruptLine>> {
+        Ok(None)
     }
 
     /// Makes the bus reachable again after a reset of the machine, which closes every bridge.

@@ -44,6 +44,8 @@ pub const COMMAND_IO: u16 = 1 << 0;
 pub const COMMAND_MEMORY: u16 = 1 << 1;
 /// Command: act as a bus master.
 pub const COMMAND_MASTER: u16 = 1 << 2;
+/// Command: the interrupt pin is not asserted.
+pub const COMMAND_INTX_DISABLE: u16 = 1 << 10;
 /// Command: reserved bits, zero.
 pub const COMMAND_RESERVED: u16 = 0xf800;
 

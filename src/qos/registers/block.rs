@@ -154,6 +154,8 @@ pub struct RegisterBlock {
     prepare: Option<Act>,
     software_reset: Option<Act>,
     attach: Option<Attach>,
+    /// Whether finding the registers again writes what [`RegisterBlock::touched`] names.
+    attach_writes: bool,
     raises: Vec<Raise>,
     faults: Vec<Fault>,
 }
@@ -177,6 +179,7 @@ impl RegisterBlock {
             prepare: None,
             software_reset: None,
             attach: None,
+            attach_writes: true,
             raises: Vec::new(),
             faults: Vec::new(),
         }
@@ -254,6 +257,12 @@ impl RegisterBlock {
     /// where they are.
     pub fn attach(self, how: impl Fn() -> Result<Rc<dyn Registers>> + 'static) -> Self {
         Self { attach: Some(Box::new(how)), ..self }
+    }
+
+    /// As [`RegisterBlock::attach`], where that leaves the registers as the reset made them,
+    /// those included that the driver wrote when it attached the device first.
+    pub fn attach_untouched(self, how: impl Fn() -> Result<Rc<dyn Registers>> + 'static) -> Self {
+        Self { attach_writes: false, ..self.attach(how) }
     }
 
     /// How status bits are set that only the device sets.
@@ -350,9 +359,9 @@ impl RegisterBlock {
         self.software_reset.as_ref().map_or(Ok(()), |reset| reset(self.registers()))
     }
 
-    /// Whether the registers must be found again after a reset of the machine.
+    /// Whether the driver writes registers when it finds them again after a reset of the machine.
     pub fn moves(&self) -> bool {
-        self.attach.is_some()
+        self.attach.is_some() && self.attach_writes
     }
 
     /// The registers after a reset of the machine.

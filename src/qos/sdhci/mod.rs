@@ -7,9 +7,18 @@ mod registers;
 use std::rc::Rc;
 
 pub use self::registers::*;
+use crate::qos::pci::PciDevice;
 use crate::qos::registers::{RegisterBlock, Registers};
 use crate::{Result, interface};
 
+/// Transfer Mode: by DMA.
+pub const TRANSFER_DMA: u16 = 1 << 0;
+/// Transfer Mode: Block Count counts and ends the transfer.
+pub const TRANSFER_COUNT: u16 = 1 << 1;
+/// Transfer Mode: the controller sends CMD12 when the transfer ends.
+pub const TRANSFER_AUTO_CMD12: u16 = 1 << 2;
+/// Transfer Mode: several blocks.
+pub const TRANSFER_MULTI: u16 = 1 << 5;
 /// Transfer Mode: from the card to the host.
 pub const TRANSFER_READ: u16 = 1 << 4;
 
@@ -30,6 +39,12 @@ pub const DATA_PRESENT: u16 = 1 << 5;
 pub const COMMAND_INHIBIT_CMD: u32 = 1 << 0;
 /// Present State: a command with data may not be issued.
 pub const COMMAND_INHIBIT_DAT: u32 = 1 << 1;
+/// Present State: the data line is in use.
+pub const DAT_LINE_ACTIVE: u32 = 1 << 2;
+/// Present State: data go to the card.
+pub const WRITE_TRANSFER_ACTIVE: u32 = 1 << 8;
+/// Present State: data come from the card.
+pub const READ_TRANSFER_ACTIVE: u32 = 1 << 9;
 /// Present State: the buffer takes data.
 pub const BUFFER_WRITE_ENABLE: u32 = 1 << 10;
 /// Present State: the buffer has data.
@@ -49,11 +64,30 @@ pub const SD_CLOCK_ENABLE: u16 = 1 << 2;
 
 /// Software Reset: everything.
 pub const RESET_FOR_ALL: u8 = 1 << 0;
+/// Software Reset: what belongs to commands.
+pub const RESET_FOR_CMD: u8 = 1 << 1;
+/// Software Reset: what belongs to data.
+pub const RESET_FOR_DAT: u8 = 1 << 2;
+
+/// Command: it aborts a transfer (CMD12).
+pub const ABORT: u16 = 3 << 6;
+
+/// Host Control 1: DMA Select, and in it ADMA2 with addresses of 32 bits.
+pub const DMA_SELECT: u8 = 3 << 3;
+/// As [`DMA_SELECT`].
+pub const DMA_ADMA2: u8 = 2 << 3;
+
+/// Error interrupt status: no response came.
+pub const COMMAND_TIMEOUT: u16 = 1 << 0;
+/// Error interrupt status: ADMA found a descriptor wrong.
+pub const ADMA_ERROR: u16 = 1 << 9;
 
 /// Interrupt status: the command is complete.
 pub const COMMAND_COMPLETE: u16 = 1 << 0;
 /// Interrupt status: the transfer is complete.
 pub const TRANSFER_COMPLETE: u16 = 1 << 1;
+/// Interrupt status: the SDMA boundary was reached, or an ADMA descriptor asked for it.
+pub const DMA_INTERRUPT: u16 = 1 << 3;
 /// Interrupt status: the buffer can be written.
 pub const BUFFER_WRITE_READY: u16 = 1 << 4;
 /// Interrupt status: the buffer can be read.
@@ -75,6 +109,8 @@ pub mod capabilities {
     pub const BASE_CLOCK_V3: (u32, u32) = (8, 8);
     /// Max block length: 512 bytes, shifted by this.
     pub const MAX_BLOCK_LENGTH: (u32, u32) = (16, 2);
+    /// ADMA2 support.
+    pub const ADMA2: (u32, u32) = (19, 1);
     /// SDMA support.
     pub const SDMA: (u32, u32) = (22, 1);
 
@@ -120,6 +156,12 @@ pub trait Sdhci {
 
     /// What it is known to be.
     fn profile(&self) -> Profile;
+
+    /// The PCI function that it is, if it is one: its DMA goes through that bus, its interrupt
+    /// over that pin.
+    fn function(&self) -> Option<&PciDevice> {
+        None
+    }
 
     /// Finds its registers again after a reset of the machine. `None` if they stay where they
     /// are.

@@ -102,6 +102,9 @@ pub const FORCE_EVENT_ERROR: Register<u16> = Register::new("Force Event for Erro
     .section("2.2.28")
     .write_only()
     .side_effect();
+/// ADMA Error Status: the state in bits 1:0, a length that does not match in bit 2.
+pub const ADMA_ERROR_STATUS: Register<u8> =
+    Register::new("ADMA Error Status", 0x54).section("2.2.29").reset(0);
 /// ADMA System Address.
 pub const ADMA_SYSTEM_ADDRESS: Register<u64> =
     Register::new("ADMA System Address", 0x58).section("2.2.30").reset(0).kept(!0);
@@ -147,6 +150,7 @@ const TABLE: &[&dyn AnyRegister] = &[
     &NORMAL_INTERRUPT_SIGNAL_ENABLE,
     &ERROR_INTERRUPT_SIGNAL_ENABLE,
     &AUTO_CMD_ERROR_STATUS,
+    &ADMA_ERROR_STATUS,
     &ADMA_SYSTEM_ADDRESS,
     &SLOT_INTERRUPT_STATUS,
 ];
@@ -189,9 +193,9 @@ const FAULTS: &[Fault] = &[
         "QEMU's SDHCI keeps no bit of Block Gap Control",
     ),
     Fault::new(
-        &["Auto CMD Error Status"],
+        &["Auto CMD Error Status", "ADMA Error Status"],
         &[Rule::ReadOnly],
-        "QEMU's SDHCI lets the guest write Auto CMD Error Status",
+        "QEMU's SDHCI lets the guest write Auto CMD Error Status and ADMA Error Status",
     ),
 ];
 

@@ -52,6 +52,21 @@ fn run(block: &RegisterBlock, vm: &Rc<Vm>, check: Check) -> Result<()> {
     findings.into_result()
 }
 
+/// All checks of a block that is no interface of its own, such as a configuration space.
+///
+/// # Errors
+/// Returns everything that is wrong and not known.
+pub(in crate::tests) fn check_all(block: &RegisterBlock, vm: &Rc<Vm>) -> Result<()> {
+    let mut findings = Findings::new(block, vm);
+    for check in CHECKS {
+        match check(block, vm, &mut findings) {
+            Ok(()) | Err(Error::Skipped(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    findings.into_result()
+}
+
 /// Would catch a register that a machine does not start with at its reset value, identification
 /// registers included.
 fn reset_values(block: &RegisterBlock, vm: &Rc<Vm>) -> Result<()> {

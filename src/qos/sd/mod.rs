@@ -2,9 +2,12 @@
 //! to one (SD Physical Layer Simplified Specification 3.01, chapter 4; SD Host Controller
 //! Simplified Specification 3.00, chapter 3).
 
+mod transfer;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
+pub use self::transfer::{Status, Transfer};
 use super::sdhci::{self, Sdhci, USDHC_MIX_CTRL, Vendor};
 use super::wait_until;
 use crate::qemu::Vm;
@@ -215,6 +218,19 @@ impl<'a> Card<'a> {
     }
 
     fn issue(&self, index: u8, argument: u32, flags: u16) -> Result<()> {
+        self.begin(index, argument, flags)?;
+        let comes_later = match flags & (sdhci::DATA_PRESENT | sdhci::RESPONSE_48_BUSY) {
+            sdhci::RESPONSE_48_BUSY => sdhci::TRANSFER_COMPLETE,
+            flags if flags & sdhci::DATA_PRESENT != 0 => BUFFER_READY,
+            _ => 0,
+        };
+        let what = format!("CMD{index} to complete");
+        self.await_interrupt(sdhci::COMMAND_COMPLETE, comes_later, &what)
+    }
+
+    /// Waits until the controller is at rest, and writes a command that `flags` of the Command
+    /// register describe. Waits for nothing that comes of it.
+    fn begin(&self, index: u8, argument: u32, flags: u16) -> Result<()> {
         let registers = self.host.registers();
         let inhibit = sdhci::COMMAND_INHIBIT_CMD | sdhci::COMMAND_INHIBIT_DAT;
         wait_until(self.vm, "the controller to be at rest and take a command", || {
@@ -229,14 +245,7 @@ impl<'a> Card<'a> {
         // What earlier commands left, such as the end of a busy card, is not this one's.
         registers.set(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
         registers.set(sdhci::ARGUMENT, argument)?;
-        registers.set(sdhci::COMMAND, u16::from(index) << 8 | flags)?;
-        let comes_later = match flags & (sdhci::DATA_PRESENT | sdhci::RESPONSE_48_BUSY) {
-            sdhci::RESPONSE_48_BUSY => sdhci::TRANSFER_COMPLETE,
-            flags if flags & sdhci::DATA_PRESENT != 0 => BUFFER_READY,
-            _ => 0,
-        };
-        let what = format!("CMD{index} to complete");
-        self.await_interrupt(sdhci::COMMAND_COMPLETE, comes_later, &what)
+        registers.set(sdhci::COMMAND, u16::from(index) << 8 | flags)
     }
 
     /// Waits for a bit of the interrupt status and clears it. None but those of `either` may be
