@@ -7,6 +7,7 @@ pub mod i2c;
 pub mod interrupt;
 pub mod net;
 pub mod nic;
+pub mod packets;
 pub mod pci;
 pub mod qom;
 pub mod registers;

@@ -124,6 +124,11 @@ impl PciBus for PciBusPc {
         InterruptLine::watch(&self.vm, "ioapic", input).map(Some)
     }
 
+    fn lowers_lines_in_reset(&self) -> bool {
+        // QEMU's PIIX3 forgets its routes in a reset, before the devices lower their pins.
+        self.chipset != Chipset::I440Fx
+    }
+
     fn takes_devices(&self) -> bool {
         self.chipset == Chipset::I440Fx
     }

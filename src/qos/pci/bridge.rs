@@ -225,6 +225,10 @@ impl PciBus for Bridge {
         self.parent.messages_reach_memory()
     }
 
+    fn lowers_lines_in_reset(&self) -> bool {
+        self.parent.lowers_lines_in_reset()
+    }
+
     fn reopen(&self) -> Result<()> {
         self.parent.reopen()?;
         self.set_numbers(self.number, self.subordinate)?;

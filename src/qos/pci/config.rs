@@ -125,7 +125,12 @@ const BRIDGE_CONTROL_EXPRESS: u64 = 0x1f;
 const CONVENTIONAL: u64 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 11;
 
 /// What QEMU does otherwise, whatever the function.
-const FAULTS: &[Fault] = &[];
+const FAULTS: &[Fault] = &[Fault::new(
+    &["Secondary Latency Timer"],
+    &[Rule::ReadOnly],
+    "QEMU lets the Secondary Latency Timer of PCI Express be written",
+)
+.before(9, 0)];
 
 /// The registers of the function, of which its header and its capabilities tell.
 ///

@@ -182,6 +182,11 @@ pub trait PciBus {
         Ok(None)
     }
 
+    /// Whether a reset of the machine takes back an interrupt at the interrupt controller too.
+    fn lowers_lines_in_reset(&self) -> bool {
+        true
+    }
+
     /// Makes the bus reachable again after a reset of the machine, which closes every bridge.
     ///
     /// # Errors

@@ -7,13 +7,13 @@ pub mod ring;
 
 use std::rc::Rc;
 
+use self::nic::GigabitNic;
 pub use self::registers::*;
 use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
 use crate::qos::nic::Nic;
-use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
-use crate::qos::pci::{PciDevice, PciFunction, Space};
+use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{RegisterBlock, Registers, RegistersExt};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
@@ -49,25 +49,24 @@ const FAMILY: Identity = Identity {
 
 /// QEMU's `e1000` and its relatives.
 pub struct E1000 {
-    device: PciDevice,
-    registers: Rc<Bar>,
+    plug: PciPlug,
     identity: Identity,
 }
 
 impl E1000 {
     /// Its place on the PCI bus.
     pub fn device(&self) -> &PciDevice {
-        &self.device
+        &self.plug.device
     }
 
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
-        &*self.registers
+        &*self.plug.registers
     }
 
     /// The BAR that they are behind.
     pub fn bar(&self) -> &Rc<Bar> {
-        &self.registers
+        &self.plug.registers
     }
 
     /// The same device after a reset, at a new address.
@@ -75,10 +74,7 @@ impl E1000 {
     /// # Errors
     /// It cannot be mapped.
     pub fn remap(&self) -> Result<Self> {
-        let device = self.device.clone();
-        let registers = device.map_bar(0)?;
-        device.enable()?;
-        Ok(Self { device, registers, identity: self.identity })
+        Ok(Self { plug: self.plug.again()?, identity: self.identity })
     }
 
     /// Its device ID, which depends on the member.
@@ -91,10 +87,10 @@ impl E1000 {
     /// # Errors
     /// The read is never done.
     pub fn eeprom(&self, vm: &Vm, word: u8) -> Result<u16> {
-        self.registers.set(EERD, u32::from(word) << 8 | EERD_START)?;
+        self.registers().set(EERD, u32::from(word) << 8 | EERD_START)?;
         let mut value = 0;
         wait_until(vm, "the EEPROM's word", || {
-            value = self.registers.get(EERD)?;
+            value = self.registers().get(EERD)?;
             Ok(value & EERD_DONE != 0)
         })?;
         let done = u32::from(word) << 8 | EERD_DONE;
@@ -110,12 +106,8 @@ impl Consumes<dyn PciBus> for E1000 {
     const ARGS: QemuArgs = net::PCI_DEVICE;
 
     fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
-        let device = PciDevice::plugged(&bus, site)?;
-        let registers = device.map_bar(0)?;
-        device.enable()?;
         Ok(Self {
-            device,
-            registers,
+            plug: PciPlug::attach(&bus, site, 0)?,
             identity: Identity { device: *site.member(&MEMBERS)?, ..FAMILY },
         })
     }
@@ -123,15 +115,11 @@ impl Consumes<dyn PciBus> for E1000 {
 
 impl Produces<PciFunction> for E1000 {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
-        Rc::new(PciFunction {
-            device: self.device.clone(),
-            identity: Some(self.identity),
-            mapped: vec![self.registers.clone()],
-        })
+        self.plug.function(self.identity)
     }
 }
 
 driver!(
     E1000 as MEMBERS;
-    consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic
+    consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, GigabitNic
 );

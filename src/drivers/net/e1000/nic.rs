@@ -12,7 +12,7 @@ use crate::qos::net::Address;
 use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, Started};
 use crate::qos::pci::{Bar, PciDevice};
 use crate::qos::registers::{Register, RegistersExt};
-use crate::{Error, Result};
+use crate::{Error, Result, interface};
 
 /// The descriptors of a ring; the device may own all but one.
 const COUNT: usize = 16;
@@ -44,6 +44,8 @@ struct Rings {
 
 /// What sets a member of the family, or one of its successors, apart.
 pub struct Chip {
+    /// Whether it is an 82574, with what came after the 8254x.
+    pub is_82574: bool,
     /// What it promises and does not keep.
     pub faults: &'static [(Promise, &'static str)],
     /// Further bits that ICR may have with the causes of a [`Nic`]'s events.
@@ -54,6 +56,7 @@ pub struct Chip {
 
 /// QEMU's 8254x.
 const E1000_CHIP: Chip = Chip {
+    is_82574: false,
     faults: &[
         (Promise::Pads, "e1000: QEMU does not pad short packets (TCTL.PSP)"),
         (Promise::SoftwareReset, "e1000: QEMU ignores CTRL.RST"),
@@ -75,6 +78,16 @@ impl GigabitNic {
     /// The controller whose registers are behind the BAR of number `bar`.
     pub fn new(device: PciDevice, registers: Rc<Bar>, bar: u8, chip: &'static Chip) -> Self {
         Self { device, registers, bar, chip, rings: Started::default() }
+    }
+
+    /// Its registers.
+    pub fn registers(&self) -> &Rc<Bar> {
+        &self.registers
+    }
+
+    /// Whether it is an 82574, with what came after the 8254x.
+    pub fn is_82574(&self) -> bool {
+        self.chip.is_82574
     }
 
     fn write(&self, register: Register<u32>, value: u32) -> Result<()> {
@@ -257,9 +270,23 @@ impl Nic for GigabitNic {
     }
 }
 
+interface!(GigabitNic = "gigabit");
+
+impl E1000 {
+    fn nic(&self) -> GigabitNic {
+        let (device, registers) = (self.device().clone(), self.bar().clone());
+        GigabitNic::new(device, registers, 0, &E1000_CHIP)
+    }
+}
+
 impl Produces<dyn Nic> for E1000 {
     fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        let (device, registers) = (self.device().clone(), self.bar().clone());
-        Rc::new(GigabitNic::new(device, registers, 0, &E1000_CHIP))
+        Rc::new(self.nic())
+    }
+}
+
+impl Produces<GigabitNic> for E1000 {
+    fn produced(self: Rc<Self>) -> Rc<GigabitNic> {
+        Rc::new(self.nic())
     }
 }

@@ -5,10 +5,8 @@ use std::rc::Rc;
 
 use super::E1000;
 use crate::graph::Produces;
-use crate::qos::registers::{
-    AnyRegister, Fault, Register, RegisterBlock, Registers, RegistersExt, Rule,
-};
-use crate::{Error, Result};
+use crate::Error;
+use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule};
 
 /// Device Control.
 pub const CTRL: Register<u32> = Register::new("CTRL", 0x0000)
@@ -268,8 +266,7 @@ impl Produces<RegisterBlock> for E1000 {
         let low = u32::from_le_bytes([mac[0], mac[1], mac[2], mac[3]]).into();
         let high = u64::from(u16::from_le_bytes([mac[4], mac[5]])) | u64::from(RAH_AV);
         let sheet = "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual";
-        let nic = self.clone();
-        let block = RegisterBlock::new(sheet, self.bar().clone(), TABLE)
+        let block = self.plug.block(sheet, TABLE)
             .with_array(&MTA, 128, 4)
             .with_array(&VFTA, 128, 4)
             .with_array(&RAL0, 16, 8)
@@ -284,7 +281,6 @@ impl Produces<RegisterBlock> for E1000 {
                     _ => Err(Error::failed("CTRL.RST is still set after a reset")),
                 }
             })
-            .attach(move || -> Result<Rc<dyn Registers>> { Ok(nic.remap()?.bar().clone()) })
             .faults(FAULTS);
         Rc::new(block)
     }

@@ -103,6 +103,36 @@ impl Ring {
         Ok(index)
     }
 
+    /// Puts in a descriptor of any kind: its first and its second half. Returns its index.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn put_raw(&self, first: u64, second: u64) -> Result<usize> {
+        let index = self.tail();
+        self.descriptors.write_le64(index * DESCRIPTOR, first)?;
+        self.descriptors.write_le64(index * DESCRIPTOR + LENGTH, second)?;
+        self.tail.set(self.wrap(index, 1));
+        Ok(index)
+    }
+
+    /// The second half of a descriptor: length, checksum, status, errors and special.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn second_half(&self, index: usize) -> Result<u64> {
+        self.descriptors.read_le64(index * DESCRIPTOR + LENGTH)
+    }
+
+    /// The buffer behind a descriptor.
+    pub fn buffer(&self, index: usize) -> &Buffer {
+        &self.buffers[index]
+    }
+
+    /// How many descriptors it has.
+    pub fn count(&self) -> usize {
+        self.buffers.len()
+    }
+
     /// Gives the next `count` descriptors to the device, to receive into.
     pub fn give(&self, count: usize) -> Result<()> {
         for _ in 0..count {

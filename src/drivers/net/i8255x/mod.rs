@@ -13,8 +13,7 @@ use crate::qemu::Vm;
 use crate::qos::net;
 use crate::qos::nic::Nic;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
-use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus};
-use crate::qos::pci::{PciDevice, PciFunction, Space};
+use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{Access, RegisterBlock, Registers, RegistersExt, Width};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
@@ -138,20 +137,19 @@ const FAMILY: Identity = Identity {
 
 /// QEMU's `i82550` and its relatives.
 pub struct I8255x {
-    device: PciDevice,
-    registers: Rc<Bar>,
+    plug: PciPlug,
     identity: Identity,
 }
 
 impl I8255x {
     /// Its place on the PCI bus.
     pub fn device(&self) -> &PciDevice {
-        &self.device
+        &self.plug.device
     }
 
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
-        &*self.registers
+        &*self.plug.registers
     }
 
     /// The same device after a reset of the machine, mapped again.
@@ -159,10 +157,7 @@ impl I8255x {
     /// # Errors
     /// Returns an error if it cannot be mapped.
     pub fn remap(&self) -> Result<Self> {
-        let device = self.device.clone();
-        let registers = device.map_bar(0)?;
-        device.enable()?;
-        Ok(Self { device, registers, identity: self.identity })
+        Ok(Self { plug: self.plug.again()?, identity: self.identity })
     }
 
     /// Whether it is an 82557, the first of the family, without power management and
@@ -210,7 +205,7 @@ impl I8255x {
             accesses.extend([drive(pins), drive(pins | EESK), look]);
         }
         accesses.extend([drive(EECS), drive(0)]);
-        let seen = self.registers.sequence(&accesses)?;
+        let seen = self.registers().sequence(&accesses)?;
         // Of what comes during the request nothing is left in 16 bits.
         bits.zip(seen).try_fold(0, |value, (driven, pins)| {
             let (driven, pins) = (driven | EESK, pins as u8);
@@ -261,10 +256,7 @@ impl Consumes<dyn PciBus> for I8255x {
     fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
         let &(id, revision, subsystem) = site.member(&MEMBERS)?;
         let identity = Identity { device: id, revision, subsystem, ..FAMILY };
-        let device = PciDevice::plugged(&bus, site)?;
-        let registers = device.map_bar(0)?;
-        device.enable()?;
-        let mut nic = Self { device, registers, identity };
+        let mut nic = Self { plug: PciPlug::attach(&bus, site, 0)?, identity };
         if nic.is_82557() {
             // Power management came with the 82558 (chapter 3).
             nic.identity.capabilities = &[];
@@ -275,11 +267,7 @@ impl Consumes<dyn PciBus> for I8255x {
 
 impl Produces<PciFunction> for I8255x {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
-        Rc::new(PciFunction {
-            device: self.device.clone(),
-            identity: Some(self.identity),
-            mapped: vec![self.registers.clone()],
-        })
+        self.plug.function(self.identity)
     }
 }
 

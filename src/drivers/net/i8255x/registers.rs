@@ -4,10 +4,9 @@
 use std::rc::Rc;
 
 use super::{ACK_SWI, I8255x, MASK_ALL, PORT_SOFTWARE_RESET, SOFTWARE_INTERRUPT};
-use crate::Result;
 use crate::graph::Produces;
 use crate::qos::registers::{
-    AnyRegister, Fault, Register, RegisterBlock, Registers, RegistersExt, Rule, Width,
+    AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule, Width,
 };
 
 /// SCB Status: the states of the command unit (bits 7:6) and the receive unit (5:2).
@@ -68,19 +67,13 @@ const FAULTS: &[Fault] = &[
 
 impl Produces<RegisterBlock> for I8255x {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
-        let nic = self.clone();
         let sheet = "8255x Open Source Software Developer Manual";
-        let block = RegisterBlock::new(sheet, self.registers.clone(), TABLE)
+        let block = self.plug.block(sheet, TABLE)
             .widths(&[Width::Byte, Width::Word, Width::Long])
             .raise(&SCB_ACK, ACK_SWI.into(), |registers| {
                 registers.set(SCB_MASK, MASK_ALL | SOFTWARE_INTERRUPT)
             })
             .software_reset(|registers| registers.set(PORT, PORT_SOFTWARE_RESET))
-            .attach(move || -> Result<Rc<dyn Registers>> {
-                let registers = nic.device.map_bar(0)?;
-                nic.device.enable()?;
-                Ok(registers)
-            })
             .faults(FAULTS);
         Rc::new(block)
     }

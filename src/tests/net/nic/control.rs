@@ -9,12 +9,13 @@ use super::bench::{Bench, into, out};
 use crate::qemu::Vm;
 use crate::qos::net::{self, MAC, assert_frame};
 use crate::qos::nic::{Events, Filter, Nic, Promise};
-use crate::qos::pci::regs;
+use crate::qos::pci::{intx, regs};
 use crate::qos::{reset, wait_until};
 use crate::{Result, tests};
 
 tests!(dyn Nic, "nic-tests":
     interrupts,
+    interrupt_line = "interrupt-line",
     link,
     bus_master = "bus-master",
     software_reset = "software-reset",
@@ -66,6 +67,19 @@ fn one_unmasked(bench: &Bench, round: u8) -> Result<()> {
     bench.assert_sent(&[out(61, round)], "with transmission masked")?;
     bench.assert_no_pin("with another event unmasked than transmission")?;
     bench.assert_events(Events::SENT, "with another frame sent")
+}
+
+/// Would catch an interrupt that does not get to the interrupt controller, that Interrupt Disable
+/// does not hold back or that it hides from Status, and one that a reset of the machine leaves.
+fn interrupt_line(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
+    let bench = Bench::new(nic, vm)?;
+    nic.unmask(Events::SENT)?;
+    intx::check(
+        nic.device(),
+        vm,
+        || bench.assert_sent(&[out(60, 7)], "a frame for its interrupt"),
+        || nic.events().map(drop),
+    )
 }
 
 /// The link, which goes up again when this is dropped.
