@@ -9,6 +9,9 @@ use crate::qemu::Vm;
 use crate::qos::pci::{PcieBus, SLOT};
 use crate::{Result, driver};
 
+/// Finds where an interrupt of the bridge ends, see [`Layout::line`].
+pub type Line = fn(&Vm, u32) -> Result<(String, u32)>;
+
 /// Where a machine has the bridge.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
@@ -24,7 +27,7 @@ pub struct Layout {
     /// Where the interrupt INTA# to INTD#, counted from 0, of the bridge ends: the path of the
     /// interrupt controller in QEMU's object model, and the number of its input. `None` if that
     /// is not known.
-    pub line: Option<fn(&Vm, u32) -> Result<(String, u32)>>,
+    pub line: Option<Line>,
 }
 
 /// A generic PCI host bridge.

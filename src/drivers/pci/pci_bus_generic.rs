@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::drivers::pci::generic_pcihost::Layout;
+use crate::drivers::pci::generic_pcihost::{Layout, Line};
 use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
@@ -14,7 +14,7 @@ use crate::{Result, driver};
 /// The root bus of a generic host bridge.
 pub struct PciBusGeneric {
     vm: Rc<Vm>,
-    line: Option<fn(&Vm, u32) -> Result<(String, u32)>>,
+    line: Option<Line>,
     config: Mmio,
     io: Mmio,
     memory: Mmio,

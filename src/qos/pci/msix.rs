@@ -16,6 +16,8 @@ const TABLE: u16 = 4;
 const PENDING: u16 = 8;
 /// Message Control: MSI-X is enabled.
 const ENABLE: u16 = 1 << 15;
+/// Message Control: the function is masked.
+const MASK_ALL: u16 = 1 << 14;
 /// Message Control: table size, less one.
 const TABLE_SIZE: u16 = 0x7ff;
 /// Vector Control: the vector is masked.
@@ -89,6 +91,18 @@ impl Msix {
     /// # Errors
     /// Its table cannot be mapped, or it stays disabled.
     pub fn enable(control: &Control) -> Result<Self> {
+        let msix = Self::enable_as_found(control)?;
+        for vector in 0..msix.size() {
+            msix.mask(vector, true)?;
+        }
+        Ok(msix)
+    }
+
+    /// Enables it, the table as it is.
+    ///
+    /// # Errors
+    /// As for [`Msix::enable`].
+    pub fn enable_as_found(control: &Control) -> Result<Self> {
         let (control, device) = (control.clone(), &control.device);
         let at = control.capability;
         let (table, pending) =
@@ -106,9 +120,6 @@ impl Msix {
         msix.control.enable(true)?;
         if !msix.control.is_enabled()? {
             return Err(Error::failed(format!("{}: MSI-X stays disabled", device.address())));
-        }
-        for vector in 0..msix.size() {
-            msix.mask(vector, true)?;
         }
         Ok(msix)
     }
@@ -140,6 +151,44 @@ impl Msix {
     pub fn mask(&self, vector: u16, masked: bool) -> Result<()> {
         let (table, entry) = self.entry(vector);
         table.write32(entry + 12, if masked { MASKED } else { 0 })
+    }
+
+    /// Masks the whole function, or unmasks it, which sends what is pending of vectors that are
+    /// not masked themselves.
+    ///
+    /// # Errors
+    /// Message Control does not keep it.
+    pub fn mask_function(&self, masked: bool) -> Result<()> {
+        let Control { device, capability, first } = &self.control;
+        let at = capability + MESSAGE_CONTROL;
+        let value = first | ENABLE | if masked { MASK_ALL } else { 0 };
+        device.config_write16(at, value)?;
+        match device.config_read16(at)? {
+            now if now == value => Ok(()),
+            now => Err(Error::failed(format!("Message Control: wrote {value:#x}, read {now:#x}"))),
+        }
+    }
+
+    /// The four words of a vector's entry: address, its upper half, data, control.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn words(&self, vector: u16) -> Result<[u32; 4]> {
+        let (table, entry) = self.entry(vector);
+        Ok([
+            table.read32(entry)?,
+            table.read32(entry + 4)?,
+            table.read32(entry + 8)?,
+            table.read32(entry + 12)?,
+        ])
+    }
+
+    /// Writes a word of the pending bits, which a guest must not.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn write_pending(&self, value: u32) -> Result<()> {
+        (&*self.pending.0 as &dyn Registers).write32(self.pending.1, value)
     }
 
     /// The masked vectors whose messages are pending.

@@ -8,7 +8,7 @@ use super::transport::{RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
-use crate::qos::registers::{Mmio, Registers, RegistersExt, Width};
+use crate::qos::registers::{Mmio, RegisterBlock, Registers, RegistersExt, Width};
 use crate::{Error, Result, interface};
 
 const MAGIC_VALUE: u64 = 0x000;
@@ -117,6 +117,7 @@ type Line = (fn(&Vm, u32) -> Result<(String, u32)>, u32);
 /// One slot.
 pub struct Slot {
     vm: Rc<Vm>,
+    base: u64,
     line: Line,
     registers: Mmio,
     config: Config,
@@ -135,7 +136,7 @@ impl Slot {
         }
         let config = Config(Mmio::new(vm, base + CONFIG, order));
         let pages = RefCell::default();
-        Ok(Self { vm: vm.clone(), line, registers, config, version, order, pages })
+        Ok(Self { vm: vm.clone(), base, line, registers, config, version, order, pages })
     }
 
     /// Watches its interrupt line at the interrupt controller.
@@ -161,6 +162,15 @@ impl Slot {
     /// QEMU does not answer.
     pub fn acknowledge(&self, interrupts: u8) -> Result<()> {
         self.registers().write32(INTERRUPT_ACK, interrupts.into())
+    }
+
+    /// Its registers as the generic suite takes them, with the first queue selected.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn block(&self) -> Result<RegisterBlock> {
+        let registers = Rc::new(Mmio::new(&self.vm, self.base, self.order));
+        super::registers::mmio(registers, self.version, self.device_type()?, self.order)
     }
 
     fn registers(&self) -> &dyn Registers {

@@ -12,6 +12,7 @@ mod pci;
 mod pci_legacy;
 mod pci_modern;
 mod queue;
+mod registers;
 pub mod rng;
 mod split;
 mod transport;

@@ -4,9 +4,11 @@ use std::rc::Rc;
 
 use super::pci_legacy::LegacyPci;
 use super::pci_modern::ModernPci;
+use super::registers;
 use super::transport::Transport;
 use crate::qemu::Vm;
 use crate::qos::pci::{Capability, PciAddress, PciBus, PciDevice, msix, regs};
+use crate::qos::registers::{RegisterBlock, Registers};
 use crate::{Error, Result};
 
 /// The vendor of virtio devices (4.1.2).
@@ -60,6 +62,23 @@ pub struct VirtioPci {
     msix: Option<msix::Control>,
     transport: Rc<dyn Transport>,
     vectors: Rc<dyn Vectors>,
+    interface: Interface,
+}
+
+/// Which interface of the function is used.
+enum Interface {
+    Legacy(Rc<LegacyPci>),
+    Modern(Rc<ModernPci>),
+}
+
+impl Interface {
+    /// The registers that the generic suite checks.
+    fn registers(&self) -> Rc<dyn Registers> {
+        match self {
+            Self::Legacy(legacy) => legacy.bar().clone(),
+            Self::Modern(modern) => modern.common_part().0,
+        }
+    }
 }
 
 impl VirtioPci {
@@ -87,20 +106,39 @@ impl VirtioPci {
         let (device_type, is_transitional) = type_of(&device)?;
         let capabilities = device.capabilities()?;
         let msix = msix::Control::find(&device, &capabilities)?;
-        let (transport, vectors): (Rc<dyn Transport>, Rc<dyn Vectors>) =
+        let (transport, vectors, interface): (Rc<dyn Transport>, Rc<dyn Vectors>, _) =
             if is_transitional && bus.windows().has_ports() {
                 let order = vm.endian()?;
                 let legacy = LegacyPci::new(&device, device_type, msix.clone(), order)?;
                 let legacy = Rc::new(legacy);
-                (legacy.clone(), legacy)
+                (legacy.clone(), legacy.clone(), Interface::Legacy(legacy))
             } else {
                 let modern = Rc::new(ModernPci::new(&device, device_type, &capabilities)?);
-                (modern.clone(), modern)
+                (modern.clone(), modern.clone(), Interface::Modern(modern))
             };
         device.enable()?;
-        let virtio = Self { device, capabilities, msix, transport, vectors };
+        let virtio = Self { device, capabilities, msix, transport, vectors, interface };
         virtio.asserts_intx()?;
         Ok(virtio)
+    }
+
+    /// Its registers as the generic suite takes them, with the first queue selected.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn block(&self, vm: &Rc<Vm>) -> Result<RegisterBlock> {
+        let (device, vm) = (self.device.clone(), vm.clone());
+        let again = move || -> Result<Rc<dyn Registers>> {
+            Ok(Self::new(device.clone(), &vm)?.interface.registers())
+        };
+        let registers = self.interface.registers();
+        match &self.interface {
+            Interface::Legacy(_) => registers::legacy(registers, again),
+            Interface::Modern(modern) => {
+                let length = modern.common_part().1;
+                registers::common(registers, length, self.msix.is_some(), again)
+            }
+        }
     }
 
     /// The PCI function.

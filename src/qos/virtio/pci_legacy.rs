@@ -49,6 +49,11 @@ impl LegacyPci {
         Ok(Self { device_type, registers, config, pages: RefCell::default() })
     }
 
+    /// The BAR that the registers are in.
+    pub(super) fn bar(&self) -> &Rc<Bar> {
+        &self.registers
+    }
+
     fn registers(&self) -> &dyn Registers {
         &*self.registers
     }

@@ -39,6 +39,7 @@ const QUEUE_DEVICE: u64 = 48;
 const QUEUE_RESET: u64 = 58;
 
 /// A structure in a BAR.
+#[derive(Clone)]
 struct Part {
     bar: Rc<Bar>,
     offset: u64,
@@ -150,6 +151,11 @@ impl ModernPci {
             queues,
             notify_offs,
         })
+    }
+
+    /// The common configuration, and its length in bytes.
+    pub(super) fn common_part(&self) -> (Rc<dyn Registers>, u64) {
+        (Rc::new(self.common.clone()), self.common.length)
     }
 
     fn common(&self) -> &dyn Registers {

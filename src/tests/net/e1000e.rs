@@ -1,6 +1,7 @@
 //! Intel's 82574L: interrupts as messages, by queue (82574 GbE Controller Family Datasheet 3.4).
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::drivers::net::e1000::{ICR, ICS, IMC, IMS};
 use crate::drivers::net::e1000e::{E1000e, IVAR, OTHER, RXQ0, TXQ0};
@@ -8,9 +9,10 @@ use crate::qemu::Vm;
 use crate::qos::pci::msix::{Control, Msix};
 use crate::qos::registers::RegistersExt;
 use crate::qos::{settle, wait_until};
+use crate::tests::pci::messages;
 use crate::{Error, Result, tests};
 
-tests!(E1000e, "e1000e-tests": msix);
+tests!(E1000e, "e1000e-tests": msix, messages, msi);
 
 /// Would catch a cause that is sent as another's message or not at all, one that is sent although
 /// it or its vector is masked, and a message that is lost while its vector is masked.
@@ -79,3 +81,28 @@ fn msix(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
     }
     Ok(())
 }
+
+/// Has the device send for cause `cause`, and waits until it may send again (EITR, 10.2.4.8).
+fn cause(nic: &E1000e, vm: &Vm, cause: u32) -> Result<()> {
+    let registers = &nic.plug.registers;
+    registers.set(IMC, !0)?;
+    registers.set(ICR, !0)?;
+    registers.set(IVAR, 0x8 | 0x9 << 8 | 0xa << 16)?;
+    registers.set(IMS, cause)?;
+    registers.set(ICS, cause)?;
+    vm.qtest().clock_step(Some(Duration::from_millis(1)))?;
+    Ok(())
+}
+
+/// Would catch what the checks of every function's MSI-X would.
+fn messages(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
+    messages::check(&nic.plug.device, vm, 1, || cause(nic, vm, TXQ0))
+}
+
+/// Would catch what the checks of every function's MSI would.
+fn msi(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
+    messages::check_msi(&nic.plug.device, vm, || cause(nic, vm, LSC))
+}
+
+/// ICR, IMS, ICS: the link has changed.
+const LSC: u32 = 1 << 2;

@@ -129,7 +129,7 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
             assert_eq!(sequence, 0x1000 + at as u32, "{what}: the sequence number");
             let flags = if number + 1 == pieces { 0x10 | PSH_FIN } else { 0x10 };
             let last = got[TRANSPORT + 13];
-            if nic.is_82574() && number + 1 == pieces && last == 0x10 && pieces > 1 {
+            if nic.is_82574() && number + 1 == pieces && last == 0x10 {
                 flags_are_lost = true;
                 at += size;
                 continue;
