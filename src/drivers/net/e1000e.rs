@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use crate::drivers::net::e1000::nic::{Chip, GigabitNic};
 use crate::drivers::net::e1000;
+use crate::drivers::net::e1000::nic::{Chip, GigabitNic};
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qos::net;
 use crate::qos::nic::{Nic, Promise};
@@ -15,8 +15,11 @@ use crate::{Result, driver};
 
 /// Interrupt Vector Allocation (10.2.4.9): four bits for each cause, of which the highest
 /// enables it: receive queue 0, 1, transmit queue 0, 1, other causes.
-pub const IVAR: Register<u32> =
-    Register::new("IVAR", 0x00e4).section("10.2.4.9").reset(0).kept(0x800f_ffff).reserved(0x7ff0_0000);
+pub const IVAR: Register<u32> = Register::new("IVAR", 0x00e4)
+    .section("10.2.4.9")
+    .reset(0)
+    .kept(0x800f_ffff)
+    .reserved(0x7ff0_0000);
 /// ICR, IMS, ICS: receive queue 0 (10.2.4.1).
 pub const RXQ0: u32 = 1 << 20;
 /// ICR, IMS, ICS: transmit queue 0.

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::drivers::pci::slot::PcieSlot;
 use crate::qemu::{Version, Vm};
+use crate::qos::pci::PciDevice;
 use crate::qos::pci::msix::{Control, Msix};
 use crate::qos::pci::slot::{self, Slot};
-use crate::qos::pci::PciDevice;
 use crate::qos::{reset, settle};
 use crate::{Error, Result, protocol, tests};
 
@@ -26,10 +26,8 @@ tests!(PcieSlot, "slot-tests":
 /// QEMU's test device, which is plugged in: vendor and device.
 const TESTDEV: (u16, u16) = (0x1b36, 0x0005);
 /// What a guest enables.
-const ALL_ENABLED: u16 = slot::ENABLE_ATTENTION
-    | slot::ENABLE_PRESENCE
-    | slot::ENABLE_COMMAND
-    | slot::ENABLE_INTERRUPT;
+const ALL_ENABLED: u16 =
+    slot::ENABLE_ATTENTION | slot::ENABLE_PRESENCE | slot::ENABLE_COMMAND | slot::ENABLE_INTERRUPT;
 
 /// Plugs a test device into the slot.
 fn plug(vm: &Vm, id: &str) -> Result<()> {

@@ -337,8 +337,7 @@ fn registers_of_the_card(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
     }
     for count in [1u16, 3] {
         let argument = Card::address_of(&identity, 64)?;
-        let mode =
-            sdhci::TRANSFER_MULTI | sdhci::TRANSFER_COUNT | sdhci::TRANSFER_AUTO_CMD12;
+        let mode = sdhci::TRANSFER_MULTI | sdhci::TRANSFER_COUNT | sdhci::TRANSFER_AUTO_CMD12;
         card.start(&Transfer { command: 25, argument, size: BLOCK as u16, count, mode })?;
         for number in 0..count {
             card.wait_status(sdhci::BUFFER_WRITE_READY, "room for a block")?;

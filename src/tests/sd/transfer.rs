@@ -118,7 +118,8 @@ impl<'a> Bench<'a> {
     /// Waits for the end of a transfer by DMA; returns the interrupt status without the bits
     /// that come with every one.
     fn wait_end(&self, what: &str) -> Result<u16> {
-        let status = self.card.wait_status(sdhci::TRANSFER_COMPLETE | sdhci::ERROR_INTERRUPT, what)?;
+        let status =
+            self.card.wait_status(sdhci::TRANSFER_COMPLETE | sdhci::ERROR_INTERRUPT, what)?;
         assert_eq!(status.error, 0, "{what}: Error Interrupt Status {:#x}", status.error);
         let expected = sdhci::COMMAND_COMPLETE | sdhci::TRANSFER_COMPLETE;
         let rest = status.normal & !sdhci::DMA_INTERRUPT;
@@ -326,7 +327,8 @@ fn sdma_boundary(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let registers = sd.host().registers();
     for (field, boundary) in [(0, 0x1000), (1, 0x2000)] {
         let blocks = 2 * boundary / BLOCK + 3;
-        let (first, second) = (guarded(vm, boundary, boundary as u64)?, guarded(vm, 2 * boundary, boundary as u64)?);
+        let (first, second) =
+            (guarded(vm, boundary, boundary as u64)?, guarded(vm, 2 * boundary, boundary as u64)?);
         for reads in [true, false] {
             let what = format!("boundary {boundary:#x}, {}", if reads { "read" } else { "write" });
             let data = if reads {
@@ -369,10 +371,8 @@ fn sdma_boundary(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
             assert_eq!(status.normal, sdhci::DMA_INTERRUPT, "{what}: at the second boundary");
             assert_eq!(bench.count()?, 3, "{what}: Block Count at the second boundary");
             registers.set(sdhci::NORMAL_INTERRUPT_STATUS, sdhci::DMA_INTERRUPT)?;
-            registers.set(
-                sdhci::SDMA_SYSTEM_ADDRESS,
-                second.address().0 as u32 + boundary as u32,
-            )?;
+            registers
+                .set(sdhci::SDMA_SYSTEM_ADDRESS, second.address().0 as u32 + boundary as u32)?;
             let status = bench.card.wait_status(sdhci::TRANSFER_COMPLETE, &what)?;
             let rest = status.normal & !sdhci::DMA_INTERRUPT;
             assert_eq!(rest, sdhci::TRANSFER_COMPLETE, "{what}: the status at the end");

@@ -116,7 +116,8 @@ fn queues(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
             assert_eq!(is_live, expected, "queue {queue}, {live} are live");
         }
         let descriptors = memory.address().0 + 4096 * u64::from(live);
-        let at = RingAddresses { descriptors, driver: descriptors + 2048, device: descriptors + 3072 };
+        let at =
+            RingAddresses { descriptors, driver: descriptors + 2048, device: descriptors + 3072 };
         transport.enable_queue(live, 8, at)?;
     }
     device.reset()?;
@@ -132,7 +133,10 @@ fn queues(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
 /// not clear (2.1, 2.2).
 fn driver_features(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
     let offered = device.offered()?;
-    for bit in (0..64).map(|bit| 1u64 << bit).filter(|bit| device.acceptable().is_ok_and(|all| all & bit != 0)) {
+    for bit in (0..64)
+        .map(|bit| 1u64 << bit)
+        .filter(|bit| device.acceptable().is_ok_and(|all| all & bit != 0))
+    {
         device.negotiate(device.required() | bit)?;
         assert_eq!(device.offered()?, offered, "the offer with {bit:#x} accepted");
         device.reset()?;

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use super::E1000;
-use crate::graph::Produces;
 use crate::Error;
+use crate::graph::Produces;
 use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule};
 
 /// Device Control.
@@ -266,7 +266,9 @@ impl Produces<RegisterBlock> for E1000 {
         let low = u32::from_le_bytes([mac[0], mac[1], mac[2], mac[3]]).into();
         let high = u64::from(u16::from_le_bytes([mac[4], mac[5]])) | u64::from(RAH_AV);
         let sheet = "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual";
-        let block = self.plug.block(sheet, TABLE)
+        let block = self
+            .plug
+            .block(sheet, TABLE)
             .with_array(&MTA, 128, 4)
             .with_array(&VFTA, 128, 4)
             .with_array(&RAL0, 16, 8)

@@ -68,7 +68,9 @@ const FAULTS: &[Fault] = &[
 impl Produces<RegisterBlock> for I8255x {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let sheet = "8255x Open Source Software Developer Manual";
-        let block = self.plug.block(sheet, TABLE)
+        let block = self
+            .plug
+            .block(sheet, TABLE)
             .widths(&[Width::Byte, Width::Word, Width::Long])
             .raise(&SCB_ACK, ACK_SWI.into(), |registers| {
                 registers.set(SCB_MASK, MASK_ALL | SOFTWARE_INTERRUPT)

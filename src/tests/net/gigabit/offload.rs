@@ -51,9 +51,12 @@ fn checksums(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
         for length in [0, 1, 18, 100, 999, 1200] {
             let whole = packets::packet(PEER, MAC, protocol, &packets::payload(length));
             let given = packets::unsummed(&whole, whole.len() - TRANSPORT);
-            for (options, ip, transport) in
-                [(IXSM | TXSM, true, true), (IXSM, true, false), (TXSM, false, true), (0, false, false)]
-            {
+            for (options, ip, transport) in [
+                (IXSM | TXSM, true, true),
+                (IXSM, true, false),
+                (TXSM, false, true),
+                (0, false, false),
+            ] {
                 let what = format!("protocol {protocol}, {length} bytes, options {options:#x}");
                 let at = bench.queue(&given, EOP | IFCS | RS | DEXT | DATA | options)?;
                 bench.tell(at)?;
@@ -98,7 +101,9 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     }
     let mut flags_are_lost = false;
     let bench = Bench::new(nic, vm, 2048)?;
-    for (length, size, pieces) in [(2999, 1000, 3), (2500, 536, 5), (700, 1460, 1), (2921, 1460, 3), (3000, 1000, 3)] {
+    for (length, size, pieces) in
+        [(2999, 1000, 3), (2500, 536, 5), (700, 1460, 1), (2921, 1460, 3), (3000, 1000, 3)]
+    {
         let what = format!("{length} bytes in segments of {size}");
         let payload = packets::payload(length);
         let whole = packets::packet(PEER, MAC, TCP, &payload);
@@ -124,7 +129,8 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
             let field = |at: usize| u16::from_be_bytes([got[at], got[at + 1]]);
             assert_eq!(usize::from(field(IP + 2)), got.len() - IP, "{what}: the IP length");
             assert_eq!(field(IP + 4), 0x1234 + number as u16, "{what}: the IP identification");
-            let sequence = [got[TRANSPORT + 4], got[TRANSPORT + 5], got[TRANSPORT + 6], got[TRANSPORT + 7]];
+            let sequence =
+                [got[TRANSPORT + 4], got[TRANSPORT + 5], got[TRANSPORT + 6], got[TRANSPORT + 7]];
             let sequence = u32::from_be_bytes(sequence);
             assert_eq!(sequence, 0x1000 + at as u32, "{what}: the sequence number");
             let flags = if number + 1 == pieces { 0x10 | PSH_FIN } else { 0x10 };
@@ -197,7 +203,8 @@ fn checked(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
                         (true, _) => CHECKED_TCP | CHECKED_UDP,
                     };
                 assert_eq!(got.status & bits & !NOT_CHECKED, looked, "{what}: {:#x}", got.status);
-                let mask = if ip { WRONG_IP } else { 0 } | if transport { WRONG_TRANSPORT } else { 0 };
+                let mask =
+                    if ip { WRONG_IP } else { 0 } | if transport { WRONG_TRANSPORT } else { 0 };
                 assert_eq!(got.errors, errors & mask, "{what}: the errors");
             }
         }

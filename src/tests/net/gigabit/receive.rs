@@ -142,8 +142,7 @@ fn modes(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     let rest = RECEIVE & !e1000::RCTL_BAM;
     for mode in 0..8 {
         let bit = |number: u32, bit: u32| if mode & 1 << number != 0 { bit } else { 0 };
-        let modes =
-            bit(0, e1000::RCTL_UPE) | bit(1, e1000::RCTL_MPE) | bit(2, e1000::RCTL_BAM);
+        let modes = bit(0, e1000::RCTL_UPE) | bit(1, e1000::RCTL_MPE) | bit(2, e1000::RCTL_BAM);
         bench.set(RCTL, rest | modes)?;
         for (to, expected, what) in [
             (foreign, mode & 1 != 0, "a station"),
