@@ -32,6 +32,7 @@ const LAYOUT: Layout = Layout {
     io: 0xf000_0000,
     ports: (0x1000, 0xf000),
     memory: (0xf400_0000, 0x0800_0000),
+    line: None,
 };
 
 /// An edge of the graph: `xtensa/virt --contains--> generic-pcihost`.
