@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::args::QemuArgs;
 use super::decl::Object;
 use super::model::{Boot, Edge, EdgeKind, Kind, Model, Offer, Step};
 use super::node::{Node, Plug};
@@ -44,6 +45,14 @@ impl FoundDevice {
     /// Whether its QOM type is `ty` or derived from it.
     pub fn is_a(&self, ty: &str) -> bool {
         *self.ty == *ty || self.machine.types.is_a(&self.ty, ty)
+    }
+
+    /// The device that it is a part of, if it is a part of one.
+    pub fn parent(&self) -> Option<Self> {
+        let (parent, _) = self.path.rsplit_once('/')?;
+        let devices = &self.machine.devices;
+        let number = devices.binary_search_by(|device| device.path.as_str().cmp(parent)).ok()?;
+        Some(Self { machine: self.machine.clone(), number })
     }
 
     /// The address of its first block of registers in memory.
@@ -86,16 +95,17 @@ impl Deref for FoundDevice {
 pub trait Discovered: Node + Sized {
     /// The QOM types that it drives, and with them those derived from them.
     const QOM_TYPES: &'static [&'static str];
+    /// What the edge to the device adds to the command line of its machine.
+    const ARGS: QemuArgs = QemuArgs::NONE;
 
     /// Whether it drives this device.
     fn drives(device: &FoundDevice) -> bool {
         Self::QOM_TYPES.iter().any(|ty| device.is_a(ty))
     }
 
-    /// What the edge to this device is called; by default, as the QOM path tells it from
-    /// others.
-    fn instance_name(device: &FoundDevice) -> String {
-        device.short_name()
+    /// What the edge to this device is called, which its QOM path tells from others by `name`.
+    fn instance_name(_: &FoundDevice, name: String) -> String {
+        name
     }
 
     /// Where what the device offers takes further devices.
@@ -111,13 +121,38 @@ pub trait Discovered: Node + Sized {
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self>;
 }
 
-/// A driver that is recognised, declared by [`discovered!`](crate::discovered).
+/// A driver of every machine that describes itself, as a whole.
+pub trait DiscoveredMachine: Node + Sized {
+    /// What the edge to it adds to the command line of the machine.
+    const ARGS: QemuArgs = QemuArgs::NONE;
+
+    /// The driver of the machine that says this of itself.
+    ///
+    /// # Errors
+    /// Returns an error if the machine is not as the driver needs it, or
+    /// [`Error::Skipped`](crate::Error::Skipped) if this QEMU cannot show it.
+    fn found(machine: &Arc<Description>, vm: &Rc<Vm>) -> Result<Self>;
+}
+
+/// A driver that is recognised, declared by [`discovered!`](crate::discovered) or
+/// [`discovered_machine!`](crate::discovered_machine).
 pub struct DiscoveryDecl {
     pub(super) to: &'static [&'static str],
-    pub(super) drives: fn(&FoundDevice) -> bool,
-    pub(super) name: fn(&FoundDevice) -> String,
-    pub(super) plug: fn(&FoundDevice) -> Plug,
-    pub(super) found: fn(&FoundDevice, &Rc<Vm>) -> Result<Object>,
+    pub(super) args: QemuArgs,
+    pub(super) drives: Drives,
+}
+
+/// What a driver that is recognised drives.
+pub(super) enum Drives {
+    /// Some devices.
+    Devices {
+        drives: fn(&FoundDevice) -> bool,
+        name: fn(&FoundDevice, String) -> String,
+        plug: fn(&FoundDevice) -> Plug,
+        found: fn(&FoundDevice, &Rc<Vm>) -> Result<Object>,
+    },
+    /// Every machine.
+    Machines(fn(&Arc<Description>, &Rc<Vm>) -> Result<Object>),
 }
 
 inventory::collect!(DiscoveryDecl);
@@ -125,13 +160,19 @@ inventory::collect!(DiscoveryDecl);
 impl DiscoveryDecl {
     /// The declaration of the driver `D`.
     pub const fn of<D: Discovered>() -> Self {
-        Self {
-            to: D::NAMES,
+        let drives = Drives::Devices {
             drives: D::drives,
             name: D::instance_name,
             plug: D::plug,
             found: |device, vm| Ok(Object::new(Rc::new(D::found(device, vm)?))),
-        }
+        };
+        Self { to: D::NAMES, args: D::ARGS, drives }
+    }
+
+    /// The declaration of the driver `D` of every machine.
+    pub const fn of_machines<D: DiscoveredMachine>() -> Self {
+        let found = |machine: &_, vm: &_| Ok(Object::new(Rc::new(D::found(machine, vm)?)));
+        Self { to: D::NAMES, args: D::ARGS, drives: Drives::Machines(found) }
     }
 }
 
@@ -144,16 +185,30 @@ macro_rules! discovered {
     };
 }
 
-/// How a path finds the device of a discovered edge.
+/// Declares that a driver drives every machine that describes itself:
+/// `discovered_machine!(AnyMachine);`.
+#[macro_export]
+macro_rules! discovered_machine {
+    ($t:ty) => {
+        $crate::inventory::submit! { $crate::graph::DiscoveryDecl::of_machines::<$t>() }
+    };
+}
+
+/// How a path finds what a discovered edge leads to.
 #[derive(Clone)]
-pub(super) struct Find {
-    device: FoundDevice,
-    found: fn(&FoundDevice, &Rc<Vm>) -> Result<Object>,
+pub(super) enum Find {
+    /// A device.
+    Device(FoundDevice, fn(&FoundDevice, &Rc<Vm>) -> Result<Object>),
+    /// The whole machine.
+    Machine(Arc<Description>, fn(&Arc<Description>, &Rc<Vm>) -> Result<Object>),
 }
 
 impl Find {
     pub(super) fn follow(&self, vm: &Rc<Vm>) -> Result<Object> {
-        (self.found)(&self.device, vm)
+        match self {
+            Self::Device(device, found) => found(device, vm),
+            Self::Machine(machine, found) => found(machine, vm),
+        }
     }
 }
 
@@ -223,37 +278,49 @@ impl Model {
         driver: &'static DiscoveryDecl,
     ) {
         let description = &discovery.description;
-        let devices = (0..description.devices.len())
-            .map(|number| FoundDevice { machine: description.clone(), number })
-            .filter(|device| (driver.drives)(device));
-        for (name, device) in named(devices, driver.name) {
-            let offer = Offer { name, plug: (driver.plug)(&device), ..Offer::NOTHING };
-            let step = Step::Find(Find { device, found: driver.found });
+        let mut add = |name, plug, find| {
+            let offer = Offer { name, args: driver.args, plug, ..Offer::NOTHING };
+            let (kind, step) = (EdgeKind::Contains, Step::Find(find));
             let emulator = Some(discovery.emulator.clone());
-            self.connect(machine, to, Edge { kind: EdgeKind::Contains, offer, step, emulator });
+            self.connect(machine, to, Edge { kind, offer, step, emulator });
+        };
+        match driver.drives {
+            Drives::Devices { drives, name, plug, found } => {
+                let devices = (0..description.devices.len())
+                    .map(|number| FoundDevice { machine: description.clone(), number })
+                    .filter(drives);
+                for (name, device) in named(devices, name) {
+                    add(name, plug(&device), Find::Device(device, found));
+                }
+            }
+            Drives::Machines(found) => {
+                add("", Plug::NONE, Find::Machine(description.clone(), found));
+            }
         }
     }
 }
 
-/// Gives each device a name that no other has. The only one needs none if its name says
-/// nothing of its type.
+/// Gives each device a name that no other has. `name` makes it of what tells the device from
+/// others.
 fn named(
     devices: impl Iterator<Item = FoundDevice>,
-    name: fn(&FoundDevice) -> String,
+    name: fn(&FoundDevice, String) -> String,
 ) -> Vec<(&'static str, FoundDevice)> {
     let devices: Vec<_> = devices.collect();
+    let short = |device: &FoundDevice| name(device, device.short_name());
     let mut times = BTreeMap::<String, usize>::new();
     for device in &devices {
-        *times.entry(name(device)).or_default() += 1;
+        *times.entry(short(device)).or_default() += 1;
     }
     let mut taken = BTreeSet::new();
     let unique = |device: FoundDevice| {
-        let mut own = name(&device).replace('/', ".");
+        let mut own = short(&device);
         if times.get(&own).is_some_and(|times| *times > 1) {
             // The whole path is its own.
-            own = device.path.trim_start_matches("/machine/").replace(['[', ']'], "");
-            own = own.replace('/', ".");
+            let path = device.path.trim_start_matches("/machine/");
+            own = name(&device, path.replace(['[', ']'], ""));
         }
+        let own = own.replace('/', ".");
         let mut candidate = own.clone();
         let mut number = 2;
         while !taken.insert(candidate.clone()) {

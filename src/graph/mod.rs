@@ -23,7 +23,7 @@ mod why;
 pub use args::{Addition, DeviceOption, QemuArgs, When};
 pub use check::Finding;
 pub use decl::{Declarations, EdgeDecl, MachineDecl, NodeDecl, Object, TestDecl};
-pub use discovered::{Discovered, Discovery, DiscoveryDecl, FoundDevice};
+pub use discovered::{Discovered, DiscoveredMachine, Discovery, DiscoveryDecl, FoundDevice};
 pub use draw::{Drawing, State};
 pub use family::{Member, aliases, names};
 pub use model::{Availability, Edge, EdgeKind, Kind, Model, NodeEntry, Offer};

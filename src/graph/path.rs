@@ -8,7 +8,7 @@ use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
 use super::model::{Availability, Boot, Edge, Model, NodeEntry, Offer, Step};
-use super::node::{Plug, Site};
+use super::node::{Plug, Setup, Site};
 use crate::qemu::{Config, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
@@ -89,25 +89,39 @@ impl Path {
         name
     }
 
+    /// Whether it begins with an edge that was discovered: then the machine is as it
+    /// described itself, also where it is declared otherwise.
+    fn is_discovered(&self) -> bool {
+        self.edges.first().is_some_and(|&edge| self.model.graph[edge].emulator.is_some())
+    }
+
+    /// What declares the machine, if this path begins as that says.
+    fn declared_boot(&self) -> Option<(Setup, fn(&Site) -> Result<Object>)> {
+        match self.model.graph[self.machine].boot {
+            Some(Boot::Declared(setup, boot)) if !self.is_discovered() => Some((setup, boot)),
+            _ => None,
+        }
+    }
+
+    /// What the QEMU of this program and version is asked to be by the machine alone.
+    pub fn machine_config(&self, emulator: &FilePath, version: Version) -> Config {
+        let (_, machine) = self.machine().split_once('/').unwrap_or(("", self.machine()));
+        if let Some((setup, _)) = self.declared_boot() {
+            let mut config = Config::new(machine, setup.properties, setup.ram);
+            config.defaults = setup.defaults;
+            config.options.extend(setup.options.split_whitespace().map(str::to_owned));
+            return config;
+        }
+        let described = self.model.described.get(&self.machine);
+        match described.and_then(|it| it.get(emulator)) {
+            Some(description) => description.config(version),
+            None => Config::new(machine, "", RamSpec::new(0, 0)),
+        }
+    }
+
     /// What the QEMU of this program and version is asked to be on this path.
     pub fn config(&self, emulator: &FilePath, version: Version) -> Config {
-        let (_, machine) = self.machine().split_once('/').unwrap_or(("", self.machine()));
-        let mut config = match self.model.graph[self.machine].boot {
-            Some(Boot::Declared(setup, _)) => {
-                let mut config = Config::new(machine, setup.properties, setup.ram);
-                config.defaults = setup.defaults;
-                config.options.extend(setup.options.split_whitespace().map(str::to_owned));
-                config
-            }
-            Some(Boot::Discovered) | None => {
-                let described = self.model.described.get(&self.machine);
-                let description = described.and_then(|it| it.get(emulator));
-                match description {
-                    Some(description) => description.config(version),
-                    None => Config::new(machine, "", RamSpec::new(0, 0)),
-                }
-            }
-        };
+        let mut config = self.machine_config(emulator, version);
         let mut plug = Plug::NONE;
         for (edge, node) in self.steps() {
             let Offer { args, variant, .. } = &edge.offer;
@@ -127,9 +141,9 @@ impl Path {
     /// What a driver or the test found wrong. A panic of theirs is not caught here.
     pub fn run(&self, vm: &Rc<Vm>) -> Result<()> {
         let site = Site { vm, node: self.machine(), variant: "", plug: Plug::NONE };
-        let first = match self.model.graph[self.machine].boot {
-            Some(Boot::Declared(_, boot)) => boot(&site).map_err(|e| attaching(site.node, e))?,
-            Some(Boot::Discovered) | None => Object::none(),
+        let first = match self.declared_boot() {
+            Some((_, boot)) => boot(&site).map_err(|e| attaching(site.node, e))?,
+            None => Object::none(),
         };
         self.follow(&first, self.steps(), Plug::NONE, vm)
     }

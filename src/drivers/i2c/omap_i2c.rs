@@ -264,6 +264,12 @@ impl Produces<RegisterBlock> for OmapI2c {
 impl Discovered for OmapI2c {
     const QOM_TYPES: &'static [&'static str] = &["omap_i2c"];
 
+    /// That of OMAP1 is of another revision, with other registers.
+    fn drives(device: &FoundDevice) -> bool {
+        let is_known = device.number("revision").is_none_or(|it| it == u64::from(REVISION));
+        device.is_a("omap_i2c") && is_known
+    }
+
     fn plug(device: &FoundDevice) -> Plug {
         device.first_bus()
     }

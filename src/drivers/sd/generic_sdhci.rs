@@ -46,7 +46,10 @@ impl Discovered for GenericSdhci {
             let none = || Error::failed(format!("{} has no number {name}", device.path));
             device.number(name).ok_or_else(none)
         };
-        let (capabilities, version) = (number("capareg")?, number("sd-spec-version")?);
+        let capabilities = number("capareg")?;
+        // The module of the NPCM7xx around it says 3.00, whatever the part in it is set to.
+        let is_npcm7xx = device.parent().is_some_and(|parent| parent.is_a("npcm7xx.sdhci"));
+        let version = if is_npcm7xx { 3 } else { number("sd-spec-version")? };
         let (versions, clock): (&[u8], _) = match version {
             2 => (&[VERSION_2_00], capabilities::BASE_CLOCK_V2),
             3 => (&[VERSION_3_00], capabilities::BASE_CLOCK_V3),

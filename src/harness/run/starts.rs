@@ -11,7 +11,7 @@ use crate::harness::outcome::Verdict;
 use crate::harness::plan::Trial;
 use crate::harness::run::session::Tried;
 use crate::harness::start::NoStart;
-use crate::qemu::{Config, Emulator, Limits, Vm};
+use crate::qemu::{Emulator, Limits, Vm};
 
 /// After how many equal failures in a row the machine is started by itself.
 const HANDFUL: usize = 5;
@@ -99,11 +99,7 @@ impl Row {
 
 /// Why the machine of `path` does not start by itself; `None` if it does.
 fn does_not_start(emulator: &Arc<Emulator>, path: &Path, limits: Limits) -> Option<Dead> {
-    let whole = path.config(&emulator.path, emulator.capabilities.version);
-    let config = Config {
-        defaults: whole.defaults,
-        ..Config::new(&whole.machine, &whole.properties, whole.ram)
-    };
+    let config = path.machine_config(&emulator.path, emulator.capabilities.version);
     let NoStart { verdict, cause, .. } = Vm::launch(emulator, config, limits).err()?.into();
     let verdict = match verdict {
         Verdict::Crashed(_) => Verdict::Crashed,
