@@ -85,11 +85,14 @@ impl Offer {
         Self { name: "", args: QemuArgs::NONE, variant: Addition::NONE, plug: Plug::NONE };
 }
 
+/// What takes possession of a machine that has just started.
+pub(super) type BootFn = fn(&Site) -> Result<Object>;
+
 /// How a path begins at a machine.
 #[derive(Clone, Copy)]
 pub(super) enum Boot {
     /// As its declaration says.
-    Declared(Setup, fn(&Site) -> Result<Object>),
+    Declared(Setup, BootFn),
     /// As it described itself.
     Discovered,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
-use super::model::{Availability, Boot, Edge, Model, NodeEntry, Offer, Step};
+use super::model::{Availability, Boot, BootFn, Edge, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Setup, Site};
 use crate::qemu::{Config, RamSpec, Version, Vm};
 use crate::{Error, Result};
@@ -96,7 +96,7 @@ impl Path {
     }
 
     /// What declares the machine, if this path begins as that says.
-    fn declared_boot(&self) -> Option<(Setup, fn(&Site) -> Result<Object>)> {
+    fn declared_boot(&self) -> Option<(Setup, BootFn)> {
         match self.model.graph[self.machine].boot {
             Some(Boot::Declared(setup, boot)) if !self.is_discovered() => Some((setup, boot)),
             _ => None,

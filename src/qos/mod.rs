@@ -15,8 +15,9 @@ mod reset;
 pub mod rtc;
 pub mod sd;
 pub mod sdhci;
+pub mod sweep;
 pub mod virtio;
 mod wait;
 
-pub use reset::reset;
+pub use reset::{reset, reset_from_any_state};
 pub use wait::{settle, wait_until, wait_with_clock_still};

@@ -5,6 +5,23 @@ use serde_json::json;
 use crate::qemu::Vm;
 use crate::{Error, Result};
 
+/// Resets the machine whatever state a guest has brought it into, turned off or waiting to be
+/// reset among them, so that it runs again.
+///
+/// # Errors
+/// Returns an error if QEMU does not answer, or does not tell that it has reset the machine.
+pub fn reset_from_any_state(vm: &Vm) -> Result<()> {
+    vm.qmp().events();
+    vm.qmp().execute("system_reset", serde_json::Value::Null)?;
+    // What the guest asked for before comes first.
+    while vm.qmp().wait_event("RESET")?.data["guest"] == true {}
+    let state = vm.qmp().execute("query-status", serde_json::Value::Null)?;
+    if state["running"] != true {
+        vm.qmp().execute("cont", serde_json::Value::Null)?;
+    }
+    Ok(())
+}
+
 /// Resets the machine and all its devices, and waits until that is done.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Discovered, FoundDevice};
+use crate::graph::{Discovered, FoundDevice, QemuArgs};
 use crate::qemu::Vm;
 use crate::{Result, discovered, driver};
 
@@ -11,6 +11,11 @@ pub struct MmioDevice {
     vm: Rc<Vm>,
     found: FoundDevice,
 }
+
+/// Options with which registers of unknown purpose can be written and compared: a write that
+/// turns the machine off does not end QEMU, and real-time clocks stand still with the virtual
+/// clock.
+pub(super) const ARGS: QemuArgs = QemuArgs::NONE.before("-no-shutdown -rtc clock=vm");
 
 impl MmioDevice {
     /// The machine that it is in.
@@ -26,14 +31,15 @@ impl MmioDevice {
 
 impl Discovered for MmioDevice {
     const QOM_TYPES: &'static [&'static str] = &[];
+    const ARGS: QemuArgs = ARGS;
 
     fn drives(device: &FoundDevice) -> bool {
         device.registers().next().is_some()
     }
 
     /// The QOM type stands before what tells the device from others of it.
-    fn instance_name(device: &FoundDevice) -> String {
-        format!("{}-{}", device.ty, device.short_name())
+    fn instance_name(device: &FoundDevice, name: String) -> String {
+        format!("{}-{name}", device.ty)
     }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {

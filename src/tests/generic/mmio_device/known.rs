@@ -1,0 +1,117 @@
+//! What is known of single devices: registers that rightly have another value each time they
+//! are read, although no virtual time passes, and what rightly keeps over a reset of the machine
+//! what was written to it. The one table of each.
+
+use crate::graph::FoundDevice;
+use crate::qos::sweep::{Location, Sweep};
+
+/// Registers of a device.
+struct Part {
+    /// The QOM type of the device, which those derived from it share.
+    of: &'static str,
+    /// QEMU's name for their region; empty for any.
+    region: &'static str,
+    /// The offsets of their first and last bytes in the region.
+    offsets: (u64, u64),
+}
+
+impl Part {
+    const fn new(of: &'static str, first: u64, last: u64) -> Self {
+        Self { of, region: "", offsets: (first, last) }
+    }
+
+    const fn whole(of: &'static str) -> Self {
+        Self::new(of, 0, u64::MAX)
+    }
+
+    /// The same in one region only.
+    const fn region(self, region: &'static str) -> Self {
+        Self { region, ..self }
+    }
+
+    fn holds(&self, device: &FoundDevice, (region, first): (&str, u64), bytes: u64) -> bool {
+        let last = first + (bytes - 1);
+        let is_in = self.offsets.0 <= last && first <= self.offsets.1;
+        is_in && (self.region.is_empty() || self.region == region) && device.is_a(self.of)
+    }
+}
+
+/// Registers that change each time they are read.
+const CHANGING: &[Part] = &[
+    // Conversion results.
+    Part::new("aspeed.adc.engine", 0x10, 0x2f),
+    // Random numbers.
+    Part::new("aspeed.scu-ast2400", 0x78, 0x7b),
+    Part::new("aspeed.scu-ast2500", 0x78, 0x7b),
+    Part::new("aspeed.scu-ast2600", 0x540, 0x543),
+    Part::new("aspeed.scu-ast1030", 0x540, 0x543),
+    Part::new("bcm2835-rng", 0x8, 0xb),
+    Part::new("exynos4210.rng", 0x160, 0x173),
+    Part::new("imx.rngc", 0x14, 0x17),
+    Part::new("npcm7xx-rng", 0x4, 0x7),
+    Part::new("nrf51_soc.rng", 0x508, 0x50b),
+    // The bit of port 0x61 that shows the refresh of memory.
+    Part::whole("isa-pcspk"),
+    Part::new("raven-pcihost", 0x61, 0x61).region("pci-io-non-contiguous"),
+    // Input Status 1 shows whether a picture is being drawn.
+    Part::whole("VGA").region("vga"),
+    // The bytes of a sensor, one after the other.
+    Part::new("microbit.i2c", 0x518, 0x51b),
+    // How many bytes of the NAND flash were read.
+    Part::new("sl-nand", 0xc, 0xf),
+    // What a training of the delay lines observes.
+    Part::new("xlnx.versal-ospi", 0xbc, 0xc3),
+];
+
+/// What keeps over a reset what was written.
+const KEEPING: &[Part] = &[
+    // Real-time clocks, which a battery keeps.
+    Part::whole("allwinner-rtc-sun4i"),
+    Part::whole("allwinner-rtc-sun6i"),
+    Part::whole("allwinner-rtc-sun7i"),
+    Part::whole("aspeed.rtc"),
+    Part::whole("exynos4210.rtc"),
+    Part::whole("goldfish_rtc"),
+    Part::whole("mc146818rtc"),
+    Part::whole("pl031"),
+    Part::whole("pxa2xx_rtc"),
+    Part::whole("strongarm-rtc"),
+    Part::whole("sun4v_rtc"),
+    Part::whole("sysbus-m48t08"),
+    Part::whole("xlnx-zynmp.rtc"),
+    // Memory that keeps its content without power.
+    Part::whole("macio-nvram"),
+    Part::whole("npcm7xx-fuse-array"),
+    Part::whole("riscv.sifive.u.otp"),
+    Part::whole("xlnx,bbram-ctrl"),
+    Part::whole("xlnx,versal-efuse"),
+    Part::whole("xlnx,zynqmp-efuse"),
+    // Windows onto RAM, and RAM that is a part of the device.
+    Part::whole("ARM-bitband-memory"),
+    Part::whole("tz-mpc").region("tz-mpc-upstream"),
+    Part::whole("aspeed.i2c-ast2400").region("aspeed.i2c-pool"),
+    Part::whole("aspeed.i2c-ast2500").region("aspeed.i2c-pool"),
+    Part::whole("aspeed.i2c-ast2600").region("aspeed.i2c-pool"),
+    Part::whole("aspeed.i2c-ast1030").region("aspeed.i2c-pool"),
+    // Both buffers for sending, and both for receiving.
+    Part::new("xlnx.xps-ethernetlite", 0x0, 0x7e3),
+    Part::new("xlnx.xps-ethernetlite", 0x800, 0xfe3),
+    Part::new("xlnx.xps-ethernetlite", 0x1000, 0x17e3),
+    Part::new("xlnx.xps-ethernetlite", 0x1800, 0x1fe3),
+];
+
+/// Whether what is at `location` rightly changes each time it is read.
+pub(super) fn changes(device: &FoundDevice, sweep: &Sweep, location: Location) -> bool {
+    is_in(CHANGING, device, sweep, location)
+}
+
+/// Whether what is at `location` rightly keeps over a reset what was written.
+pub(super) fn keeps(device: &FoundDevice, sweep: &Sweep, location: Location) -> bool {
+    is_in(KEEPING, device, sweep, location)
+}
+
+fn is_in(table: &[Part], device: &FoundDevice, sweep: &Sweep, location: Location) -> bool {
+    let Some(register) = sweep.register(location.address) else { return false };
+    let bytes = location.width.bytes() as u64;
+    table.iter().any(|part| part.holds(device, register, bytes))
+}
