@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use serde_json::json;
 
+use super::page::{html, page};
 use super::{NOT_KEPT, Stop, note, warn};
 use crate::files::output_file::OutputFile;
 use crate::harness::compare::{Change, Comparison, Difference, Part, Side, Slowness, parts};
@@ -258,16 +259,8 @@ impl Told<'_> {
             }
             body += "</details>\n";
         }
-        PAGE.replace("{{title}}", &html(&title)).replace("{{body}}", &body)
+        page(&title, &body)
     }
-}
-
-const PAGE: &str = include_str!("diff.html");
-
-/// Text as text of a page.
-fn html(text: &str) -> String {
-    let escapes = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;")];
-    escapes.iter().fold(shown(text), |text, (from, to)| text.replace(*from, to))
 }
 
 fn row(difference: &Difference) -> Row {

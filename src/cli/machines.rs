@@ -13,8 +13,8 @@ use super::{EmulatorArguments, Stop, warn};
 use crate::graph::Discovery;
 use crate::harness::{Filter, Fleet};
 use crate::qemu::discovery::{
-    Access, Described, Description, Discoverer, Found, FoundRam, Space, Wanted, is_versioned,
-    machine_types,
+    Access, Described, Description, Discoverer, Found, FoundRam, Refusal, Space, Wanted,
+    is_versioned, machine_types,
 };
 use crate::qemu::{Emulator, is_stopping};
 use crate::shown::{self, shown};
@@ -105,6 +105,15 @@ fn node(emulator: &Emulator, machine: &str) -> String {
 /// What the machines that `filter` leaves say of themselves, but for those that do not start.
 /// Versions of a machine type are left out unless they are wanted.
 pub(super) fn discoveries(fleet: &Fleet, filter: &Filter, versioned: bool) -> Vec<Discovery> {
+    described(fleet, filter, versioned).0
+}
+
+/// As [`discoveries`], and with them the machines that do not start.
+pub(super) fn described(
+    fleet: &Fleet,
+    filter: &Filter,
+    versioned: bool,
+) -> (Vec<Discovery>, Vec<(Wanted, Arc<Refusal>)>) {
     let machines = fleet.usable.iter().flat_map(|emulator| {
         let name = |machine: &str| node(emulator, machine);
         machine_types(emulator, true)
@@ -117,12 +126,18 @@ pub(super) fn discoveries(fleet: &Fleet, filter: &Filter, versioned: bool) -> Ve
     });
     let wanted: Vec<Wanted> = machines.collect();
     let described = discover(&Discoverer::new(), &wanted);
-    let started = wanted.into_iter().zip(described).filter_map(|(wanted, described)| {
-        let machine = node(&wanted.emulator, &wanted.machine);
-        let emulator = wanted.emulator.path.clone();
-        described.ok().map(|description| Discovery { emulator, machine, description })
-    });
-    started.collect()
+    let (mut discoveries, mut refusals) = (Vec::new(), Vec::new());
+    for (wanted, described) in wanted.into_iter().zip(described) {
+        match described {
+            Ok(description) => discoveries.push(Discovery {
+                emulator: wanted.emulator.path.clone(),
+                machine: node(&wanted.emulator, &wanted.machine),
+                description,
+            }),
+            Err(refusal) => refusals.push((wanted, refusal)),
+        }
+    }
+    (discoveries, refusals)
 }
 
 /// Describes them, with progress on a terminal.

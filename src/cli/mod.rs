@@ -2,6 +2,7 @@
 
 mod check;
 mod cover;
+mod coverage;
 mod diff;
 mod exec;
 mod failed;
@@ -13,6 +14,7 @@ mod machines;
 mod man;
 mod merge;
 mod mutate;
+mod page;
 mod probe;
 mod replay;
 mod report;
@@ -55,7 +57,7 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Join the journals of several runs into one report. Needs no QEMU.
     Merge(merge::Arguments),
-    /// Compare two runs, or two builds of QEMU: what is new, gone, failing now or passing now.
+    /// Compare two runs, or two builds of QEMU.
     Diff(diff::Arguments),
     /// Run the file of a failure, or anybody's qtest reproducer, and say whether it fails.
     Replay(replay::Arguments),
@@ -69,6 +71,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Show what the emulators' machines have, as they say themselves.
     Machines(machines::Arguments),
+    /// Show which types of machines and devices are looked at.
+    Coverage(coverage::Arguments),
     /// Show the graph, as a picture or as data.
     Graph(graph::Arguments),
     /// Look for what is wrong in the graph. Needs no QEMU.
@@ -354,6 +358,7 @@ pub fn main() -> ExitCode {
         Command::Why(arguments) => why::main(&arguments),
         Command::Probe(arguments) => probe::main(&arguments),
         Command::Machines(arguments) => machines::main(&arguments),
+        Command::Coverage(arguments) => coverage::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),
         Command::Check => check::main(),
         Command::Man(arguments) => man::main(&arguments),

@@ -95,6 +95,9 @@ impl Deref for FoundDevice {
 pub trait Discovered: Node + Sized {
     /// The QOM types that it drives, and with them those derived from them.
     const QOM_TYPES: &'static [&'static str];
+    /// Whether it knows nothing of the devices that it drives. That such a driver reaches a
+    /// device does not mean that a suite of the device's own does.
+    const GENERIC: bool = false;
     /// What the edge to the device adds to the command line of its machine.
     const ARGS: QemuArgs = QemuArgs::NONE;
 
@@ -139,6 +142,7 @@ pub trait DiscoveredMachine: Node + Sized {
 pub struct DiscoveryDecl {
     pub(super) to: &'static [&'static str],
     pub(super) args: QemuArgs,
+    pub(super) is_generic: bool,
     pub(super) drives: Drives,
 }
 
@@ -166,13 +170,25 @@ impl DiscoveryDecl {
             plug: D::plug,
             found: |device, vm| Ok(Object::new(Rc::new(D::found(device, vm)?))),
         };
-        Self { to: D::NAMES, args: D::ARGS, drives }
+        Self { to: D::NAMES, args: D::ARGS, is_generic: D::GENERIC, drives }
     }
 
     /// The declaration of the driver `D` of every machine.
     pub const fn of_machines<D: DiscoveredMachine>() -> Self {
         let found = |machine: &_, vm: &_| Ok(Object::new(Rc::new(D::found(machine, vm)?)));
-        Self { to: D::NAMES, args: D::ARGS, drives: Drives::Machines(found) }
+        let drives = Drives::Machines(found);
+        Self { to: D::NAMES, args: D::ARGS, is_generic: true, drives }
+    }
+
+    /// The devices of a machine that it drives; none if it drives the machine as a whole.
+    pub(super) fn driven(&self, of: &Arc<Description>) -> impl Iterator<Item = FoundDevice> + '_ {
+        let machine = of.clone();
+        let device = move |number| FoundDevice { machine: machine.clone(), number };
+        let is_driven = |device: &FoundDevice| match self.drives {
+            Drives::Devices { drives, .. } => drives(device),
+            Drives::Machines(_) => false,
+        };
+        (0..of.devices.len()).map(device).filter(is_driven)
     }
 }
 
@@ -204,6 +220,14 @@ pub(super) enum Find {
 }
 
 impl Find {
+    /// The QOM type of the device; none for a machine.
+    pub(super) fn device_type(&self) -> Option<&str> {
+        match self {
+            Self::Device(device, _) => Some(&device.ty),
+            Self::Machine(..) => None,
+        }
+    }
+
     pub(super) fn follow(&self, vm: &Rc<Vm>) -> Result<Object> {
         match self {
             Self::Device(device, found) => found(device, vm),
@@ -285,11 +309,8 @@ impl Model {
             self.connect(machine, to, Edge { kind, offer, step, emulator });
         };
         match driver.drives {
-            Drives::Devices { drives, name, plug, found } => {
-                let devices = (0..description.devices.len())
-                    .map(|number| FoundDevice { machine: description.clone(), number })
-                    .filter(drives);
-                for (name, device) in named(devices, name) {
+            Drives::Devices { name, plug, found, .. } => {
+                for (name, device) in named(driver.driven(description), name) {
                     add(name, plug(&device), Find::Device(device, found));
                 }
             }

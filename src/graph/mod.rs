@@ -8,6 +8,7 @@
 
 mod args;
 mod check;
+mod coverage;
 mod decl;
 mod discovered;
 mod draw;
@@ -22,6 +23,7 @@ mod why;
 
 pub use args::{Addition, DeviceOption, QemuArgs, When};
 pub use check::Finding;
+pub use coverage::{Coverage, Reach};
 pub use decl::{Declarations, EdgeDecl, MachineDecl, NodeDecl, Object, TestDecl};
 pub use discovered::{Discovered, DiscoveredMachine, Discovery, DiscoveryDecl, FoundDevice};
 pub use draw::{Drawing, State};

@@ -111,6 +111,8 @@ pub struct NodeEntry {
     pub counts_as: Option<&'static str>,
     /// Whether it is recognised on machines that describe themselves.
     pub recognised: bool,
+    /// Whether it drives any device, and knows nothing of it.
+    pub is_generic: bool,
     /// The source file of a test.
     pub file: Option<&'static str>,
     pub(super) boot: Option<Boot>,
@@ -171,8 +173,12 @@ impl Model {
     /// The graph of everything registered in this program.
     pub fn registered() -> Self {
         let mut model = Self::new(&Declarations::registered());
-        for name in inventory::iter::<DiscoveryDecl>.into_iter().flat_map(|driver| driver.to) {
-            model.node_entry(name).recognised = true;
+        for driver in inventory::iter::<DiscoveryDecl> {
+            for name in driver.to {
+                let entry = model.node_entry(name);
+                entry.recognised = true;
+                entry.is_generic = driver.is_generic;
+            }
         }
         model
     }
@@ -240,6 +246,7 @@ impl Model {
                 device: name,
                 counts_as: None,
                 recognised: false,
+                is_generic: false,
                 file: None,
                 boot: None,
             })

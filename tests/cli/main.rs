@@ -5,6 +5,7 @@
 
 mod asked;
 mod cache;
+mod coverage;
 mod diff;
 mod emulators;
 mod escapes;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 use asked::*;
 use cache::*;
+use coverage::*;
 use diff::*;
 use emulators::*;
 use escapes::*;
@@ -76,6 +78,8 @@ fn main() -> ExitCode {
         damaged_journals,
         what_journals_lack,
         two_journals_differ,
+        what_is_reached,
+        what_does_not_start,
         two_emulators_differ,
         no_emulator,
         emulators_that_are_found,

@@ -31,6 +31,7 @@ impl MmioDevice {
 
 impl Discovered for MmioDevice {
     const QOM_TYPES: &'static [&'static str] = &[];
+    const GENERIC: bool = true;
     const ARGS: QemuArgs = ARGS;
 
     fn drives(device: &FoundDevice) -> bool {
