@@ -22,7 +22,7 @@ use qgraph::graph::Model;
 use qgraph::harness::{Filter, Fleet, Plan, Reproducers, Settings, Verdict, run_all};
 use qgraph::qemu::{Config, Limits, MIB, Prober, RamSpec, Vm};
 use qgraph::qos::sdhci::Sdhci;
-use qgraph::qos::wait_until;
+use qgraph::qos::{wait_event, wait_until};
 use qgraph::{Result, tests};
 use serde_json::Value;
 
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         a_journal_that_cannot_be_written,
         a_test_that_never_returns,
         a_wait_that_fails_again_and_again,
+        an_event_that_never_comes,
         a_module_damaged_during_a_run,
         a_matrix_of_faults,
     ])
@@ -452,6 +453,40 @@ fn a_wait_that_fails_again_and_again() {
         ControlFlow::Continue(())
     });
     assert_eq!(said, [false, false, true, true, true]);
+}
+
+tests!(dyn Sdhci, "event-tests": waits_for_event = "waits-for-event");
+
+fn waits_for_event(_: &dyn Sdhci, vm: &Rc<Vm>) -> Result<()> {
+    wait_event(vm, "NEVER").map(drop)
+}
+
+/// The same for an event, which has the limit of a request.
+fn an_event_that_never_comes() {
+    let sandbox = Sandbox::new();
+    let prober = Prober { cache: sandbox.at("cache"), ..Prober::new() };
+    let fleet = Fleet::gather(&[sandbox.fake("healthy")], &prober, |warning| panic!("{warning}"));
+    let filter = Filter::new(&["*/pc/*/event-tests/*".to_owned()], &[], &[], false);
+    let plan = Plan::new(Arc::new(Model::registered()), fleet.usable, filter.expect("a filter"));
+    let trials: Vec<_> = plan.trials().collect();
+    let trials = trials.into_iter().cycle().take(3);
+    let settings = Settings {
+        jobs: 1.try_into().expect("1"),
+        limits: Limits { request: Duration::from_secs(4), ..Limits::default() },
+        fresh: true,
+        reproducers: Arc::new(Reproducers::new(sandbox.at("reproducers"))),
+        ..Settings::default()
+    };
+    let mut said = Vec::new();
+    run_all(trials, &settings, |outcome| {
+        let Verdict::Hung(why) = outcome.verdict else { panic!("{outcome:?}") };
+        assert!(why.contains("`waiting for event NEVER` got no answer within "), "{why}");
+        let is_short = why.starts_with("waited less than usual, as the event NEVER had not come 2");
+        assert_eq!(outcome.phases.test < 4.0, is_short, "{why}");
+        said.push(is_short);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(said, [false, false, true]);
 }
 
 /// Would catch a module that is damaged while a run goes on, after which no QEMU starts.

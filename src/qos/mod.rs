@@ -20,4 +20,4 @@ pub mod virtio;
 mod wait;
 
 pub use reset::{reset, reset_from_any_state};
-pub use wait::{settle, wait_until, wait_with_clock_still};
+pub use wait::{settle, wait_event, wait_until, wait_with_clock_still};

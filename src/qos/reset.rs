@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::wait_event;
 use crate::qemu::Vm;
 use crate::{Error, Result};
 
@@ -30,7 +31,7 @@ pub fn reset(vm: &Vm) -> Result<()> {
     // One told earlier is not the one that comes now.
     vm.qmp().events();
     vm.qmp().execute("system_reset", serde_json::Value::Null)?;
-    let event = vm.qmp().wait_event("RESET")?;
+    let event = wait_event(vm, "RESET")?;
     let expected = json!({"guest": false, "reason": "host-qmp-system-reset"});
     if event.data != expected {
         return Err(Error::failed(format!("RESET tells {}, not {expected}", event.data)));

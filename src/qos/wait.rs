@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::failed_waits::before;
+use crate::protocol::{self, Event};
 use crate::qemu::Vm;
 use crate::{Error, Result};
 
@@ -51,6 +52,42 @@ pub fn settle(vm: &Vm) -> Result<()> {
         return Err(Error::failed(format!("the machine should be running, but it is {now}")));
     }
     Ok(())
+}
+
+/// Waits for the event `name` of QMP, kept or to come. Where the same event has not come before
+/// in the same suite, it is waited for less long.
+///
+/// # Errors
+/// It does not come within the limits of [`Vm::deadline`].
+pub fn wait_event(vm: &Vm, name: &str) -> Result<Event> {
+    let what = format!("the event {name}");
+    let before = before(vm, &what);
+    let limit = vm.deadline().limit();
+    if before.is_often() {
+        vm.deadline().set_limit(limit.min(REAL));
+    }
+    let came = vm.qmp().wait_event(name);
+    vm.deadline().set_limit(limit);
+    match came {
+        Ok(event) => {
+            before.note_success();
+            Ok(event)
+        }
+        Err(e @ protocol::Error::Deadline { .. }) if before.is_often() => {
+            before.note_failure();
+            let (failures, suite) = (before.failures, vm.suite().unwrap_or_default());
+            let why = format!(
+                "waited less than usual, as {what} had not come {failures} times in {suite}"
+            );
+            Err(Error::from(e).context(why))
+        }
+        Err(e) => {
+            if matches!(e, protocol::Error::Deadline { .. }) {
+                before.note_failure();
+            }
+            Err(e.into())
+        }
+    }
 }
 
 fn wait(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{PciAddress, PciBus, PciDevice, regs};
 use crate::qemu::Vm;
 use crate::qos::registers::Width;
+use crate::qos::wait_event;
 use crate::{Error, Result, protocol};
 
 /// QEMU's event of a device that is gone.
@@ -67,7 +68,7 @@ pub fn unplug(vm: &Vm, device: &PciDevice, id: &str, parts: &[&str]) -> Result<(
     // The parts have a path only.
     let parts = parts.iter().map(|part| json!({ "path": format!("{whole}/{part}") }));
     for expected in parts.chain([json!({ "path": whole, "device": id })]) {
-        let told = vm.qmp().wait_event(DELETED)?.data;
+        let told = wait_event(vm, DELETED)?.data;
         if told != expected {
             let why = format!("{at}: {DELETED} tells {told}, not {expected}");
             return Err(Error::failed(why));
