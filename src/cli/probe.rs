@@ -1,11 +1,17 @@
 //! `qgraph probe`: the emulators.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::{EmulatorArguments, Stop, warn};
-use crate::harness::Fleet;
-use crate::qemu::{Pace, Prober};
+use crate::graph::{Kind, Model};
+use crate::harness::{Fleet, start};
+use crate::parallel::in_parallel;
+use crate::qemu::{Emulator, Pace, Prober};
 use crate::shown::{shown, shown_lines};
 
 #[derive(clap::Args)]
@@ -19,6 +25,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let slow = arguments.emulators.slow;
     let prober = Prober { retry: true, is_careful: true, slow, ..Prober::new() };
     let fleet = Fleet::gather(&arguments.emulators.qemu, &prober, warn);
+    let troubles = troubles(&fleet);
     let mut out = io::stdout().lock();
     for emulator in &fleet.usable {
         let has = &emulator.capabilities;
@@ -36,6 +43,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         )?;
         if let Some(slow) = slowness(&emulator.pace) {
             writeln!(out, "    {slow}")?;
+        }
+        if let Some((machine, why)) = troubles.get(&emulator.path) {
+            let why = shown(why);
+            writeln!(out, "    its machine {machine} does not start: {why}")?;
         }
     }
     for unusable in &fleet.unusable {
@@ -58,9 +69,30 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
             Err(Stop::Usage(fleet.nothing_usable().unwrap_or_default()))
         }
         Some(_) => Ok(ExitCode::from(2)),
-        None if fleet.named && !fleet.unusable.is_empty() => Ok(ExitCode::FAILURE),
+        None if fleet.named && !(fleet.unusable.is_empty() && troubles.is_empty()) => {
+            Ok(ExitCode::FAILURE)
+        }
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The emulators of which the default machine does not start, or where there is none, the first
+/// in the graph: which, and why.
+fn troubles(fleet: &Fleet) -> HashMap<PathBuf, (String, String)> {
+    let model = Model::registered();
+    let trouble = |emulator: &Arc<Emulator>| {
+        let has = &emulator.capabilities;
+        let machines = model.nodes().filter(|node| node.kind == Kind::Machine);
+        let mut machines = machines.filter(|node| has.has_machine(node.name));
+        let first = || Some(machines.next()?.name.split_once('/')?.1.to_owned());
+        let machine = has.default_machine.clone().or_else(first)?;
+        let why = start::trouble(emulator, &machine)?;
+        Some((emulator.path.clone(), (machine, why)))
+    };
+    let jobs = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut found = HashMap::new();
+    in_parallel(fleet.usable.iter(), jobs, trouble, |trouble| found.extend(trouble));
+    found
 }
 
 /// What to say of an emulator that is slow.

@@ -12,7 +12,7 @@ mod plan;
 pub mod report;
 mod reproduce;
 mod run;
-mod start;
+pub(crate) mod start;
 
 pub use cargo_test::main as cargo_test;
 pub use environment::{EmulatorFacts, Environment};

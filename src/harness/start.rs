@@ -1,10 +1,13 @@
 //! Why a QEMU did not start, in one line: whether it refused its command line, crashed or
 //! hung, and whether two starts failed for the same cause.
 
+use std::sync::Arc;
+
 use crate::harness::diagnose::{diagnose, without_registers};
 use crate::harness::outcome::Verdict;
 use crate::protocol;
-use crate::qemu::LaunchError;
+use crate::qemu::discovery::bare_machine;
+use crate::qemu::{Emulator, LaunchError, Limits, RamSpec, Vm};
 
 /// A start that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,15 @@ impl From<LaunchError> for NoStart {
         let cause = cause.chars().take(MOST_CHARACTERS).collect();
         Self { verdict, cause, transcript, output: without_registers(&output) }
     }
+}
+
+/// Why `machine` does not start on `emulator`, in one line; `None` if it does. A file may be
+/// missing that it needs, such as its firmware.
+pub(crate) fn trouble(emulator: &Arc<Emulator>, machine: &str) -> Option<String> {
+    let version = emulator.capabilities.version;
+    let config = bare_machine(machine, version, RamSpec::new(0, 0));
+    let started = Vm::launch(emulator, config, Limits::default());
+    started.err().map(|e| NoStart::from(e).cause)
 }
 
 /// The line in which an emulator says why it does not start: the first that is no warning,

@@ -68,6 +68,9 @@ pub struct Capabilities {
     pub package: String,
     /// Its machine types, under all their names.
     pub machines: BTreeMap<String, MachineType>,
+    /// The machine type that it takes where none is named, if there is one.
+    #[serde(default)]
+    pub default_machine: Option<String>,
     /// Its device types.
     pub devices: BTreeSet<String>,
 }

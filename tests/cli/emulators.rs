@@ -34,6 +34,20 @@ pub fn emulators_that_are_found() {
     }
 }
 
+/// Would catch a probe that says all is well of an emulator whose machines do not start, as where
+/// the distribution has its firmware in a package of its own.
+pub fn firmware_that_is_missing() {
+    let sandbox = Sandbox::new();
+    let probe = |role: &str, status: i32| {
+        let mut command = sandbox.qgraph(["probe", "--qemu"]);
+        sandbox.run(command.arg(sandbox.fake(role))).expect(status).stdout
+    };
+    let said = probe("start-exit", 1);
+    let why = "    its machine pc does not start: fake: cannot set up guest memory (it exited";
+    assert!(said.contains("qtest accelerator: ") && said.contains(why), "{said}");
+    assert!(!probe("healthy", 0).contains("does not start"));
+}
+
 /// Would catch an emulator that is named and not used, or used twice.
 pub fn emulators_that_are_named() {
     let sandbox = with_emulator();

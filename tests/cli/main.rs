@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         two_emulators_differ,
         no_emulator,
         emulators_that_are_found,
+        firmware_that_is_missing,
         emulators_that_are_named,
         odd_names,
         odd_names_in_journals,

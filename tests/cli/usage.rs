@@ -88,6 +88,9 @@ pub fn the_manual() {
     let help = qgraph(&sandbox, &["--help"]).expect(0).stdout;
     let (_, commands) = help.split_once("Commands:\n").expect("commands");
     let commands = commands.split("\n\n").next().unwrap_or_default().lines();
+    // A line that is indented more goes on with what the one before says.
+    let commands = commands.filter_map(|line| line.strip_prefix("  "));
+    let commands = commands.filter(|line| !line.starts_with(' '));
     let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(commands.contains(&"run") && commands.contains(&"man"), "{commands:?}");
     for command in commands.iter().filter(|command| **command != "help") {

@@ -408,7 +408,8 @@ impl Emulator {
         }
         let machines = json!([
             {"name": "none"},
-            {"name": "pc-i440fx-7.2", "alias": "pc", "default-ram-id": "pc.ram"},
+            {"name": "pc-i440fx-7.2", "alias": "pc", "default-ram-id": "pc.ram",
+             "is-default": true},
             {"name": "pc-q35-7.2", "alias": "q35", "default-ram-id": "pc.ram"},
         ]);
         json!({"return": match command {

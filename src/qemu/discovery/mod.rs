@@ -25,6 +25,7 @@ pub use description::{
 };
 pub use discoverer::{Discoverer, Wanted, is_versioned, machine_types};
 pub use name::Name;
+pub(crate) use needs::config as bare_machine;
 pub use types::Types;
 
 /// What is known of a machine type: what it has, or why it does not start.

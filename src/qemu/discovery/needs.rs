@@ -87,7 +87,7 @@ fn of(machine: &str, version: Version) -> &'static Needs {
 }
 
 /// What starts the machine type `machine` with this RAM and nothing that it does not need.
-pub(super) fn config(machine: &str, version: Version, ram: RamSpec) -> Config {
+pub(crate) fn config(machine: &str, version: Version, ram: RamSpec) -> Config {
     let needs = of(machine, version);
     let mut config = Config::new(machine, "", ram);
     config.options.extend(needs.options.iter().map(|&word| word.to_owned()));
