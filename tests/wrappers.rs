@@ -12,6 +12,9 @@ use std::process::ExitCode;
 
 use fake::{Finished, REGISTERS, Sandbox};
 use nix::pty::{OpenptyResult, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 
 fn main() -> ExitCode {
     fake::main(trials![
@@ -26,6 +29,10 @@ fn main() -> ExitCode {
         a_debugger_that_reads_nothing,
         a_replay_behind_a_wrapper,
         a_slow_replay,
+        a_qemu_is_kept,
+        as_many_as_are_wanted_are_kept,
+        nothing_is_there_to_be_kept,
+        a_run_that_keeps_is_killed,
     ])
 }
 
@@ -267,5 +274,107 @@ fn a_slow_replay() {
     for slow in ["20", "inf"] {
         let finished = replay(&["--slow", slow], 0);
         assert!(finished.stdout.contains("no longer fails: "), "{finished}");
+    }
+}
+
+/// What is said of the QEMUs that are kept, of a run with these arguments.
+fn kept(sandbox: &Sandbox, role: &str, arguments: &[&str]) -> (Vec<Vec<String>>, Finished) {
+    let mut command = sandbox.qgraph(["run", "--format", "json", "--jobs", "2", SUITE]);
+    let running = sandbox.start(command.args(arguments).arg("--qemu").arg(sandbox.fake(role)));
+    let finished = running.wait().expect(1);
+    let outcomes = finished.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let kept = outcomes.filter_map(|outcome: Value| outcome["kept"].as_str().map(str::to_owned));
+    (kept.map(|text| text.lines().map(str::to_owned).collect()).collect(), finished)
+}
+
+/// Ends a QEMU that was kept, as was said.
+fn end(told: &[String]) {
+    let how = told.last().and_then(|line| line.strip_prefix("to end it: ")).expect("how");
+    let status = std::process::Command::new("/bin/sh").args(["-c", how]).status();
+    assert!(status.expect("a shell").success(), "{how}");
+}
+
+/// The process of a QEMU that was kept.
+fn process(told: &[String]) -> i32 {
+    let words = told[0].strip_prefix("process ").expect("a process");
+    words.split(',').next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// Would catch a QEMU that ends with the run, whose monitors nobody can reach, or that is not
+/// the only one to stay; and instructions that do not end it.
+fn a_qemu_is_kept() {
+    let sandbox = Sandbox::new();
+    let (told, finished) = kept(&sandbox, "request-fail", &["--keep"]);
+    assert_eq!(told.len(), 1, "{finished}");
+    let told = &told[0];
+    for (line, beginning) in
+        told.iter().zip(["process ", "debugger: gdb -p ", "monitor: ", "QMP: "])
+    {
+        assert!(line.starts_with(beginning), "{told:#?}");
+    }
+    assert!(finished.stderr.contains("is kept: process "), "{finished}");
+    let process = process(told);
+    // The guard is about to end.
+    let begun = std::time::Instant::now();
+    while sandbox.processes().len() != 1 {
+        assert!(begun.elapsed() < fake::PATIENCE, "{:?}", sandbox.processes());
+    }
+    let (left, line) = sandbox.processes().remove(0);
+    assert_eq!(left, process);
+    let socket = told[2].rsplit(':').next().expect("a socket");
+    assert!(line.contains(&format!("path={socket},server=on,wait=off")), "{line}");
+    assert_eq!(
+        sandbox.launches(&sandbox.fake("request-fail")).len(),
+        1 + finished.outcomes().len()
+    );
+    end(told);
+    // The fake ignores what ends a QEMU.
+    let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+    sandbox.assert_nothing_left();
+}
+
+/// Would catch more QEMUs kept than somebody asked for, or fewer.
+fn as_many_as_are_wanted_are_kept() {
+    for (option, count) in [("--keep", 1), ("--keep=2", 2), ("--keep=9", 3)] {
+        let sandbox = Sandbox::new();
+        let (told, finished) = kept(&sandbox, "request-fail", &[option, "--repeat", "3"]);
+        assert_eq!(told.len(), count, "{finished}");
+        for told in told {
+            end(&told);
+            let _ = kill(Pid::from_raw(process(&told)), Signal::SIGKILL);
+        }
+        sandbox.assert_nothing_left();
+    }
+}
+
+/// Would catch a QEMU that crashed and is said to be kept, and silence about that.
+fn nothing_is_there_to_be_kept() {
+    let sandbox = Sandbox::new();
+    let (told, finished) = kept(&sandbox, "request-abort", &["--keep"]);
+    assert!(told.is_empty(), "{finished}");
+    finished.says(&["no QEMU is kept: none failed that was still there"]);
+    sandbox.assert_nothing_left();
+    let gdb = script(&sandbox, "gdb", "exit 1");
+    let wrapper = format!("{} --args", gdb.display());
+    let finished = run(&sandbox, &wrapper, &sandbox.fake("healthy"), &["--keep"]).expect(2);
+    finished.silent().says(&["--keep: a debugger has the QEMU of a failure"]);
+}
+
+/// Would catch a QEMU that outlives a run which was killed, only because others may.
+fn a_run_that_keeps_is_killed() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.fake("request-hang");
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let mut command =
+            sandbox.qgraph(["run", "--jobs", "2", "--keep", "sdhci-tests/", "--qemu"]);
+        let running = sandbox.start(command.arg(&fake));
+        let begun = std::time::Instant::now();
+        while !running.stdout().contains("/x86_64/q35/") {
+            assert!(begun.elapsed() < fake::PATIENCE, "no path is done");
+            assert!(!running.is_over_within(std::time::Duration::from_millis(2)), "it is over");
+        }
+        running.signal(signal);
+        let status = running.finish().status.code();
+        assert_eq!(status, (signal == Signal::SIGTERM).then_some(143));
     }
 }

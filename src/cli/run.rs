@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -29,7 +30,7 @@ use crate::harness::{
     Conclusion, Environment, Expectations, Fleet, Header, Journal, Order, Outcome, Plan,
     Reproducers, Settings, Shard, run_all,
 };
-use crate::qemu::{Emulator, Limits, Prober};
+use crate::qemu::{Emulator, Keep, Limits, Prober};
 
 const ABOUT: &str = "\
 Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
@@ -64,6 +65,10 @@ pub(super) struct Arguments {
     /// Every path gets a QEMU of its own; none is reset and used again.
     #[arg(long)]
     fresh: bool,
+    /// Leave the QEMU of the first N failures [default: 1] running, stopped where it failed, and
+    /// say how to reach and end it. Every path gets a QEMU of its own.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true)]
+    keep: Option<Option<NonZeroUsize>>,
     /// How often a path that failed is run again; if it passes then, it is "flaky".
     #[arg(long, value_name = "N", default_value = "0")]
     retries: usize,
@@ -134,7 +139,7 @@ impl Arguments {
             jobs: jobs(self.jobs),
             limits: Limits::of_tests(self.timeout),
             whole_run: self.run_timeout,
-            fresh: self.fresh,
+            fresh: self.fresh || self.keep.is_some(),
             starts_ahead: true,
             retries: self.retries,
             max_fail: self.max_fail,
@@ -300,6 +305,20 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     }
 }
 
+/// The plan with emulators whose QEMUs stay when a path fails on them that is not known to fail,
+/// `count` of them.
+fn keeping(plan: Plan, count: usize, settings: &Settings) -> Plan {
+    let left = Arc::new(AtomicUsize::new(count));
+    let keeping = |emulator: &Emulator| {
+        let (expectations, version) =
+            (settings.expectations.clone(), emulator.capabilities.version);
+        let wants = move |name: &str| !expectations.concern(name, version);
+        Ok(Emulator { keep: Some(Keep::new(left.clone(), wants)), ..emulator.clone() })
+    };
+    // Nothing is refused.
+    plan.clone().with_emulators(keeping).unwrap_or(plan)
+}
+
 fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let watch = Watch::begin()?;
     arguments.check_files()?;
@@ -324,7 +343,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
             return Ok(ExitCode::from(status));
         }
     };
-    let Planned { fleet, plan, shard, has_all_names } = planned;
+    let Planned { fleet, mut plan, shard, has_all_names } = planned;
+    if let Some(count) = arguments.keep {
+        if plan.is_debugged() {
+            let why = "--keep: a debugger has the QEMU of a failure until its user ends it";
+            return Err(Stop::Usage(why.to_owned()));
+        }
+        plan = keeping(plan, count.map_or(1, NonZeroUsize::get), &settings);
+    }
     if plan.is_debugged() {
         settings = settings.one_at_a_time();
     }
@@ -370,10 +396,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     }
     earlier.iter().for_each(|outcome| report.add_earlier(outcome));
     watch.note_running();
+    let mut kept = 0;
     let begun = Instant::now();
     let mut failures = 0;
     let totals = run_all(trials, &settings, |outcome| {
         report.add(&outcome);
+        for evidence in outcome.all_evidence().filter(|it| !it.kept.is_empty()) {
+            kept += 1;
+            note(format!("the QEMU of {} is kept: {}", outcome.name, evidence.kept));
+        }
         journal.write(|journal| journal.add(&outcome));
         let verdict = &outcome.verdict;
         failures += usize::from(arguments.report.is_failure(verdict));
@@ -405,6 +436,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     }
     if arguments.timings {
         Timings::new(&totals, begun.elapsed(), settings.jobs).print()?;
+    }
+    if kept == 0 && arguments.keep.is_some() {
+        note("no QEMU is kept: none failed that was still there".to_owned());
     }
     if let Some(trouble) = settings.reproducers.trouble() {
         warn(trouble);

@@ -96,6 +96,9 @@ pub struct Evidence {
     /// What QEMU wrote to standard error and output.
     #[serde(default)]
     pub output: String,
+    /// How QEMU is reached, if it stays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kept: String,
     /// The source file of the test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -169,6 +172,14 @@ pub struct Outcome {
     pub evidence: Option<Evidence>,
 }
 
+impl Outcome {
+    /// What led to it, and to each attempt before.
+    pub fn all_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        let attempts = self.attempts.iter().filter_map(|attempt| attempt.evidence.as_ref());
+        attempts.chain(&self.evidence)
+    }
+}
+
 /// A duration as a number of seconds, of [`LONGEST`] at most: those of a run can be added up.
 mod seconds {
     use std::time::Duration;
@@ -200,6 +211,7 @@ const MOST_CHARACTERS: usize = 4000;
 
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        show(f, "QEMU is kept", &self.kept)?;
         show(f, "QEMU says of itself", &self.diagnosis)?;
         writeln!(f, "QEMU: {}", shown(&self.command_line))?;
         if let Some(file) = &self.file {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::accel::{self, AccelError, Source};
 use super::cache::Stamp;
 use super::capabilities::{Capabilities, Version};
+use super::keep::Keep;
 use super::pace::Pace;
 use super::wrapper::Wrapper;
 use crate::protocol::Greeting;
@@ -34,6 +35,9 @@ pub struct Emulator {
     /// What starts it when paths run on it; it is probed without.
     #[serde(skip)]
     pub wrapper: Option<Wrapper>,
+    /// Of which failures its QEMUs stay, if any may.
+    #[serde(skip)]
+    pub keep: Option<Keep>,
 }
 
 impl Emulator {

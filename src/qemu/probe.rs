@@ -32,7 +32,7 @@ const WRAPPED: f64 = 10.0;
 const REMEMBER_FAILURE: Duration = Duration::from_secs(60);
 
 /// What was found out about emulators.
-const PROBES: Shelf = Shelf { folder: "probes", ending: ".json", version: 3 };
+const PROBES: Shelf = Shelf { folder: "probes", ending: ".json", version: 4 };
 
 /// What is remembered of an emulator, or why it cannot be used.
 type Remembered = Result<Known, Unusable>;
@@ -240,7 +240,8 @@ impl Prober {
         }
         let accelerator = Source::of(way, build.as_deref(), &self.cache)?;
         let path = path.to_owned();
-        let emulator = Emulator { path, accelerator, capabilities, behind, pace, wrapper: None };
+        let emulator =
+            Emulator { path, accelerator, capabilities, behind, pace, wrapper: None, keep: None };
         emulator.ensure_module().ok()?;
         let is_script = emulator.behind.is_some() || runs.is_some();
         let is_the_same = !self.is_careful || !is_script || self.runs_as(&emulator, runs.as_ref());
@@ -287,8 +288,15 @@ impl Prober {
             let behind = is_script.then(|| Stamp::of(&facts.binary).ok()).flatten();
             let pace = Pace { sanitizer: facts.sanitizer.clone(), ..Pace::default() };
             let path = path.to_owned();
-            let emulator =
-                Emulator { path, accelerator, capabilities, behind, pace, wrapper: None };
+            let emulator = Emulator {
+                path,
+                accelerator,
+                capabilities,
+                behind,
+                pace,
+                wrapper: None,
+                keep: None,
+            };
             match interview(emulator, self.limit()) {
                 Ok((mut emulator, runs)) => {
                     // What a script names in clear tells more than what runs, which may be its
@@ -376,6 +384,7 @@ fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
         behind: None,
         pace: Pace::default(),
         wrapper: None,
+        keep: None,
     };
     let arguments = |wiring: &Wiring| wiring.no_machine(false);
     let vm = connect(&emulator, arguments, Vec::new(), &within(patience), &Rc::default()).ok()?;
@@ -400,6 +409,10 @@ fn interview(
             return Err(LaunchError::not_ready(&mut vm.process, e, &transcript).into());
         }
         Err(e) => return Err(e),
+    }
+    if let (Some(wrapper), Some(ending)) = (&emulator.wrapper, vm.process.ending()) {
+        let wrapper = wrapper.to_string();
+        return Err(LaunchError::Left { wrapper, ending }.into());
     }
     emulator.pace.cpu = proc_stat::used_by_tree(vm.process.id());
     let runs = running(&emulator.path, &vm);
@@ -437,6 +450,10 @@ fn ask(vm: &Connected) -> Result<Capabilities, InterviewError> {
     };
     for machine in machines {
         let default_ram_id = machine["default-ram-id"].as_str().map(str::to_owned);
+        if machine["is-default"] == true {
+            let name = machine["alias"].as_str().or(machine["name"].as_str());
+            has.default_machine = name.map(str::to_owned);
+        }
         for key in ["name", "alias"] {
             if let Some(name) = machine[key].as_str() {
                 let default_ram_id = default_ram_id.clone();

@@ -53,6 +53,9 @@ pub struct Launch {
     pub has_terminal: bool,
     /// Whether it may start others and leave them behind.
     pub may_fork: bool,
+    /// Whether it may be [released](Process::release): the kernel does not end it with us, only
+    /// the guard does.
+    pub may_stay: bool,
 }
 
 /// How a process ended.
@@ -167,6 +170,8 @@ pub struct Process {
     groups: Vec<Pid>,
     /// The terminal, as long as it has it.
     terminal: Option<Terminal>,
+    /// Whether it stays when this is dropped.
+    is_released: bool,
 }
 
 /// Set once the run is to stop; nothing is started any more.
@@ -183,6 +188,13 @@ impl Alive {
     fn new() -> Self {
         Self { children: HashMap::new(), guard: Guard::start() }
     }
+}
+
+/// Notes that this folder among the temporary files, with sockets of a child, goes with us from
+/// now on, or no longer.
+pub(super) fn note_folder(name: &str, goes: bool) {
+    let alive = &mut *lock(&ALIVE);
+    alive.get_or_insert_with(Alive::new).guard.note_folder(name, goes);
 }
 
 /// Kills every child and lets none be started any more: the run is to stop.
@@ -281,8 +293,11 @@ impl Process {
         let takes_terminal = terminal.is_some();
         let parent = getpid();
         let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
+        let dies_with_us = !launch.may_stay;
         let prepare = move || {
-            set_pdeathsig(Signal::SIGKILL)?;
+            if dies_with_us {
+                set_pdeathsig(Signal::SIGKILL)?;
+            }
             // We may have died before the line above took effect.
             if getppid() != parent {
                 return Err(io::ErrorKind::BrokenPipe.into());
@@ -320,8 +335,8 @@ impl Process {
         let alive = alive.get_or_insert_with(Alive::new);
         alive.children.insert(pid.as_raw(), mark.clone());
         alive.guard.add(pid);
-        let (ending, groups) = (None, Vec::new());
-        Ok(Self { child, pid, pidfd, output, ending, mark, groups, terminal })
+        let (ending, groups, is_released) = (None, Vec::new(), false);
+        Ok(Self { child, pid, pidfd, output, ending, mark, groups, terminal, is_released })
     }
 
     /// Looks which process groups have come from it, so that they end with it and with us: to
@@ -390,9 +405,20 @@ impl Process {
         self.terminal = None;
     }
 
-    /// Kills it, with all it has started, and waits for its end.
+    /// Lets it stay, with all it has started, when this is dropped and when we end. It must
+    /// have been started so that it may.
+    pub fn release(&mut self) {
+        self.is_released = true;
+        if let Some(alive) = &mut *lock(&ALIVE) {
+            alive.children.remove(&self.pid.as_raw());
+            let groups = self.groups.drain(..).chain([self.pid]);
+            groups.for_each(|group| alive.guard.remove(group));
+        }
+    }
+
+    /// Kills it, with all it has started, and waits for its end; unless it was released.
     pub fn kill(&mut self) -> Ending {
-        if self.ending().is_none() {
+        if !self.is_released && self.ending().is_none() {
             kill_all_of(self.pid, self.mark.as_ref());
             self.reap();
         }

@@ -24,6 +24,7 @@ use once_cell::unsync::OnceCell;
 
 use super::command_line::Config;
 use super::emulator::Emulator;
+use super::keep::{Kept, Monitors};
 use super::limits::Limits;
 use super::pace::scaled;
 use super::process::{Ending, Process};
@@ -35,6 +36,7 @@ use crate::{Error, Result};
 pub struct Vm {
     // The order is that in which they go: the process first, and with it what it holds.
     process: RefCell<Process>,
+    monitors: RefCell<Option<Monitors>>,
     qtest: Rc<Qtest>,
     qmp: Qmp,
     ram: Rc<Ram>,
@@ -189,6 +191,20 @@ impl Vm {
         let process = self.process.borrow().id();
         hang::interrupt(process);
         self.ending_within(Duration::MAX);
+    }
+
+    /// Lets QEMU stay for its user, the machine stopped, if it is there and one may stay on which
+    /// the path `name` fails.
+    pub fn keep(&self, name: &str) -> Option<Kept> {
+        let keep = self.emulator.keep.as_ref()?;
+        if self.ending_within(Duration::ZERO).is_some() || !keep.takes(name) {
+            return None;
+        }
+        let folder = self.monitors.borrow_mut().take()?.leave();
+        let is_stopped = self.briefly(|| self.qmp.execute("stop", serde_json::Value::Null).is_ok());
+        let mut process = self.process.borrow_mut();
+        process.release();
+        Some(Kept { process: hang::innermost(process.id()), is_stopped, folder })
     }
 
     /// How QEMU ended, if it does within `limit`, not counting the time that it could not use.

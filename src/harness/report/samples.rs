@@ -29,6 +29,7 @@ pub(crate) fn outcome(name: &str, verdict: Verdict) -> Outcome {
 /// Evidence full of it.
 pub(super) fn evidence() -> Evidence {
     Evidence {
+        kept: String::new(),
         no_start: None,
         diagnosis: NASTY.to_owned(),
         command_line: "qemu-system-arm -M virt -name 'a b'".to_owned(),

@@ -124,7 +124,7 @@ impl Tried {
 
     /// Takes what `vm` has to say of how it went. It is killed, once the user of a debugger has
     /// seen it.
-    fn with_last_words(mut self, vm: &Vm) -> Self {
+    fn with_last_words(mut self, path: &Path, vm: &Vm) -> Self {
         if let Some(wrapper) = vm.emulator().wrapper.as_ref().filter(|it| it.is_debugger())
             && self.verdict.is_failure()
             && !is_stopping()
@@ -136,6 +136,9 @@ impl Tried {
             );
             let _ = writeln!(std::io::stderr(), "{}", shown_lines(&said));
             vm.leave_to_debugger();
+        }
+        if self.verdict.is_failure() && !is_stopping() {
+            self.evidence.kept = vm.keep(&path.name()).map_or(String::new(), |it| it.to_string());
         }
         vm.kill();
         self.evidence.transcript = vm.transcript().to_string();
@@ -208,7 +211,7 @@ pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
     if tried.verdict == Verdict::Passed && !findings.is_empty() {
         tried.verdict = Verdict::Failed(findings.join("; "));
     }
-    if tried.is_good() { tried } else { tried.with_last_words(vm) }
+    if tried.is_good() { tried } else { tried.with_last_words(path, vm) }
 }
 
 /// Lets QEMU quit, and looks how it does: `None` if well.
@@ -231,7 +234,7 @@ pub(crate) fn spoiled(
     recorder: Option<Rc<Recorder>>,
     verdict: Verdict,
 ) -> Tried {
-    Tried { recorder, ..Tried::new(path, vm.emulator(), verdict) }.with_last_words(vm)
+    Tried { recorder, ..Tried::new(path, vm.emulator(), verdict) }.with_last_words(path, vm)
 }
 
 /// Whether QEMU wrote of a fault of its own, although the last path on `vm` passed.

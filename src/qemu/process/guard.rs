@@ -9,18 +9,22 @@ use std::process::{Child, Command, Stdio};
 
 use nix::unistd::Pid;
 
-/// Each line is `+GROUP` for one that is there from now on, or `-GROUP`. The end comes when we
-/// are gone, however that came.
+/// Each line is `+GROUP` for one that is there from now on, or `-GROUP`; or `=FOLDER` and
+/// `!FOLDER` for a folder of sockets among the temporary files. The end comes when we are gone,
+/// however that came.
 const SCRIPT: &str = r#"trap '' HUP INT TERM
-groups=' '
+groups=' ' folders=' '
 while read -r line; do
-    group=${line#?}
+    name=${line#?}
     case $line in
-    +*) groups="$groups$group " ;;
-    *) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
+    +*) groups="$groups$name " ;;
+    -*) groups="${groups%% "$name" *} ${groups#* "$name" }" ;;
+    =*) folders="$folders$name " ;;
+    !*) folders="${folders%% "$name" *} ${folders#* "$name" }" ;;
     esac
 done
-for group in $groups; do kill -KILL "-$group" 2>/dev/null; done"#;
+for group in $groups; do kill -KILL "-$group" 2>/dev/null; done
+for folder in $folders; do rm -rf "$1/$folder"; done"#;
 
 /// The shell.
 pub(super) struct Guard(Option<Child>);
@@ -31,6 +35,7 @@ impl Guard {
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", SCRIPT, "guard"])
+            .arg(std::path::absolute(std::env::temp_dir()).unwrap_or_default())
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -48,6 +53,11 @@ impl Guard {
     /// It is gone, or about to be: its number may soon be another's.
     pub fn remove(&mut self, group: Pid) {
         self.tell(&format!("-{group}\n"));
+    }
+
+    /// This folder among the temporary files goes with us from now on, or no longer.
+    pub fn note_folder(&mut self, name: &str, goes: bool) {
+        self.tell(&format!("{}{name}\n", if goes { '=' } else { '!' }));
     }
 
     fn tell(&mut self, line: &str) {

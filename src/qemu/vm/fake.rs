@@ -47,9 +47,11 @@ impl Vm {
             behind: None,
             pace: Pace::default(),
             wrapper: None,
+            keep: None,
         };
         Ok(Rc::new(Self {
             process: process.into(),
+            monitors: None.into(),
             ram: Ram::new(config.ram, None, qtest.clone()),
             qtest,
             qmp,

@@ -23,16 +23,22 @@ impl Vm {
     /// whether its main thread runs or sleeps, and where. Takes up to a second. It is not
     /// recorded, and the limits of time are as before afterwards.
     pub fn doing(&self) -> String {
+        let mut monitor = String::new();
+        let process = self.process.borrow().id();
+        let threads = self.briefly(|| watch(process, || monitor = self.monitor_says()));
+        format!("{threads}; {monitor}")
+    }
+
+    /// Does something with QEMU that is not recorded and has a short limit, of its own.
+    pub(super) fn briefly<T>(&self, act: impl FnOnce() -> T) -> T {
         self.transcript.set_tap(None);
         let (limit, end) = (self.deadline.limit(), self.deadline.end());
         self.deadline.set_limit(MONITOR);
         self.deadline.set_end(None);
-        let mut monitor = String::new();
-        let process = self.process.borrow().id();
-        let threads = watch(process, || monitor = self.monitor_says());
+        let done = act();
         self.deadline.set_limit(limit);
         self.deadline.set_end(end);
-        format!("{threads}; {monitor}")
+        done
     }
 
     fn monitor_says(&self) -> String {
@@ -73,7 +79,7 @@ pub(super) fn interrupt(process: u32) {
 }
 
 /// The emulator, where `process` is a script that started it.
-fn innermost(mut process: u32) -> u32 {
+pub(super) fn innermost(mut process: u32) -> u32 {
     // A script that starts a script that …
     for _ in 0..8 {
         let program = fs::read_link(folder(process).join("exe")).unwrap_or_default();

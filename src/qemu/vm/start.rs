@@ -18,6 +18,7 @@ use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::AccelError;
 use crate::qemu::command_line::{Config, Wiring};
 use crate::qemu::emulator::Emulator;
+use crate::qemu::keep::Monitors;
 use crate::qemu::lost_time::LostTime;
 use crate::qemu::process::{Ending, Launch, Process};
 use crate::qemu::ram::{Mapping, Ram, memory_file};
@@ -114,6 +115,7 @@ fn resource(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
 /// done. It ends when this is dropped.
 pub struct Starting {
     spawned: Spawned,
+    monitors: Option<Monitors>,
     mapping: Option<Mapping>,
     images: Vec<File>,
     sockets: Vec<UnixStream>,
@@ -161,12 +163,16 @@ impl Vm {
         let ram = ram_file.as_ref().map(AsRawFd::as_raw_fd).zip(backend);
         let sockets_there = sockets_there.into_iter().map(OwnedFd::from);
         let files = image_files.into_iter().chain(sockets_there).chain(ram_file).collect();
+        let monitors = emulator.keep.as_ref().map(|_| Monitors::new()).transpose();
+        let monitors = monitors.map_err(resource("sockets of monitors"))?;
         let make = |wiring: &Wiring| {
             let (images, sockets) = (image_numbers, socket_numbers);
-            config.arguments(&Wiring { ram, images, sockets, ..wiring.clone() })
+            let words = config.arguments(&Wiring { ram, images, sockets, ..wiring.clone() });
+            words.into_iter().chain(monitors.iter().flat_map(Monitors::arguments)).collect()
         };
         let spawned = spawn(emulator, make, files)?;
-        Ok(Starting { spawned, mapping, images, sockets, config, emulator: emulator.clone() })
+        let emulator = emulator.clone();
+        Ok(Starting { spawned, monitors, mapping, images, sockets, config, emulator })
     }
 }
 
@@ -200,6 +206,7 @@ impl Starting {
         qtest.post_writes();
         Ok(Vm {
             process: process.into(),
+            monitors: self.monitors.into(),
             ram: Ram::new(self.config.ram, self.mapping, qtest.clone()),
             qtest,
             qmp,
@@ -269,6 +276,7 @@ fn spawn(
         inherit: files,
         stdio: None,
         has_terminal: false,
+        may_stay: emulator.keep.is_some(),
         may_fork: emulator.wrapper.is_some() || emulator.behind.is_some(),
     };
     launch.inherit.push(qmp_there.into());
