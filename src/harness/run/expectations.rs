@@ -255,6 +255,29 @@ reason = "known for long"
         assert!(dots.parse::<Expectations>().is_err());
     }
 
+    /// Would catch a list of QEMU's faults that no run can read, one that forgives a fault of
+    /// another version, and a fault of a device that nobody is told of in words.
+    #[test]
+    fn the_list_of_faults_is_read_and_told() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let list = root.join("contrib/expectations/qemu-7.2.toml");
+        let found = std::fs::read_to_string(root.join("docs/found.md")).unwrap();
+        let text = std::fs::read_to_string(&list).unwrap();
+        let written: Written = toml::from_str(&text).unwrap();
+        for entry in &written.expected {
+            let device = entry.path.strip_prefix("*/mmio-device:");
+            if let Some((device, _)) = device.and_then(|rest| rest.split_once("-*/")) {
+                assert!(found.contains(&format!("| `{device}` |")), "{device}");
+            }
+        }
+        let list = Expectations::read(Some(&list)).unwrap();
+        let name = "/arm/versatilepb/mmio-device:pl080-0x10130000/mmio-device-tests/write-reset";
+        assert!(list.concern(name, Version::new(7, 2, 22)));
+        assert!(!list.concern(name, Version::new(8, 2, 0)), "nobody has looked");
+        let other = name.replace("write-reset", "read");
+        assert!(!list.concern(&other, Version::new(7, 2, 22)));
+    }
+
     proptest::proptest! {
         /// Would catch a panic on what is no list of expectations, or on odd versions and globs.
         #[test]

@@ -1,10 +1,9 @@
 //! What holds of every device with registers in memory, whatever it is: that no access to it
 //! ends QEMU, that reading changes nothing by itself, that a reset of the machine undoes what a
 //! guest wrote, and that its properties can be looked at. Nothing here knows a device; what is
-//! known of some is in `known`.
+//! known of some is in [`known`](super::known).
 
 mod findings;
-mod known;
 mod properties;
 
 use std::rc::Rc;
@@ -15,6 +14,7 @@ use crate::protocol::Width;
 use crate::qemu::Vm;
 use crate::qos::reset_from_any_state;
 use crate::qos::sweep::{Location, Sweep, read, write};
+use crate::tests::generic::known::Device;
 use crate::{Result, tests};
 
 tests!(MmioDevice, "mmio-device-tests":
@@ -45,9 +45,10 @@ fn stable(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     read(vm, &registers)?;
     let (second, third) = (read(vm, &registers)?, read(vm, &registers)?);
     let mut findings = Findings::new(&sweep);
+    let known = known(device, &sweep);
     let read = registers.iter().zip(second.into_iter().zip(third));
     for (&location, (second, third)) in read {
-        if second != third && !known::changes(device.found(), &sweep, location) {
+        if second != third && !known.changes(location) {
             findings.add(location, format!("{second:#x}, then {third:#x}"));
         }
     }
@@ -70,9 +71,10 @@ fn write_reset(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     settle(vm)?;
     let after = after_reset()?;
     let mut findings = Findings::new(&sweep);
+    let known = known(device, &sweep);
     for (number, &location) in registers.iter().enumerate() {
         let ([first, second], now) = (before.each_ref().map(|it| it[number]), after[number]);
-        if first == second && second != now && !known::keeps(device.found(), &sweep, location) {
+        if first == second && second != now && !known.keeps(location) {
             findings.add(location, format!("{second:#x} became {now:#x}"));
         }
     }
@@ -82,6 +84,12 @@ fn write_reset(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a property that ends QEMU when it is looked at, or an error without words.
 fn properties(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     properties::check(device.found(), vm)
+}
+
+/// What is known of the device.
+fn known<'d>(device: &'d MmioDevice, sweep: &'d Sweep) -> Device<'d> {
+    let found = device.found();
+    Device { machine: found.machine(), found, sweep }
 }
 
 /// What is written to `registers`: zero, ones, and to some of them each bit alone. Ones come

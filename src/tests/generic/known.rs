@@ -2,7 +2,7 @@
 //! are read, although no virtual time passes, and what rightly keeps over a reset of the machine
 //! what was written to it. The one table of each.
 
-use crate::graph::FoundDevice;
+use crate::qemu::discovery::{Description, Found};
 use crate::qos::sweep::{Location, Sweep};
 
 /// Registers of a device.
@@ -29,10 +29,10 @@ impl Part {
         Self { region, ..self }
     }
 
-    fn holds(&self, device: &FoundDevice, (region, first): (&str, u64), bytes: u64) -> bool {
+    fn holds(&self, (region, first): (&str, u64), bytes: u64) -> bool {
         let last = first + (bytes - 1);
         let is_in = self.offsets.0 <= last && first <= self.offsets.1;
-        is_in && (self.region.is_empty() || self.region == region) && device.is_a(self.of)
+        is_in && (self.region.is_empty() || self.region == region)
     }
 }
 
@@ -50,6 +50,11 @@ const CHANGING: &[Part] = &[
     Part::new("imx.rngc", 0x14, 0x17),
     Part::new("npcm7xx-rng", 0x4, 0x7),
     Part::new("nrf51_soc.rng", 0x508, 0x50b),
+    // The bytes of an item, one after the other.
+    Part::whole("fw_cfg_mem").region("fwcfg.data"),
+    Part::whole("fw_cfg_io"),
+    // The steps of a training, one after the other.
+    Part::new("mchp.pfsoc.ddr_sgmii_phy", 0x814, 0x817),
     // The bit of port 0x61 that shows the refresh of memory.
     Part::whole("isa-pcspk"),
     Part::new("raven-pcihost", 0x61, 0x61).region("pci-io-non-contiguous"),
@@ -100,18 +105,31 @@ const KEEPING: &[Part] = &[
     Part::new("xlnx.xps-ethernetlite", 0x1800, 0x1fe3),
 ];
 
-/// Whether what is at `location` rightly changes each time it is read.
-pub(super) fn changes(device: &FoundDevice, sweep: &Sweep, location: Location) -> bool {
-    is_in(CHANGING, device, sweep, location)
+/// A device, its machine, and its registers.
+pub(crate) struct Device<'d> {
+    /// The machine.
+    pub(crate) machine: &'d Description,
+    /// The device.
+    pub(crate) found: &'d Found,
+    /// Its registers.
+    pub(crate) sweep: &'d Sweep,
 }
 
-/// Whether what is at `location` rightly keeps over a reset what was written.
-pub(super) fn keeps(device: &FoundDevice, sweep: &Sweep, location: Location) -> bool {
-    is_in(KEEPING, device, sweep, location)
-}
+impl Device<'_> {
+    /// Whether what is at `location` rightly changes each time it is read.
+    pub(crate) fn changes(&self, location: Location) -> bool {
+        self.is_in(CHANGING, location)
+    }
 
-fn is_in(table: &[Part], device: &FoundDevice, sweep: &Sweep, location: Location) -> bool {
-    let Some(register) = sweep.register(location.address) else { return false };
-    let bytes = location.width.bytes() as u64;
-    table.iter().any(|part| part.holds(device, register, bytes))
+    /// Whether what is at `location` rightly keeps over a reset what was written.
+    pub(crate) fn keeps(&self, location: Location) -> bool {
+        self.is_in(KEEPING, location)
+    }
+
+    fn is_in(&self, table: &[Part], location: Location) -> bool {
+        let Some(register) = self.sweep.register(location.address) else { return false };
+        let bytes = location.width.bytes() as u64;
+        let types = &self.machine.types;
+        table.iter().any(|it| it.holds(register, bytes) && types.is_a(&self.found.ty, it.of))
+    }
 }
