@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+use serde_json::{Value, json};
+
 use crate::drivers::sd::sd_card::{IMAGE, SdCard};
 use crate::qemu::{Version, Vm};
 use crate::qos::pci::intx;
@@ -21,6 +23,7 @@ tests!(SdCard, "sd-signal-tests":
     registers_of_the_card = "card-registers",
     erase,
     write_protection = "write-protection",
+    removal,
     machine_reset = "machine-reset",
 );
 
@@ -119,6 +122,13 @@ fn errors_signal(host: &dyn Sdhci) -> Result<()> {
         registers.set(sdhci::NORMAL_INTERRUPT_STATUS, sdhci::ERROR_INTERRUPT)?;
         let normal = registers.get(sdhci::NORMAL_INTERRUPT_STATUS)?;
         assert_eq!(normal & sdhci::ERROR_INTERRUPT, sdhci::ERROR_INTERRUPT, "{}", what("written"));
+        registers.set(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, 0x3ff & !bit)?;
+        let status = registers.get(sdhci::ERROR_INTERRUPT_STATUS)?;
+        assert_eq!(status, 0, "{}", what("the status disabled"));
+        assert!(!interrupts(host, &what("the status disabled"))?, "{}", what("status disabled"));
+        registers.set(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, 0x3ff)?;
+        assert!(!interrupts(host, &what("enabled again"))?, "{}", what("enabled again"));
+        registers.set(sdhci::FORCE_EVENT_ERROR, bit)?;
         registers.set(sdhci::ERROR_INTERRUPT_STATUS, 0x3ff & !bit)?;
         assert!(interrupts(host, &what("others cleared"))?, "{}", what("others cleared"));
         registers.set(sdhci::ERROR_INTERRUPT_STATUS, bit)?;
@@ -307,6 +317,8 @@ fn states(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
         let status = card.card_status(&identity)?;
         assert_eq!(status, STAND_BY | ILLEGAL_COMMAND, "{what}: {status:#x}");
     }
+    assert_no_answer(&card, sd, (7, own ^ 0x55 << 16), "CMD7 to another card")?;
+    assert_eq!(card.card_status(&identity)?, STAND_BY, "after CMD7 to another card");
     let [status, ..] = card.command(7, own, Response::R1b)?;
     assert_eq!(status, STAND_BY, "CMD7 that selects: the state before");
     assert_eq!(card.card_status(&identity)?, READY, "selected again");
@@ -452,6 +464,56 @@ fn write_protection(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
             "sd-card: QEMU reports a write to a protected group, and does it (CMD24)",
         )),
     }
+}
+
+/// Would catch a card whose going or coming is not told, a clock or a power that stays on without
+/// one (2.2.9, 2.2.11, 2.2.14), and a card that does not work when it is back.
+fn removal(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
+    const INSERTION: u16 = 1 << 6;
+    const REMOVAL: u16 = 1 << 7;
+    let host = sd.host();
+    if host.function().is_none() {
+        return Err(Error::skipped("the card of a board has no name to eject it by"));
+    }
+    let registers = host.registers();
+    let card = sd.card();
+    let identity = card.initialise()?;
+    let medium = vm.qmp().execute("query-block", Value::Null)?;
+    let medium = medium.as_array().into_iter().flatten().find(|it| it["device"] == "sd");
+    let file = medium.map(|it| it["inserted"]["file"].clone()).unwrap_or_default();
+    registers.set(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
+    registers.set(sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, REMOVAL | INSERTION)?;
+    assert!(!interrupts(host, "with the card in")?, "with the card in");
+    vm.qmp().execute("eject", json!({ "device": "sd", "force": true }))?;
+    let status = card.wait_status(REMOVAL, "the card's going")?;
+    assert_eq!(status.normal, REMOVAL, "the status: {:#x}", status.normal);
+    assert!(interrupts(host, "with the card gone")?, "with the card gone");
+    let state = registers.get(sdhci::PRESENT_STATE)?;
+    assert_eq!(state & sdhci::CARD_INSERTED, 0, "Present State without a card: {state:#x}");
+    let (power, clock) =
+        (registers.get(sdhci::POWER_CONTROL)?, registers.get(sdhci::CLOCK_CONTROL)?);
+    assert_eq!(power & 1, 0, "Power Control without a card: {power:#x}");
+    assert_eq!(clock & sdhci::SD_CLOCK_ENABLE, 0, "Clock Control without a card: {clock:#x}");
+    registers.set(sdhci::POWER_CONTROL, sdhci::POWER_ON_3V3)?;
+    assert_eq!(registers.get(sdhci::POWER_CONTROL)? & 1, 0, "power without a card");
+    registers.set(sdhci::NORMAL_INTERRUPT_STATUS, REMOVAL)?;
+    assert!(!interrupts(host, "the removal cleared")?, "the removal cleared");
+    registers.set(sdhci::CLOCK_CONTROL, clock | sdhci::SD_CLOCK_ENABLE)?;
+    let own = u32::from(identity.rca) << 16;
+    card.write_command(13, own, Response::R1, 0)?;
+    let status = card.interrupt_status()?;
+    assert_eq!(status.error, sdhci::COMMAND_TIMEOUT, "a command without a card");
+    registers.set(sdhci::ERROR_INTERRUPT_STATUS, !0)?;
+    registers.set(sdhci::NORMAL_INTERRUPT_STATUS, !0)?;
+    let back = json!({ "device": "sd", "filename": file, "format": "raw" });
+    if vm.qmp().execute("blockdev-change-medium", back).is_err() {
+        return Ok(());
+    }
+    let status = card.wait_status(INSERTION, "the card's coming")?;
+    assert_eq!(status.normal, INSERTION, "the status: {:#x}", status.normal);
+    assert!(interrupts(host, "with the card back")?, "with the card back");
+    let identity = sd.card().initialise()?;
+    sd.card().card_status(&identity).map(drop)
 }
 
 /// Would catch a card or a controller that a reset of the machine leaves at work: in the middle

@@ -20,7 +20,9 @@ tests!(SdCard, "sd-transfer-tests":
     sdma,
     sdma_boundary = "sdma-boundary",
     adma2,
+    adma2_whole = "adma2-64k",
     adma2_errors = "adma2-errors",
+    block_gap = "block-gap",
     bus_master = "bus-master",
     busy_registers = "busy-registers",
     status_meanwhile = "status-meanwhile",
@@ -345,8 +347,13 @@ fn sdma_boundary(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
             transfer.size |= (field as u16) << 12;
             registers.set(sdhci::BLOCK_COUNT, 0)?;
             registers.set(sdhci::SDMA_SYSTEM_ADDRESS, first.address().0 as u32)?;
+            registers.set(sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, sdhci::DMA_INTERRUPT)?;
             bench.card.start(&transfer)?;
             let status = bench.card.wait_status(sdhci::DMA_INTERRUPT, &what)?;
+            if let Some(function) = sd.host().function() {
+                assert!(function.asserts_interrupt()?, "{what}: the pin at the first boundary");
+            }
+            registers.set(sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, 0)?;
             let both = sdhci::COMMAND_COMPLETE | sdhci::DMA_INTERRUPT;
             assert_eq!(status.normal, both, "{what}: the status at the first boundary");
             let at = registers.get(sdhci::SDMA_SYSTEM_ADDRESS)?;
@@ -494,6 +501,74 @@ fn adma2(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
                 bench.assert_image(block, &data, &what)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Would catch a length of zero that is not 64 KiB (1.13.4).
+fn adma2_whole(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
+    let bench = adma2_bench(sd, vm)?;
+    let (blocks, length) = (0x1_0000 / BLOCK, 0x1_0000);
+    let data = bench.image(64, blocks + 1, 3)?;
+    let (first, last) = (guarded(vm, length, 4)?, guarded(vm, BLOCK, 4)?);
+    let table = table(
+        vm,
+        &[(VALID | MOVES, 0, first.address().0), (VALID | MOVES | END, BLOCK, last.address().0)],
+    )?;
+    select_adma2(sd, &table)?;
+    let mode = MANY | sdhci::TRANSFER_DMA | sdhci::TRANSFER_READ;
+    bench.card.start(&bench.transfer(READ_MULTIPLE, 64, blocks as u16 + 1, mode)?)?;
+    bench.wait_end("64 KiB and a block")?;
+    assert_guarded(&first, &data[..length], "the descriptor of length zero")?;
+    assert_guarded(&last, &data[length..], "the descriptor behind it")?;
+    bench.assert_over(0, "64 KiB and a block")
+}
+
+/// Would catch a transfer that does not stop at a block gap when it is asked to, does not tell,
+/// or keeps the controller from the next one (2.2.12, 1.12).
+fn block_gap(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
+    const STOP: u8 = 1 << 0;
+    const GAP: u16 = 1 << 2;
+    let mut bench = Bench::new(sd, vm)?;
+    let registers = sd.host().registers();
+    if sd.host().profile().vendor != Vendor::Standard {
+        return Err(Error::skipped("this controller stops at gaps elsewhere"));
+    }
+    for reads in [true, false] {
+        let what = if reads { "a read that stops" } else { "a write that stops" };
+        let data = bench.image(64, 6, 3)?;
+        let mode = sdhci::TRANSFER_MULTI | sdhci::TRANSFER_COUNT;
+        let mode = mode | if reads { sdhci::TRANSFER_READ } else { 0 };
+        let command = if reads { READ_MULTIPLE } else { WRITE_MULTIPLE };
+        bench.card.start(&bench.transfer(command, 64, 6, mode)?)?;
+        let ready = sdhci::BUFFER_READ_READY | sdhci::BUFFER_WRITE_READY;
+        let mut moved = 0;
+        for block in data.chunks(BLOCK).take(3) {
+            bench.card.wait_status(ready, what)?;
+            registers.set(sdhci::NORMAL_INTERRUPT_STATUS, ready)?;
+            if moved == 1 {
+                registers.set(sdhci::BLOCK_GAP_CONTROL, STOP)?;
+            }
+            match reads {
+                true => assert!(bench.card.take_block(BLOCK)? == block, "{what}: {moved}"),
+                false => bench.card.put_block(block)?,
+            }
+            moved += 1;
+            let status = bench.card.interrupt_status()?;
+            if status.normal & sdhci::TRANSFER_COMPLETE != 0 {
+                break;
+            }
+            assert!(moved < 3, "{what}: it goes on");
+        }
+        assert!(moved > 1, "{what}: it stops before it is asked to");
+        let status = bench.card.interrupt_status()?;
+        let both = GAP | sdhci::TRANSFER_COMPLETE;
+        assert_eq!(status.normal & both, both, "{what}: the status {:#x}", status.normal);
+        assert_eq!(bench.count()?, 6 - moved, "{what}: Block Count");
+        // Nothing of that is left after a reset.
+        bench = Bench::new(sd, vm)?;
+        let block = bench.card.read_block(&bench.identity, 65)?;
+        assert!(block[..] == data[BLOCK..2 * BLOCK], "{what}: a block after a reset");
     }
     Ok(())
 }
