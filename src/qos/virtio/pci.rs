@@ -129,6 +129,7 @@ impl VirtioPci {
     pub fn block(&self, vm: &Rc<Vm>) -> Result<RegisterBlock> {
         let (device, vm) = (self.device.clone(), vm.clone());
         let again = move || -> Result<Rc<dyn Registers>> {
+            device.bus().reopen()?;
             Ok(Self::new(device.clone(), &vm)?.interface.registers())
         };
         let registers = self.interface.registers();

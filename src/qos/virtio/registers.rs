@@ -3,15 +3,21 @@
 
 use std::rc::Rc;
 
-use crate::Result;
 use crate::protocol::Endian;
 use crate::qos::registers::{
     AnyRegister, Fault, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
+use crate::{Error, Result};
 
 /// device_status, whose zero resets the device.
 const DEVICE_STATUS: Register<u8> =
     Register::new("device_status", 20).section("4.1.4.3").reset(0).side_effect();
+/// driver_feature_select.
+const DRIVER_FEATURE_SELECT: Register<u32> =
+    Register::new("driver_feature_select", 8).section("4.1.4.3").kept(0xffff_ffff);
+/// driver_feature: what the driver has accepted.
+const DRIVER_FEATURE: Register<u32> =
+    Register::new("driver_feature", 12).section("4.1.4.3").reset(0).side_effect();
 /// queue_select, by which all of the queue's registers are another queue's.
 const QUEUE_SELECT: Register<u16> =
     Register::new("queue_select", 22).section("4.1.4.3").reset(0).side_effect();
@@ -26,11 +32,8 @@ const VECTOR: Register<u16> =
 const COMMON: &[&dyn AnyRegister] = &[
     &Register::<u32>::new("device_feature_select", 0).section("4.1.4.3").kept(0xffff_ffff),
     &Register::<u32>::new("device_feature", 4).section("4.1.4.3").volatile(0xffff_ffff),
-    &Register::<u32>::new("driver_feature_select", 8).section("4.1.4.3").kept(0xffff_ffff),
-    &Register::<u32>::new("driver_feature", 12)
-        .section("4.1.4.3")
-        .volatile(0xffff_ffff)
-        .side_effect(),
+    &DRIVER_FEATURE_SELECT,
+    &DRIVER_FEATURE,
     &DEVICE_STATUS,
     &Register::<u8>::new("config_generation", 21).section("4.1.4.3"),
     &QUEUE_SELECT,
@@ -51,11 +54,11 @@ const fn area(name: &'static str, offset: u64) -> Register<u32> {
 
 /// What QEMU does otherwise.
 const FAULTS: &[Fault] = &[Fault::new(
-    &["queue_desc", "queue_driver", "queue_device", "queue_desc, upper half"],
+    &["driver_feature"],
     &[Rule::SoftwareReset],
-    "QEMU's virtio-pci leaves a queue's addresses in a reset by the driver",
+    "QEMU's virtio-pci leaves driver_feature in a reset by the driver",
 )
-.before(5, 0)];
+.before(10, 1)];
 
 /// The common configuration of a device with so many queues, whose vectors can be set or not.
 /// `attach` finds it again after a reset of the machine.
@@ -68,6 +71,17 @@ pub(super) fn common(
     vectors: bool,
     attach: impl Fn() -> Result<Rc<dyn Registers>> + 'static,
 ) -> Result<RegisterBlock> {
+    let count = registers.read16(18)?;
+    for (queue, is_there) in [(count, false), (count.saturating_sub(1), true)] {
+        registers.set(QUEUE_SELECT, queue)?;
+        let size = registers.get(QUEUE_SIZE)?;
+        if (size != 0) != is_there {
+            return Err(Error::failed(format!(
+                "num_queues is {count}, and queue {queue} has {size} descriptors"
+            )));
+        }
+    }
+    registers.set(DEVICE_STATUS, 0)?;
     registers.set(QUEUE_SELECT, 0)?;
     let (queues, size) = (registers.read16(18)?, registers.get(QUEUE_SIZE)?);
     let num_queues = Register::<u16>::new("num_queues", 18).section("4.1.4.3");
@@ -79,7 +93,13 @@ pub(super) fn common(
             &values,
             &values.named("queue_msix_vector").above(10),
         ])
-        .software_reset(|registers| registers.set(DEVICE_STATUS, 0))
+        .software_reset(|registers| {
+            // Features are accepted and another queue is selected before.
+            registers.set(DRIVER_FEATURE_SELECT, 0)?;
+            registers.set(DRIVER_FEATURE, 1 << 28)?;
+            registers.set(QUEUE_SELECT, 1)?;
+            registers.set(DEVICE_STATUS, 0)
+        })
         .attach(attach)
         .faults(FAULTS);
     if length >= 60 {

@@ -6,14 +6,15 @@ use std::rc::Rc;
 use crate::drivers::pci::pci_testdev::{IO_BAR, MEMORY_BAR, PciTestdev};
 use crate::qemu::Vm;
 use crate::qos::pci::bridge::{self, Bridge};
-use crate::qos::pci::{Bar, PciAddress, PciDevice, regs};
+use crate::qos::pci::{Bar, PciAddress, PciDevice, Space, regs};
+use crate::qos::registers::RegistersExt;
 use crate::qos::reset;
 use crate::{Error, Result, tests};
 
 tests!(PciTestdev, "bridge-tests":
     header, bus_numbers = "bus-numbers", memory_window = "memory-window",
     io_window = "io-window", prefetchable_window = "prefetchable-window",
-    command, secondary_bus_reset = "secondary-bus-reset", machine_reset = "machine-reset");
+    window_ends = "window-ends", vga, command, secondary_bus_reset = "secondary-bus-reset", machine_reset = "machine-reset");
 
 /// PCI bridge, conventional or of PCI Express (PCI Code and ID Assignment 1.11, 1.7).
 const CLASS: u16 = 0x0604;
@@ -114,6 +115,35 @@ fn prefetchable_window(device: &PciTestdev, _: &Rc<Vm>) -> Result<()> {
     bridge.open_windows()
 }
 
+/// Would catch a bridge that forwards the addresses of a VGA without being told to, or not when it
+/// is (3.2.5.18, VGA Enable).
+fn vga(device: &PciTestdev, vm: &Rc<Vm>) -> Result<()> {
+    const VGA_MEMORY: u64 = 0xa_0000;
+    const VGA_ENABLE: u16 = 1 << 3;
+    let bridge = bridge_of(device)?;
+    // Elsewhere these addresses of the bus are not those of the CPU.
+    if !["x86_64", "i386"].contains(&&*vm.emulator().capabilities.arch) {
+        return Err(Error::skipped("a PC's addresses"));
+    }
+    if bridge.device().address().bus != 0 {
+        return Err(Error::skipped("the ports above this one would have to forward them as well"));
+    }
+    let (bar, letters) = mapped(device, MEMORY_BAR)?;
+    let register = regs::BASE_ADDRESS_0 + 4 * u16::from(MEMORY_BAR);
+    let space = device.device().bus().space(Space::Memory);
+    device.device().config_write32(register, VGA_MEMORY as u32)?;
+    let port = bridge.device();
+    let control = port.config_read16(bridge::BRIDGE_CONTROL)?;
+    for on in [false, true, false] {
+        let value = if on { control | VGA_ENABLE } else { control & !VGA_ENABLE };
+        port.config_write16(bridge::BRIDGE_CONTROL, value)?;
+        space.write8(VGA_MEMORY, 0)?;
+        let seen = space.read8(VGA_MEMORY + 0x10)? == letters[0];
+        assert_eq!(seen, on, "the device at {VGA_MEMORY:#x}, VGA Enable {on}");
+    }
+    device.device().config_write32(register, bar.address() as u32)
+}
+
 /// Would catch a bridge that forwards although its Command does not let it (3.2.4.3).
 fn command(device: &PciTestdev, _: &Rc<Vm>) -> Result<()> {
     let bridge = bridge_of(device)?.device();
@@ -123,7 +153,54 @@ fn command(device: &PciTestdev, _: &Rc<Vm>) -> Result<()> {
     assert_no_answer(device, &bar, "without Memory Space")?;
     bridge.config_write16(regs::COMMAND, enabled)?;
     assert_eq!(device.letters(&bar)?, letters, "with Memory Space again");
+    let whole = bridge_of(device)?;
+    whole.set_memory_window(bridge::MEMORY_BASE, (0, 0))?;
+    whole.set_memory_window(bridge::PREFETCHABLE_BASE, whole.memory())?;
+    bridge.config_write16(regs::COMMAND, enabled & !regs::COMMAND_MEMORY)?;
+    assert_no_answer(device, &bar, "without Memory Space, through the prefetchable window")?;
+    bridge.config_write16(regs::COMMAND, enabled)?;
+    whole.open_windows()?;
+    if whole.io().1 == 0 {
+        return Ok(());
+    }
+    let (bar, letters) = mapped(device, IO_BAR)?;
+    bridge.config_write16(regs::COMMAND, enabled & !regs::COMMAND_IO)?;
+    assert_no_answer(device, &bar, "without I/O Space")?;
+    bridge.config_write16(regs::COMMAND, enabled)?;
+    assert_eq!(device.letters(&bar)?, letters, "with I/O Space again");
     Ok(())
+}
+
+/// Would catch a window that ends before its last byte, or after it (3.2.5.8, 3.2.5.9): the
+/// device answers at the end of the last mebibyte, and not at the beginning of the next one.
+fn window_ends(device: &PciTestdev, _: &Rc<Vm>) -> Result<()> {
+    const STEP: u64 = 0x10_0000;
+    let bridge = bridge_of(device)?;
+    let (bar, letters) = mapped(device, MEMORY_BAR)?;
+    let register = regs::BASE_ADDRESS_0 + 4 * u16::from(MEMORY_BAR);
+    let space = device.device().bus().space(Space::Memory);
+    let first = |at: u64| -> Result<u8> {
+        device.device().config_write32(register, at as u32)?;
+        space.write8(at, 0)?;
+        space.read8(at + 0x10)
+    };
+    let (start, _) = bridge.memory();
+    for window in [bridge::MEMORY_BASE, bridge::PREFETCHABLE_BASE] {
+        bridge.set_memory_window(bridge::MEMORY_BASE, (0, 0))?;
+        bridge.set_memory_window(window, (start + STEP, 2 * STEP))?;
+        for (at, inside) in [
+            (start + STEP - bar.size(), false),
+            (start + STEP, true),
+            (start + 3 * STEP - bar.size(), true),
+            (start + 3 * STEP, false),
+        ] {
+            let seen = first(at)? == letters[0];
+            assert_eq!(seen, inside, "window {window:#x}, the device at {at:#x}");
+        }
+        bridge.set_memory_window(window, (0, 0))?;
+    }
+    device.device().config_write32(register, bar.address() as u32)?;
+    bridge.open_windows()
 }
 
 /// Would catch a reset of the secondary bus that does not reach the device, or that changes the
@@ -136,6 +213,8 @@ fn secondary_bus_reset(device: &PciTestdev, _: &Rc<Vm>) -> Result<()> {
     let window = bridge.config_read32(bridge::MEMORY_BASE)?;
     let control = bridge.config_read16(bridge::BRIDGE_CONTROL)?;
     bridge.config_write16(bridge::BRIDGE_CONTROL, control | bridge::SECONDARY_BUS_RESET)?;
+    let command = function.config_read16(regs::COMMAND)?;
+    assert!([0, 0xffff].contains(&command), "the device's Command in reset: {command:#x}");
     bridge.config_write16(bridge::BRIDGE_CONTROL, control)?;
     let bar = regs::BASE_ADDRESS_0 + 4 * u16::from(MEMORY_BAR);
     assert_eq!(function.config_read32(bar)? & !0xf, 0, "the device's BAR");

@@ -169,6 +169,11 @@ fn refuse(
             Ok(transport.status()? & virtio::DEVICE_NEEDS_RESET != 0)
         })?;
     }
+    if transport.is_modern() {
+        // The driver hears of it as of a change of the configuration (2.1.2).
+        let told = transport.take_interrupts()?;
+        assert_ne!(told & virtio::ISR_CONFIG, 0, "{what}: the interrupt status {told:#x}");
+    }
     blk.0.reset()?;
     assert_eq!(request.status()?, S_NONE, "{what}: the status was written");
     let mut image = vec![0; SECTOR];

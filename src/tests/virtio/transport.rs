@@ -3,7 +3,9 @@
 
 use std::rc::Rc;
 
-use crate::drivers::virtio::blk::Blk;
+use serde_json::json;
+
+use crate::drivers::virtio::blk::{Blk, IMAGE};
 use crate::drivers::virtio::mmio::InSlot;
 use crate::drivers::virtio::pci::OverPci;
 use crate::drivers::virtio::rng::Rng;
@@ -11,7 +13,7 @@ use crate::qemu::Vm;
 use crate::qos::pci::{intx, regs};
 use crate::qos::registers::RegistersExt;
 use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR};
-use crate::qos::virtio::{self, Kind, RingAddresses, Virtio};
+use crate::qos::virtio::{self, Kind, RingAddresses, Virtio, VirtioPci};
 use crate::qos::{settle, wait_until};
 use crate::tests::pci::messages;
 use crate::tests::registers::check_all;
@@ -48,6 +50,19 @@ fn slot_registers<K: Kind>(device: &InSlot<K>, vm: &Rc<Vm>) -> Result<()> {
 fn interrupt_line(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
     let (disk, pci) = (device.interface(), device.pci());
     let queue = disk.start(disk.0.required())?;
+    disk.write(&queue, 5, &[0x3c; SECTOR])?;
+    wait_until(vm, "INTx", || pci.asserts_intx())?;
+    disk.0.reset()?;
+    assert!(!pci.asserts_intx()?, "INTx after a reset by the driver");
+    assert_eq!(pci.transport().take_interrupts()?, 0, "ISR after a reset by the driver");
+    // A change before the driver is ready is nobody's interrupt (2.5.3).
+    disk.0.negotiate(disk.0.required())?;
+    let size = 2 * IMAGE.size;
+    vm.qmp().execute("block_resize", json!({ "device": "drive0", "size": size }))?;
+    settle(vm)?;
+    let early = pci.transport().take_interrupts()?;
+    assert_eq!(early & virtio::ISR_CONFIG, 0, "ISR before the driver is ready");
+    let queue = disk.start(disk.0.required())?;
     intx::check(
         pci.device(),
         vm,
@@ -67,7 +82,15 @@ fn messages_of_the_queue(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
         if started.borrow().is_none() {
             let accepted = disk.0.negotiate(disk.0.required())?;
             let queue = disk.0.queue(0, accepted)?;
-            assert_eq!(pci.vectors().set_queue_vector(0, 1)?, 1, "the queue's vector");
+            let vectors = pci.vectors();
+            let most = pci.msix().map_or(0, |msix| msix.size());
+            for beyond in [most, most + 1, 0x7ff] {
+                let queue = vectors.set_queue_vector(0, beyond)?;
+                assert_eq!(queue, VirtioPci::NO_VECTOR, "the queue's vector {beyond}");
+                let config = vectors.set_config_vector(beyond)?;
+                assert_eq!(config, VirtioPci::NO_VECTOR, "the configuration's vector {beyond}");
+            }
+            assert_eq!(vectors.set_queue_vector(0, 1)?, 1, "the queue's vector");
             disk.0.driver_ok()?;
             started.replace(Some(queue));
         }

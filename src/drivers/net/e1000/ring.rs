@@ -123,6 +123,14 @@ impl Ring {
         self.descriptors.read_le64(index * DESCRIPTOR + LENGTH)
     }
 
+    /// Writes the status of a descriptor, as a driver that does not clear it leaves it.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn set_status(&self, index: usize, status: u8) -> Result<()> {
+        self.descriptors.write(index * DESCRIPTOR + STATUS_BYTE, &[status])
+    }
+
     /// The buffer behind a descriptor.
     pub fn buffer(&self, index: usize) -> &Buffer {
         &self.buffers[index]
