@@ -66,10 +66,18 @@ impl FoundDevice {
     }
 
     /// Where a device is plugged into the first bus that it offers: by the bus's name, if no
-    /// other bus of the machine is called so.
+    /// other bus of the machine is called so. Where several are, QEMU plugs a device whose bus
+    /// is not named into that of the device that was made last, which is taken to be the one
+    /// with the highest address; the others are closed.
     pub fn first_bus(&self) -> Plug {
-        let bus = self.buses.first().filter(|bus| self.machine.bus_is_unique(&bus.name));
-        Plug::new(bus.map_or("", |bus| intern(&bus.name)), "")
+        let Some(bus) = self.buses.first() else { return Plug::CLOSED };
+        if self.machine.bus_is_unique(&bus.name) {
+            return Plug::new(intern(&bus.name), "");
+        }
+        let own = self.base().unwrap_or(0);
+        let alike = self.machine.devices.iter().filter(|other| other.ty == self.ty);
+        let mut bases = alike.flat_map(|other| other.registers().map(|region| region.base));
+        if bases.any(|base| base > own) { Plug::CLOSED } else { Plug::NONE }
     }
 
     /// What tells it from others: the last part of its QOM path, or, where that is a mere

@@ -31,9 +31,18 @@ impl Plug {
     /// Neither bus nor address.
     pub const NONE: Self = Self { bus: "", address: "" };
 
+    /// Nothing can be plugged in: QEMU's command line has no name for this bus, or takes no
+    /// device there. No path goes on to a device that consumes what the edge leads to.
+    pub const CLOSED: Self = Self { bus: "(closed)", address: "" };
+
     /// A bus and an address, either of which may be empty.
     pub const fn new(bus: &'static str, address: &'static str) -> Self {
         Self { bus, address }
+    }
+
+    /// Whether nothing can be plugged in.
+    pub fn is_closed(self) -> bool {
+        self.bus == Self::CLOSED.bus
     }
 
     /// What `other` has, and for the rest what this has.
@@ -131,6 +140,11 @@ impl<M, D> Instance<M, D> {
     /// This device with a bus of this name on QEMU's command line.
     pub const fn bus(self, bus: &'static str) -> Self {
         Self { plug: Plug { bus, ..self.plug }, ..self }
+    }
+
+    /// This device where nothing can be plugged in.
+    pub const fn closed(self) -> Self {
+        Self { plug: Plug::CLOSED, ..self }
     }
 
     /// This device with a free address for another.

@@ -6,7 +6,8 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
-use super::model::{Availability, Kind, Model};
+use super::model::{Availability, EdgeKind, Kind, Model, Step};
+use super::node::Plug;
 use super::path::Path;
 
 /// Whether names that begin with this may be wanted: `/ARCH/MACHINE/`, `/ARCH/MACHINE/NODE/`, …
@@ -140,7 +141,20 @@ impl Walk {
         }
     }
 
+    /// Whether a device can be plugged in by `edge` where the path has come to.
+    fn is_open(&self, edge: EdgeIndex) -> bool {
+        let edge = &self.model.graph[edge];
+        if edge.kind != EdgeKind::ConsumedBy || matches!(edge.step, Step::Run(_)) {
+            return true;
+        }
+        let plug_after = |plug, edge: &EdgeIndex| self.model.graph[*edge].plug_after(plug);
+        !self.edges.iter().fold(Plug::NONE, plug_after).is_closed()
+    }
+
     fn may_take(&mut self, edge: EdgeIndex, to: NodeIndex) -> bool {
+        if !self.is_open(edge) {
+            return false;
+        }
         let Self { model, leads, cycles, counted, on_path, returns, available, .. } = self;
         let has = |edge: EdgeIndex| available.as_ref().is_none_or(|has| has.edges[edge.index()]);
         // How many returns it takes to enter a node.

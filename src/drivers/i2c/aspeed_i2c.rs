@@ -1,6 +1,7 @@
 //! One of the I2C buses of the ASPEED BMCs in the mode that all generations have (AST2500 data
 //! sheet, chapter "I2C/SMBus Controller").
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Plug, Produces};
@@ -103,6 +104,10 @@ const BUS_BUSY: u32 = 1 << 16;
 pub struct AspeedI2cBus {
     registers: Rc<Mmio>,
     on_bus: Option<OnBus>,
+    /// CMD while nothing is going on, as it was before the first start.
+    idle: Cell<Option<u32>>,
+    /// The byte that was sent last, which stays in the buffer.
+    sent: Cell<u8>,
 }
 
 impl AspeedI2cBus {
@@ -133,12 +138,24 @@ impl AspeedI2cBus {
         }
     }
 
-    fn expect_busy(&self, is_busy: bool, what: &str) -> Result<()> {
+    fn expect_busy(&self, what: &str) -> Result<()> {
         let command = self.registers().get(CMD)?;
-        if (command & BUS_BUSY != 0) == is_busy {
+        if command & BUS_BUSY != 0 {
             return Ok(());
         }
-        Err(Error::failed(format!("the bus should be {what}: {command:#010x}")))
+        Err(Error::failed(format!("the bus should be busy {what}: {command:#010x}")))
+    }
+
+    /// Sees that the bus is free, and that no command and no line is other than it was then
+    /// before.
+    fn expect_free(&self, what: &str) -> Result<()> {
+        let command = self.registers().get(CMD)?;
+        let idle = self.idle.get().unwrap_or(command);
+        self.idle.set(Some(idle));
+        if command & BUS_BUSY == 0 && command == idle {
+            return Ok(());
+        }
+        Err(Error::failed(format!("the bus should be free {what}: {command:#010x}")))
     }
 }
 
@@ -149,16 +166,21 @@ impl ByteMaster for AspeedI2cBus {
             registers.set(FUN_CTRL, MASTER)?;
             registers.set(INTR_CTRL, MASTER_INTERRUPTS)?;
         }
-        self.expect_busy(again, if again { "busy before a repeated start" } else { "free" })?;
-        registers.set(BYTE_BUF, direction.with_address(address).into())?;
+        match again {
+            true => self.expect_busy("before a repeated start")?,
+            false => self.expect_free("before a start")?,
+        }
+        self.sent.set(direction.with_address(address));
+        registers.set(BYTE_BUF, self.sent.get().into())?;
         let is_acknowledged = self.command(START | TX, &[TX_ACK, TX_NAK])? == TX_ACK;
         if is_acknowledged {
-            self.expect_busy(true, "busy after a start")?;
+            self.expect_busy("after a start")?;
         }
         Ok(is_acknowledged)
     }
 
     fn put(&self, byte: u8) -> Result<bool> {
+        self.sent.set(byte);
         self.registers().set(BYTE_BUF, byte.into())?;
         Ok(self.command(TX, &[TX_ACK, TX_NAK])? == TX_ACK)
     }
@@ -166,12 +188,16 @@ impl ByteMaster for AspeedI2cBus {
     fn get(&self, index: usize, len: usize) -> Result<u8> {
         let last = if index + 1 == len { RX_LAST } else { 0 };
         self.command(RX | last, &[RX_DONE])?;
-        Ok((self.registers().get(BYTE_BUF)? >> 8) as u8)
+        let read = self.registers().get(BYTE_BUF)?;
+        if read >> 16 != 0 || read as u8 != self.sent.get() {
+            return Err(Error::failed(format!("the byte buffer is {read:#010x}")));
+        }
+        Ok((read >> 8) as u8)
     }
 
     fn stop(&self) -> Result<()> {
         self.command(STOP, &[NORMAL_STOP])?;
-        self.expect_busy(false, "free after a stop")
+        self.expect_free("after a stop")
     }
 
     fn on_bus(&self) -> Option<&OnBus> {
@@ -221,7 +247,7 @@ impl Discovered for AspeedI2cBus {
         let pin = Pin::of(device, 0).or_else(around);
         let on_bus = OnBus::of(device, vm).map(|bus| bus.with_pin(pin));
         let registers = Rc::new(Mmio::new(vm, device.base()?, Endian::Little));
-        Ok(Self { registers, on_bus })
+        Ok(Self { registers, on_bus, idle: Cell::new(None), sent: Cell::new(0) })
     }
 }
 

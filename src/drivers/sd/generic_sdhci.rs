@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Discovered, FoundDevice, Produces};
+use crate::drivers::sd::slot;
+use crate::graph::{Discovered, FoundDevice, Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::registers::{Mmio, Registers};
+use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, Sdhci, VERSION_2_00, VERSION_3_00, Vendor, capabilities};
 use crate::{Error, Result, discovered, driver};
 
@@ -38,8 +40,19 @@ impl Produces<dyn Sdhci> for GenericSdhci {
     }
 }
 
+impl Produces<SdSlot> for GenericSdhci {
+    fn produced(self: Rc<Self>) -> Rc<SdSlot> {
+        let vm = self.registers.vm().clone();
+        Rc::new(SdSlot(SdhciHost::shared(&vm, self)))
+    }
+}
+
 impl Discovered for GenericSdhci {
     const QOM_TYPES: &'static [&'static str] = &["generic-sdhci", "imx-usdhc", "s3c-sdhci"];
+
+    fn plug(device: &FoundDevice) -> Plug {
+        slot::of(device)
+    }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let number = |name: &str| {
@@ -69,5 +82,5 @@ impl Discovered for GenericSdhci {
     }
 }
 
-driver!(GenericSdhci = "generic-sdhci"; produces dyn Sdhci);
+driver!(GenericSdhci = "generic-sdhci"; produces dyn Sdhci, SdSlot);
 discovered!(GenericSdhci);

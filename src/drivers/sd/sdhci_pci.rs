@@ -3,14 +3,16 @@
 use std::rc::Rc;
 
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
+use crate::qemu::Vm;
 use crate::qos::pci::{Bar, PciBus, PciDevice};
 use crate::qos::registers::Registers;
-use crate::qos::sd::SdBus;
+use crate::qos::sd::{SdBus, SdhciHost};
 use crate::qos::sdhci::{Profile, Sdhci, VERSION_2_00, Vendor};
 use crate::{Result, driver};
 
 /// QEMU's `sdhci-pci`, a controller of specification version 2.00.
 pub struct SdhciPci {
+    vm: Rc<Vm>,
     device: PciDevice,
     registers: Rc<Bar>,
 }
@@ -22,7 +24,7 @@ impl Consumes<dyn PciBus> for SdhciPci {
         let device = PciDevice::plugged(&bus, site)?;
         let registers = device.map_bar(0)?;
         device.enable()?;
-        Ok(Self { device, registers })
+        Ok(Self { vm: site.vm.clone(), device, registers })
     }
 }
 
@@ -64,7 +66,8 @@ impl Produces<dyn Sdhci> for SdhciPci {
 
 impl Produces<SdBus> for SdhciPci {
     fn produced(self: Rc<Self>) -> Rc<SdBus> {
-        Rc::new(SdBus(self))
+        let vm = self.vm.clone();
+        Rc::new(SdBus(SdhciHost::shared(&vm, self)))
     }
 }
 

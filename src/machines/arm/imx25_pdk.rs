@@ -52,8 +52,9 @@ impl Contains<ImxI2c> for Imx25Pdk {
 }
 
 impl Contains<GenericSdhci> for Imx25Pdk {
+    const PLUG: Plug = Plug::new("", "0");
     const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
-        &[Instance::new("esdhc2", |board| board.host(0x53fb_8000))];
+        &[Instance::new("esdhc2", |board: &Self| board.host(0x53fb_8000)).address("1")];
 
     fn contained(&self) -> Result<GenericSdhci> {
         self.host(0x53fb_4000)

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
+use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
-use crate::qos::sd::SdSlot;
+use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_2_00, VERSION_3_00, Vendor};
 use crate::{Result, machine};
 
@@ -40,8 +40,9 @@ impl Machine for Mcimx6ulEvk {
 }
 
 impl Contains<GenericSdhci> for Mcimx6ulEvk {
+    const PLUG: Plug = Plug::new("", "0");
     const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
-        &[Instance::new("usdhc2", |board| Ok(board.host(0x0219_4000)))];
+        &[Instance::new("usdhc2", |board: &Self| Ok(board.host(0x0219_4000))).address("1")];
 
     fn contained(&self) -> Result<GenericSdhci> {
         Ok(self.host(0x0219_0000))
@@ -49,8 +50,10 @@ impl Contains<GenericSdhci> for Mcimx6ulEvk {
 }
 
 impl Produces<SdSlot> for Mcimx6ulEvk {
+    const PLUG: Plug = Plug::new("", "0");
+
     fn produced(self: Rc<Self>) -> Rc<SdSlot> {
-        Rc::new(SdSlot(Rc::new(self.host(0x0219_0000))))
+        Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0x0219_0000))))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Produces, Setup, Site};
+use crate::graph::{Contains, Machine, Plug, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
-use crate::qos::sd::SdSlot;
+use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
 
@@ -39,14 +39,17 @@ impl Machine for Raspi2b {
 }
 
 impl Contains<GenericSdhci> for Raspi2b {
+    const PLUG: Plug = Plug::new("", "0");
     fn contained(&self) -> Result<GenericSdhci> {
         Ok(self.host(0x3f30_0000))
     }
 }
 
 impl Produces<SdSlot> for Raspi2b {
+    const PLUG: Plug = Plug::new("", "0");
+
     fn produced(self: Rc<Self>) -> Rc<SdSlot> {
-        Rc::new(SdSlot(Rc::new(self.host(0x3f30_0000))))
+        Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0x3f30_0000))))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
+use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
-use crate::qos::sd::SdBus;
+use crate::qos::sd::{SdBus, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
 
@@ -39,10 +39,11 @@ impl Machine for Sabrelite {
 }
 
 impl Contains<GenericSdhci> for Sabrelite {
+    const PLUG: Plug = Plug::CLOSED;
     const INSTANCES: &'static [Instance<Self, GenericSdhci>] = &[
-        Instance::new("sdhc2", |board| Ok(board.host(0x0219_4000))),
-        Instance::new("sdhc3", |board| Ok(board.host(0x0219_8000))),
-        Instance::new("sdhc4", |board| Ok(board.host(0x0219_c000))),
+        Instance::new("sdhc2", |board: &Self| Ok(board.host(0x0219_4000))).closed(),
+        Instance::new("sdhc3", |board: &Self| Ok(board.host(0x0219_8000))).closed(),
+        Instance::new("sdhc4", |board: &Self| Ok(board.host(0x0219_c000))).closed(),
     ];
 
     fn contained(&self) -> Result<GenericSdhci> {
@@ -53,7 +54,7 @@ impl Contains<GenericSdhci> for Sabrelite {
 impl Produces<SdBus> for Sabrelite {
     fn produced(self: Rc<Self>) -> Rc<SdBus> {
         // The bus that QEMU takes for a card without an address is that of the last one.
-        Rc::new(SdBus(Rc::new(self.host(0x0219_c000))))
+        Rc::new(SdBus(SdhciHost::of(&self.vm, self.host(0x0219_c000))))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
+use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
-use crate::qos::sd::SdSlot;
+use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
 use crate::{Result, machine};
 
@@ -39,10 +39,11 @@ impl Machine for Smdkc210 {
 }
 
 impl Contains<GenericSdhci> for Smdkc210 {
+    const PLUG: Plug = Plug::new("", "0");
     const INSTANCES: &'static [Instance<Self, GenericSdhci>] = &[
-        Instance::new("sdhci1", |board| Ok(board.host(0x1252_0000))),
-        Instance::new("sdhci2", |board| Ok(board.host(0x1253_0000))),
-        Instance::new("sdhci3", |board| Ok(board.host(0x1254_0000))),
+        Instance::new("sdhci1", |board: &Self| Ok(board.host(0x1252_0000))).address("1"),
+        Instance::new("sdhci2", |board: &Self| Ok(board.host(0x1253_0000))).address("2"),
+        Instance::new("sdhci3", |board: &Self| Ok(board.host(0x1254_0000))).address("3"),
     ];
 
     fn contained(&self) -> Result<GenericSdhci> {
@@ -51,8 +52,10 @@ impl Contains<GenericSdhci> for Smdkc210 {
 }
 
 impl Produces<SdSlot> for Smdkc210 {
+    const PLUG: Plug = Plug::new("", "0");
+
     fn produced(self: Rc<Self>) -> Rc<SdSlot> {
-        Rc::new(SdSlot(Rc::new(self.host(0x1251_0000))))
+        Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0x1251_0000))))
     }
 }
 

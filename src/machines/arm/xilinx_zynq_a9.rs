@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
+use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
-use crate::qos::sd::SdSlot;
+use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
 use crate::{Result, machine};
 
@@ -39,8 +39,9 @@ impl Machine for XilinxZynqA9 {
 }
 
 impl Contains<GenericSdhci> for XilinxZynqA9 {
+    const PLUG: Plug = Plug::new("", "0");
     const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
-        &[Instance::new("sd1", |board| Ok(board.host(0xe010_1000)))];
+        &[Instance::new("sd1", |board: &Self| Ok(board.host(0xe010_1000))).address("1")];
 
     fn contained(&self) -> Result<GenericSdhci> {
         Ok(self.host(0xe010_0000))
@@ -48,8 +49,10 @@ impl Contains<GenericSdhci> for XilinxZynqA9 {
 }
 
 impl Produces<SdSlot> for XilinxZynqA9 {
+    const PLUG: Plug = Plug::new("", "0");
+
     fn produced(self: Rc<Self>) -> Rc<SdSlot> {
-        Rc::new(SdSlot(Rc::new(self.host(0xe010_0000))))
+        Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0xe010_0000))))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Produces, Setup, Site};
+use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
 use crate::qemu::{MIB, RamSpec, Vm};
-use crate::qos::sd::SdSlot;
+use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
 
@@ -39,8 +39,9 @@ impl Machine for XlnxVersalVirt {
 }
 
 impl Contains<GenericSdhci> for XlnxVersalVirt {
+    const PLUG: Plug = Plug::new("", "0");
     const INSTANCES: &'static [Instance<Self, GenericSdhci>] =
-        &[Instance::new("sd1", |board| Ok(board.host(0xf105_0000)))];
+        &[Instance::new("sd1", |board: &Self| Ok(board.host(0xf105_0000))).address("1")];
 
     fn contained(&self) -> Result<GenericSdhci> {
         Ok(self.host(0xf104_0000))
@@ -48,8 +49,10 @@ impl Contains<GenericSdhci> for XlnxVersalVirt {
 }
 
 impl Produces<SdSlot> for XlnxVersalVirt {
+    const PLUG: Plug = Plug::new("", "0");
+
     fn produced(self: Rc<Self>) -> Rc<SdSlot> {
-        Rc::new(SdSlot(Rc::new(self.host(0xf104_0000))))
+        Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0xf104_0000))))
     }
 }
 

@@ -2,11 +2,15 @@
 //! to one (SD Physical Layer Simplified Specification 3.01, chapter 4; SD Host Controller
 //! Simplified Specification 3.00, chapter 3).
 
+mod host;
+mod sdhci_host;
 mod transfer;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+pub use self::host::{PlainCard, SdHost};
+pub use self::sdhci_host::SdhciHost;
 pub use self::transfer::{Status, Transfer};
 use super::sdhci::{self, Sdhci, USDHC_MIX_CTRL, Vendor};
 use super::wait_until;
@@ -17,15 +21,16 @@ use crate::{Error, Result, interface};
 /// A controller with a bus into which `-device sd-card` puts a card.
 pub struct SdBus(
     /// The controller.
-    pub Rc<dyn Sdhci>,
+    pub Rc<dyn SdHost>,
 );
 
 interface!(SdBus = "sd-bus");
 
-/// A controller soldered to a board, whose slot takes the card of `-drive if=sd,index=0`.
+/// A controller soldered to a board, whose slot takes the card of `-drive if=sd`; the address of
+/// the plug is the number of the slot on the board.
 pub struct SdSlot(
     /// The controller.
-    pub Rc<dyn Sdhci>,
+    pub Rc<dyn SdHost>,
 );
 
 interface!(SdSlot = "sd-slot");
@@ -49,8 +54,8 @@ pub enum Response {
 }
 
 impl Response {
-    /// How many response registers it fills.
-    fn words(self) -> usize {
+    /// How many words of it there are.
+    pub fn words(self) -> usize {
         match self {
             Self::None => 0,
             Self::R1 | Self::R1b | Self::R3 => 1,
@@ -120,21 +125,13 @@ const BUFFER_READY: u16 = sdhci::BUFFER_READ_READY | sdhci::BUFFER_WRITE_READY;
 /// How often ACMD41 is repeated before a card counts as dead.
 const POWER_UP_TRIES: usize = 100;
 
-/// A card in a controller's slot.
+/// A card in the slot of an SD host controller, with all that such a controller can do; behind
+/// others, a card is a [`PlainCard`].
 pub struct Card<'a> {
     host: &'a dyn Sdhci,
     vm: &'a Vm,
     /// Present State while nothing is going on, as it was before the first command.
     at_rest: Cell<Option<u32>>,
-}
-
-/// Sees that command `index` was answered with this card status.
-fn expect_status(index: u8, status: u32, expected: u32) -> Result<()> {
-    if status == expected {
-        return Ok(());
-    }
-    let why = format!("CMD{index}: the card status is {status:#010x}, not {expected:#010x}");
-    Err(Error::failed(why))
 }
 
 impl<'a> Card<'a> {
@@ -143,12 +140,18 @@ impl<'a> Card<'a> {
         Self { host, vm, at_rest: Cell::new(None) }
     }
 
-    /// Resets the controller, switches clock and power on (Host Controller 3.2, 3.3), and
-    /// takes the card from idle to transfer state (Physical Layer 4.2).
+    /// Makes the controller ready and takes the card from idle to transfer state (Physical Layer
+    /// 4.2).
     ///
     /// # Errors
     /// No card, or one that does not answer as it should.
     pub fn initialise(&self) -> Result<Identity> {
+        self.make_ready()?;
+        host::identify(&|index, argument, response| self.command(index, argument, response))
+    }
+
+    /// Resets the controller, switches clock and power on (Host Controller 3.2, 3.3).
+    fn make_ready(&self) -> Result<()> {
         let registers = self.host.registers();
         registers.set(sdhci::SOFTWARE_RESET, sdhci::RESET_FOR_ALL)?;
         wait_until(self.vm, "the controller's reset", || {
@@ -170,36 +173,7 @@ impl<'a> Card<'a> {
         registers.set(sdhci::CLOCK_CONTROL, clock)?;
         registers.set(sdhci::POWER_CONTROL, sdhci::POWER_ON_3V3)?;
         registers.set(sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, !0)?;
-        registers.set(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, !0)?;
-
-        self.command(0, 0, Response::None)?;
-        let [echo, ..] = self.command(8, IF_COND, Response::R1)?;
-        if echo != IF_COND {
-            return Err(Error::failed(format!("CMD8 sent {IF_COND:#x}, got {echo:#x} back")));
-        }
-        let ocr = self.power_up()?;
-        let cid = self.command(2, 0, Response::R2)?;
-        let [r6, ..] = self.command(3, 0, Response::R1)?;
-        expect_status(3, r6 & IN_R6, State::Identification.status())?;
-        let rca = (r6 >> 16) as u16;
-        let csd = self.command(9, u32::from(rca) << 16, Response::R2)?;
-        let [status, ..] = self.command(7, u32::from(rca) << 16, Response::R1b)?;
-        expect_status(7, status, State::StandBy.status())?;
-        let [status, ..] = self.command(16, BLOCK as u32, Response::R1)?;
-        expect_status(16, status, State::Transfer.status())?;
-        Ok(Identity { ocr, cid, rca, csd })
-    }
-
-    fn power_up(&self) -> Result<u32> {
-        for _ in 0..POWER_UP_TRIES {
-            let [status, ..] = self.command(55, 0, Response::R1)?;
-            expect_status(55, status, State::Idle.status() | APP_CMD)?;
-            let [ocr, ..] = self.command(41, OCR_CCS | OCR_VOLTAGES, Response::R3)?;
-            if ocr & OCR_POWERED_UP != 0 {
-                return Ok(ocr);
-            }
-        }
-        Err(Error::failed(format!("the card was not up after {POWER_UP_TRIES} ACMD41")))
+        registers.set(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, !0)
     }
 
     /// Sends a command without data; returns the four response registers, 0 for those that
@@ -294,8 +268,11 @@ impl<'a> Card<'a> {
     /// # Errors
     /// The controller reports an error or does not complete the transfer.
     pub fn read_block(&self, identity: &Identity, block: u32) -> Result<[u8; BLOCK]> {
+        self.read_at(Self::block_address(identity, block)?)
+    }
+
+    fn read_at(&self, address: u32) -> Result<[u8; BLOCK]> {
         let registers = self.host.registers();
-        let address = Self::block_address(identity, block)?;
         self.set_up_block(sdhci::TRANSFER_READ)?;
         let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
         self.issue(17, address, flags)?;
@@ -315,8 +292,11 @@ impl<'a> Card<'a> {
     /// # Errors
     /// As for [`Card::read_block`].
     pub fn write_block(&self, identity: &Identity, block: u32, data: &[u8; BLOCK]) -> Result<()> {
+        self.write_at(Self::block_address(identity, block)?, data)
+    }
+
+    fn write_at(&self, address: u32, data: &[u8; BLOCK]) -> Result<()> {
         let registers = self.host.registers();
-        let address = Self::block_address(identity, block)?;
         self.set_up_block(0)?;
         let flags = Response::R1.bits() | sdhci::DATA_PRESENT;
         self.issue(24, address, flags)?;

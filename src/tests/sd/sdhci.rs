@@ -172,7 +172,7 @@ fn block_count(sdhci: &dyn Sdhci, _: &Rc<Vm>) -> Result<()> {
 /// card that tells another capacity than its image has (CSD version 1.0, Physical Layer
 /// 5.3.2: C_SIZE is bits 73:62, C_SIZE_MULT 49:47, READ_BL_LEN 83:80).
 fn card_init(card: &SdCard, _: &Rc<Vm>) -> Result<()> {
-    let identity = card.card().initialise()?;
+    let identity = card.plain().initialise()?;
     assert_ne!(identity.rca, 0, "the card publishes an address");
     assert_eq!(identity.ocr, 0x80ff_ff00, "OCR: up, a card of up to 2 GB, all voltages");
     // The response registers hold bits 127:8, so a field begins 8 bits further down.
@@ -201,7 +201,7 @@ fn card_block(card: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let pattern =
         |seed: usize| std::array::from_fn::<u8, BLOCK, _>(|i| (i * 7 + i / 256 + seed) as u8);
     let last = (IMAGE.size / BLOCK as u64 - 1) as u32;
-    let card = card.card();
+    let card = card.plain();
     let identity = card.initialise()?;
     for (seed, block) in [(1, 0), (2, 77), (3, last)] {
         let offset = u64::from(block) * BLOCK as u64;

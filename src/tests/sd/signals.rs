@@ -41,9 +41,9 @@ fn interrupts(host: &dyn Sdhci, when: &str) -> Result<bool> {
 /// that no signal enable lets out, that stays when its status is cleared, disabled or masked, or
 /// that comes for another bit's.
 fn signals(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
-    let (host, registers) = (sd.host(), sd.host().registers());
+    let (host, registers) = (sd.host()?, sd.host()?.registers());
     let address = u32::from(identity.rca) << 16;
     let status_command = || card.start_command(13, address, Response::R1);
     let normal_signal = sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE;
@@ -142,10 +142,10 @@ fn errors_signal(host: &dyn Sdhci) -> Result<()> {
 /// Would catch an interrupt that does not get from the controller to the interrupt controller,
 /// or that INTx Disable does not hold back (PCI 3.0, 6.2.2).
 fn pin(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
-    let Some(function) = sd.host().function() else {
+    let Some(function) = sd.host()?.function() else {
         return Err(Error::skipped("this controller is no PCI function"));
     };
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     registers.set(sdhci::ERROR_INTERRUPT_STATUS_ENABLE, 1)?;
     registers.set(sdhci::ERROR_INTERRUPT_SIGNAL_ENABLE, 1)?;
     intx::check(
@@ -176,7 +176,7 @@ const STAND_BY: u32 = 3 << 9 | 1 << 8;
 
 /// Asserts that a command gets no answer, and that the controller says so and nothing else.
 fn assert_no_answer(card: &Card, sd: &SdCard, command: (u8, u32), what: &str) -> Result<()> {
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     card.start_command(command.0, command.1, Response::R1)?;
     let status = card.wait_status(sdhci::ERROR_INTERRUPT, &format!("a timeout of {what}"))?;
     assert_eq!(status.error, sdhci::COMMAND_TIMEOUT, "{what}: Error Interrupt Status");
@@ -193,9 +193,9 @@ fn assert_no_answer(card: &Card, sd: &SdCard, command: (u8, u32), what: &str) ->
 /// card that is answered, and an illegal command that the card does or does not report, once
 /// (Physical Layer 4.10.1).
 fn command_errors(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let (own, other) = (u32::from(identity.rca) << 16, u32::from(identity.rca ^ 0x55) << 16);
     for (command, what) in [
         ((2, 0), "CMD2 in transfer state"),
@@ -234,9 +234,9 @@ fn command_errors(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
 /// Would catch a block past the end of the card that is read or written, or is not reported
 /// (Physical Layer 4.3.3, 4.3.4), and a block length that the card cannot have and takes.
 fn address_errors(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let last = (IMAGE.size / BLOCK as u64 - 1) as u32;
     let wrong = OUT_OF_RANGE | ADDRESS_ERROR;
     let [status, ..] = card.command(16, 1024, Response::R1)?;
@@ -300,7 +300,7 @@ fn address_errors(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a card that is in another state than it should be, or that does in it what it
 /// must not (Physical Layer 4.1, 4.8).
 fn states(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
     let own = u32::from(identity.rca) << 16;
     assert_eq!(card.card_status(&identity)?, READY, "selected");
@@ -331,7 +331,7 @@ fn states(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
 /// Would catch registers of the card that are another's, have another length or do not follow
 /// what is set (Physical Layer chapter 5, 4.3.10, 4.10.2).
 fn registers_of_the_card(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
     card.application(&identity)?;
     let scr = card.read_register(51, 0, 8)?;
@@ -374,7 +374,7 @@ fn registers_of_the_card(sd: &SdCard, _: &Rc<Vm>) -> Result<()> {
 
 /// Would catch an erase of other blocks, of none, or without its sequence (Physical Layer 4.3.5).
 fn erase(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
     let bytes = [0x3c; 6 * BLOCK];
     vm.write_image(IMAGE.name, 64 * BLOCK as u64, &bytes)?;
@@ -412,7 +412,7 @@ fn write_protection(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     if vm.emulator().capabilities.version < Version::new(6, 0, 0) {
         return Err(Error::skipped("sd-card: QEMU 5.2 aborts on CMD30 near the end of the card"));
     }
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
     let address = Card::address_of(&identity, 64)?;
     let group = |card: &Card| -> Result<u8> {
@@ -471,12 +471,12 @@ fn write_protection(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 fn removal(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     const INSERTION: u16 = 1 << 6;
     const REMOVAL: u16 = 1 << 7;
-    let host = sd.host();
+    let host = sd.host()?;
     if host.function().is_none() {
         return Err(Error::skipped("the card of a board has no name to eject it by"));
     }
     let registers = host.registers();
-    let card = sd.card();
+    let card = sd.card()?;
     let identity = card.initialise()?;
     let medium = vm.qmp().execute("query-block", Value::Null)?;
     let medium = medium.as_array().into_iter().flatten().find(|it| it["device"] == "sd");
@@ -512,15 +512,15 @@ fn removal(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let status = card.wait_status(INSERTION, "the card's coming")?;
     assert_eq!(status.normal, INSERTION, "the status: {:#x}", status.normal);
     assert!(interrupts(host, "with the card back")?, "with the card back");
-    let identity = sd.card().initialise()?;
-    sd.card().card_status(&identity).map(drop)
+    let identity = sd.card()?.initialise()?;
+    sd.card()?.card_status(&identity).map(drop)
 }
 
 /// Would catch a card or a controller that a reset of the machine leaves at work: in the middle
 /// of a transfer, with interrupts pending.
 fn machine_reset(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
-    let host = sd.host();
-    let card = sd.card();
+    let host = sd.host()?;
+    let card = sd.card()?;
     let identity = card.initialise()?;
     host.registers().set(sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, 0xff)?;
     card.start(&Transfer { command: 18, ..read_of(&identity, 3)? })?;
@@ -543,7 +543,7 @@ fn machine_reset(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
         }
         Err(_) => {
             assert!(!interrupts(host, "after the reset")?, "after the reset");
-            let card = sd.card();
+            let card = sd.card()?;
             let identity = card.initialise()?;
             card.read_block(&identity, 3).map(drop)
         }

@@ -58,14 +58,14 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(sd: &'a SdCard, vm: &'a Vm) -> Result<Self> {
-        let card = sd.card();
+        let card = sd.card()?;
         let identity = card.initialise()?;
         Ok(Self { card, sd, vm, identity })
     }
 
     /// The same with DMA, which needs a bus on which the controller reaches RAM.
     fn with_dma(sd: &'a SdCard, vm: &'a Vm, support: (u32, u32), what: &str) -> Result<Self> {
-        let host = sd.host();
+        let host = sd.host()?;
         if capabilities::field(host.profile().capabilities, support) == 0 {
             return Err(Error::skipped(format!("this controller has no {what}")));
         }
@@ -76,11 +76,11 @@ impl<'a> Bench<'a> {
     }
 
     fn get32(&self, register: crate::qos::registers::Register<u32>) -> Result<u32> {
-        self.sd.host().registers().get(register)
+        self.sd.host()?.registers().get(register)
     }
 
     fn count(&self) -> Result<u16> {
-        self.sd.host().registers().get(sdhci::BLOCK_COUNT)
+        self.sd.host()?.registers().get(sdhci::BLOCK_COUNT)
     }
 
     /// Bytes of which no block is like another, written into the image from `block` on.
@@ -158,7 +158,7 @@ fn assert_guarded(buffer: &Buffer, expected: &[u8], what: &str) -> Result<()> {
 /// is not in the upper response register (2.2.7, 3.7.2.2).
 fn port_read(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(sd, vm)?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     for (block, count) in [(64, 4), (100, 1), (200, 9)] {
         let what = format!("{count} blocks from {block} on");
         let data = bench.image(block, count.into(), count.into())?;
@@ -195,7 +195,7 @@ fn port_read(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 /// another place.
 fn port_write(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(sd, vm)?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     for (block, count) in [(64, 4), (100, 1), (200, 9)] {
         let what = format!("{count} blocks to {block}");
         let data = pattern(count.into(), 50 + usize::from(count));
@@ -232,7 +232,7 @@ fn port_write(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 /// bits, or changes what is not its.
 fn open_ended(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(sd, vm)?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let data = bench.image(300, 6, 3)?;
     let mode = sdhci::TRANSFER_MULTI | sdhci::TRANSFER_READ;
     bench.card.start(&bench.transfer(READ_MULTIPLE, 300, 2, mode)?)?;
@@ -274,7 +274,7 @@ fn open_ended(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 /// Address or a Block Count that does not go on (2.2.1, 2.2.3), and an end that is not told.
 fn sdma(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::with_dma(sd, vm, capabilities::SDMA, "SDMA")?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     registers.set(sdhci::NORMAL_INTERRUPT_STATUS_ENABLE, !0)?;
     for (block, count) in [(64, 3), (100, 1), (200, 7)] {
         let length = usize::from(count) * BLOCK;
@@ -320,13 +320,13 @@ fn sdma(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 fn sdma_boundary(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let mut stays = false;
     let mut bench = Bench::with_dma(sd, vm, capabilities::SDMA, "SDMA")?;
-    if sd.host().profile().vendor != Vendor::Standard {
+    if sd.host()?.profile().vendor != Vendor::Standard {
         return Err(Error::skipped("the boundary of this controller cannot be set"));
     }
     if vm.emulator().capabilities.version < Version::new(7, 2, 0) {
         return Err(Error::skipped("QEMU before 7.2 loses the boundary in every controller"));
     }
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     for (field, boundary) in [(0, 0x1000), (1, 0x2000)] {
         let blocks = 2 * boundary / BLOCK + 3;
         let (first, second) =
@@ -350,7 +350,7 @@ fn sdma_boundary(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
             registers.set(sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, sdhci::DMA_INTERRUPT)?;
             bench.card.start(&transfer)?;
             let status = bench.card.wait_status(sdhci::DMA_INTERRUPT, &what)?;
-            if let Some(function) = sd.host().function() {
+            if let Some(function) = sd.host()?.function() {
                 assert!(function.asserts_interrupt()?, "{what}: the pin at the first boundary");
             }
             registers.set(sdhci::NORMAL_INTERRUPT_SIGNAL_ENABLE, 0)?;
@@ -427,7 +427,7 @@ fn table(vm: &Vm, descriptors: &[Descriptor]) -> Result<Buffer> {
 
 /// Lets the controller take descriptors from `table`.
 fn select_adma2(sd: &SdCard, table: &Buffer) -> Result<()> {
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let control = registers.get(sdhci::HOST_CONTROL_1)? & !sdhci::DMA_SELECT;
     registers.set(sdhci::HOST_CONTROL_1, control | sdhci::DMA_ADMA2)?;
     registers.set(sdhci::ADMA_SYSTEM_ADDRESS, table.address().0)
@@ -435,7 +435,7 @@ fn select_adma2(sd: &SdCard, table: &Buffer) -> Result<()> {
 
 fn adma2_bench<'a>(sd: &'a SdCard, vm: &'a Vm) -> Result<Bench<'a>> {
     let bench = Bench::with_dma(sd, vm, capabilities::ADMA2, "ADMA2")?;
-    match sd.host().profile().vendor {
+    match sd.host()?.profile().vendor {
         Vendor::Standard => Ok(bench),
         Vendor::Usdhc => Err(Error::skipped("this controller selects ADMA2 elsewhere")),
     }
@@ -446,7 +446,7 @@ fn adma2_bench<'a>(sd: &'a SdCard, vm: &'a Vm) -> Result<Bench<'a>> {
 /// nobody asks for, and an ADMA System Address or Block Count that does not go on (1.13, 2.2.30).
 fn adma2(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = adma2_bench(sd, vm)?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let lengths = [1000, 536, 1536, 600, 424, 4, 508, 512];
     let count = (lengths.iter().sum::<usize>() / BLOCK) as u16;
     for (block, asks) in [(64, true), (200, false)] {
@@ -530,8 +530,8 @@ fn block_gap(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     const STOP: u8 = 1 << 0;
     const GAP: u16 = 1 << 2;
     let mut bench = Bench::new(sd, vm)?;
-    let registers = sd.host().registers();
-    if sd.host().profile().vendor != Vendor::Standard {
+    let registers = sd.host()?.registers();
+    if sd.host()?.profile().vendor != Vendor::Standard {
         return Err(Error::skipped("this controller stops at gaps elsewhere"));
     }
     for reads in [true, false] {
@@ -577,7 +577,7 @@ fn block_gap(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 /// Block Count without being told (2.2.18, 2.2.29), and a controller that does not recover.
 fn adma2_errors(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = adma2_bench(sd, vm)?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let data = bench.image(64, 4, 1)?;
     let buffer = guarded(vm, 4 * BLOCK, 4)?;
     let at = buffer.address().0;
@@ -625,11 +625,11 @@ fn adma2_errors(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a controller that moves data although it is no bus master (PCI 3.0, 6.2.2).
 fn bus_master(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
-    let Some(function) = sd.host().function() else {
+    let Some(function) = sd.host()?.function() else {
         return Err(Error::skipped("this controller is no PCI function"));
     };
     let bench = Bench::with_dma(sd, vm, capabilities::SDMA, "SDMA")?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     bench.image(64, 3, 2)?;
     let buffer = guarded(vm, 3 * BLOCK, 4096)?;
     let command = function.config_read16(regs::COMMAND)?;
@@ -662,7 +662,7 @@ fn bus_master(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
 /// command with data that is sent then, and one without data that is not.
 fn busy_registers(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(sd, vm)?;
-    let registers = sd.host().registers();
+    let registers = sd.host()?.registers();
     let data = bench.image(64, 3, 2)?;
     registers.set(sdhci::SDMA_SYSTEM_ADDRESS, 0x1234_5000)?;
     let mode = MANY | sdhci::TRANSFER_READ;
@@ -678,7 +678,7 @@ fn busy_registers(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     assert_eq!(bench.count()?, 3, "Block Count, written during a transfer");
     // QEMU before 6.0 takes a new mode at any time.
     let is_old = vm.emulator().capabilities.version < Version::new(6, 0, 0);
-    if sd.host().profile().vendor == Vendor::Standard && !is_old {
+    if sd.host()?.profile().vendor == Vendor::Standard && !is_old {
         registers.set(sdhci::TRANSFER_MODE, 0)?;
         let now = registers.get(sdhci::TRANSFER_MODE)?;
         assert_eq!(now, mode, "Transfer Mode, written during a transfer");
@@ -708,7 +708,7 @@ fn status_meanwhile(sd: &SdCard, vm: &Rc<Vm>) -> Result<()> {
     let mode = MANY | sdhci::TRANSFER_READ;
     bench.card.start(&bench.transfer(READ_MULTIPLE, 64, 3, mode)?)?;
     bench.card.wait_status(sdhci::BUFFER_READ_READY, "the first block")?;
-    sd.host().registers().set(sdhci::NORMAL_INTERRUPT_STATUS, sdhci::COMMAND_COMPLETE)?;
+    sd.host()?.registers().set(sdhci::NORMAL_INTERRUPT_STATUS, sdhci::COMMAND_COMPLETE)?;
     let address = u32::from(bench.identity.rca) << 16;
     bench.card.write_command(13, address, Response::R1, 0)?;
     bench.card.wait_status(sdhci::COMMAND_COMPLETE, "a command without data")?;
