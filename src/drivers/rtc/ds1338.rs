@@ -148,7 +148,7 @@ impl Ds1338 {
         }
     }
 
-    /// Sets time and date, exactly, whatever [`Ds1338::error_of_setting`] is. QEMU carries a
+    /// Sets time and date, exactly, whatever `error_of_setting` is. QEMU carries a
     /// date that the month does not have over into the next at once, and derives the day from
     /// the date, hence this order, where on the chip there is none.
     ///
