@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{EmulatorArguments, Stop, warn};
+use super::{EmulatorArguments, FilterArguments, Stop, warn};
 use crate::files::output_file::OutputFile;
-use crate::graph::Model;
-use crate::harness::{Filter, Fleet};
+use crate::harness::Fleet;
 use crate::qemu::{Capabilities, Prober};
 
 /// How the graph is written.
@@ -35,12 +35,14 @@ impl Format {
 
 const ABOUT: &str = "\
 In the pictures a box holds all cases of one suite, or all nodes that have the same
-neighbours, and a line all variants of one edge. Grey is what no path on an emulator at
+neighbours, and a line all variants of one edge. With a FILTER only what is on a path that
+matches is shown. Grey is what no path on an emulator at
 hand leads to. JSON has every node and every edge on its own. Without any QEMU the graph is
 shown all the same; nothing is grey then, and \"available\" is null.
 
 Examples:
   qgraph graph -o graph.svg
+  qgraph graph tmp105 -o sensor.svg
   qgraph graph --machine raspi2b --format dot | dot -Tpdf > raspi2b.pdf";
 
 #[derive(clap::Args)]
@@ -52,9 +54,8 @@ pub(super) struct Arguments {
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only what machines of this name lead to: arm/raspi2b, raspi2b or 'arm/*'.
-    #[arg(long, value_name = "MACHINE")]
-    machine: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArguments,
     #[command(flatten)]
     emulators: EmulatorArguments,
 }
@@ -81,19 +82,30 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         }
         (None, None) => Format::Svg,
     };
-    let filter = Filter::new(&[], &[], &arguments.machine, false)?;
+    let filter = arguments.filter.filter()?;
     let fleet = fleet(&arguments.emulators)?;
     let emulators: Vec<(String, &Capabilities)> = fleet
         .usable
         .iter()
         .map(|emulator| (emulator.path.display().to_string(), &emulator.capabilities))
         .collect();
-    let drawing = Model::registered().drawing(&emulators, |machine| filter.wants_machine(machine));
+    let model = Arc::new(arguments.filter.model(&fleet, &filter));
+    let mut drawing = model.drawing(&emulators, |machine| filter.wants_machine(machine));
     if drawing.is_empty() {
         return Err(Stop::Usage(format!(
             "no machine in the graph is called {}; `qgraph graph --format json` has all names",
-            arguments.machine.join(" or ")
+            arguments.filter.machine.join(" or ")
         )));
+    }
+    if arguments.filter.names_paths() {
+        let wanted = filter.clone();
+        let paths = model.walk(None, |machine| filter.wants_machine(machine));
+        let paths = paths.within(move |start| wanted.may_want(start));
+        drawing = drawing.of_paths(paths.filter(|path| filter.wants_path(&path.name())));
+        if drawing.is_empty() {
+            let why = "no path matches; `qgraph list` shows all";
+            return Err(Stop::Usage(why.to_owned()));
+        }
     }
     let text = match format {
         Format::Dot => drawing.dot(),

@@ -252,6 +252,11 @@ impl FilterArguments {
             && self.names_from.is_none()
     }
 
+    /// Whether they choose among the paths of a machine.
+    fn names_paths(&self) -> bool {
+        !self.filters.is_empty() || !self.skip.is_empty() || self.names_from.is_some()
+    }
+
     fn filter(&self) -> Result<Filter, Stop> {
         let filter = Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?;
         Ok(match self.names()? {

@@ -63,6 +63,12 @@ impl Path {
         &self.edges
     }
 
+    /// The edges on it: the names of the nodes from and to which each leads, and of its variant.
+    pub fn edge_names(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        let steps = self.nodes().zip(self.steps());
+        steps.map(|(from, (edge, to))| (from, to.name, edge.offer.name))
+    }
+
     /// The edges on it, by numbers that hold for this graph alone.
     pub fn edges(&self) -> impl Iterator<Item = usize> + '_ {
         self.edges.iter().map(|edge| edge.index())

@@ -14,6 +14,9 @@ mod svg;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+use std::path::Path as FilePath;
+
 use petgraph::Direction::Outgoing;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
@@ -24,6 +27,7 @@ use state::States;
 
 use super::model::{EdgeKind, Kind, Model, Offer};
 use super::node::Plug;
+use super::path::Path;
 use crate::qemu::{Capabilities, Version};
 
 /// A node of the drawing.
@@ -64,8 +68,8 @@ pub struct Drawing {
 
 impl Model {
     /// The drawing of what the machines that `wanted` accepts lead to, and, when it accepts
-    /// all, of what no machine leads to as well. `emulators` are the emulators at hand and
-    /// what they have; without any, nothing is known to be available or not.
+    /// all, of what no machine leads to as well. `emulators` are the emulators at hand, by their
+    /// programs, and what they have; without any, nothing is known to be available or not.
     pub fn drawing(
         &self,
         emulators: &[(String, &Capabilities)],
@@ -97,8 +101,8 @@ impl Model {
         };
         let has: Vec<_> = emulators
             .iter()
-            .map(|(_, capabilities)| {
-                let has = self.availability(capabilities);
+            .map(|(emulator, capabilities)| {
+                let has = self.availability_on(capabilities, FilePath::new(emulator));
                 let starts = starts.iter().copied().filter(|n| has.nodes[n.index()]).collect();
                 let nodes = reach(&|edge| has.edges[edge.index()], starts);
                 Has { nodes, edges: has.edges.clone() }
@@ -150,6 +154,33 @@ impl Drawing {
     /// Whether nothing is drawn.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
+    }
+
+    /// Only what is on one of these paths of the graph.
+    pub fn of_paths(self, paths: impl Iterator<Item = Path>) -> Self {
+        let (mut nodes, mut edges) = (HashSet::new(), HashSet::new());
+        for path in paths {
+            nodes.extend(path.nodes());
+            edges.extend(path.edge_names());
+        }
+        let is_kept: Vec<bool> =
+            self.nodes.iter().map(|node| nodes.contains(node.name.as_str())).collect();
+        let mut places = Vec::with_capacity(is_kept.len());
+        let mut next = 0;
+        for is_kept in &is_kept {
+            places.push(next);
+            next += usize::from(*is_kept);
+        }
+        let name = |place: usize| self.nodes[place].name.as_str();
+        let is_on_path = |edge: &&DrawnEdge| {
+            edges.contains(&(name(edge.from), name(edge.to), edge.variant.as_str()))
+        };
+        let kept = self.edges.iter().filter(is_on_path).cloned();
+        let edges =
+            kept.map(|edge| DrawnEdge { from: places[edge.from], to: places[edge.to], ..edge });
+        let edges = edges.collect();
+        let kept = self.nodes.into_iter().zip(is_kept).filter(|(_, is_kept)| *is_kept);
+        Self { nodes: kept.map(|(node, _)| node).collect(), edges, ..self }
     }
 
     /// The drawing as data: `emulators`, `nodes` and `edges`. `available` is null, and

@@ -1,6 +1,7 @@
 //! Tests of the drawing, on graphs made here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::picture::escape;
 use super::*;
@@ -414,4 +415,30 @@ fn a_run_colours_what_it_went_over() {
     );
     assert_eq!(ran.edges.len(), 9);
     assert!(!ran.svg().contains("did not run"), "{}", ran.svg());
+}
+
+/// Would catch a part of the graph that has more than its paths, or less, and an edge that is
+/// drawn between other nodes once some are left out.
+#[test]
+fn only_what_is_on_the_paths() {
+    let model = Arc::new(Model::new(&declarations()));
+    let paths = || model.walk(None, |_| true);
+    let drawn = |wanted: &str| {
+        let wanted = wanted.to_owned();
+        let of = paths().filter(move |path| path.name().contains(&wanted));
+        let data = model.drawing(&[], all).of_paths(of).json();
+        let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let nodes = data["nodes"].as_array().unwrap().iter().map(|it| text(it, "name"));
+        let edges = data["edges"].as_array().unwrap().iter();
+        let edges = edges.map(|it| format!("{} {}", text(it, "from"), text(it, "to")));
+        (nodes.collect::<Vec<_>>(), edges.collect::<Vec<_>>())
+    };
+    let (nodes, edges) = drawn("/dev-tests/one");
+    assert_eq!(nodes, ["bus", "dev", "dev-tests/one", "host", "x/pc"]);
+    assert_eq!(edges, ["bus dev", "dev dev-tests/one", "host bus", "x/pc host"]);
+    let (nodes, edges) = drawn("/y/pc/soc/face/face-tests/c");
+    assert_eq!(nodes, ["face", "face-tests/c", "soc", "y/pc"]);
+    assert_eq!(edges, ["face face-tests/c", "soc face", "y/pc soc"]);
+    assert_eq!(drawn("/").0.len(), model.drawing(&[], all).nodes.len());
+    assert!(model.drawing(&[], all).of_paths([].into_iter()).is_empty());
 }
