@@ -55,8 +55,8 @@ const fn area(name: &'static str, offset: u64) -> Register<u32> {
 /// What QEMU does otherwise.
 const FAULTS: &[Fault] = &[Fault::new(
     &["driver_feature"],
-    &[Rule::SoftwareReset],
-    "QEMU's virtio-pci leaves driver_feature in a reset by the driver",
+    &[Rule::SoftwareReset, Rule::MachineReset, Rule::ResetValue],
+    "QEMU's virtio-pci leaves driver_feature in every reset",
 )
 .before(10, 1)];
 

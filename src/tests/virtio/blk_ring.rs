@@ -95,17 +95,23 @@ fn index_wrap(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     let request = Request::new(&blk.0, blk::T_GET_ID, 0)?.with_room(&blk.0, blk::ID_BYTES)?;
     // A descriptor each, of one table that all share, is what makes most requests at once.
     let table = queue.indirect_table(&request.segments())?;
-    let whole = [(Segment::readable(&table), DESC_F_INDIRECT)];
+    // Every second batch is of another kind, so that what is left of the one before shows.
+    let nothing = Request::new(&blk.0, blk::T_IN, 0)?;
+    let other = queue.indirect_table(&nothing.segments())?;
+    let kinds = [(&table, blk::ID_BYTES as u32 + 1), (&other, 1)];
+    let mut kinds = kinds.into_iter().cycle();
     let mut left = if queue.is_packed() { 4 * usize::from(queue.size()) } else { 65_537 };
     while left > 0 {
         let batch = left.min(queue.size().into());
+        let Some((table, written)) = kinds.next() else { unreachable!("they never end") };
+        let whole = [(Segment::readable(table), DESC_F_INDIRECT)];
         for _ in 0..batch {
             queue.put(&whole, None)?;
         }
         queue.kick()?;
         for _ in 0..batch {
             let used = queue.wait_used()?;
-            assert_eq!(used.written, blk::ID_BYTES as u32 + 1, "with {left} requests left");
+            assert_eq!(used.written, written, "with {left} requests left");
         }
         left -= batch;
     }
