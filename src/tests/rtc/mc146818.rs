@@ -357,6 +357,16 @@ fn alarm_at_any(Chip(clock): &Chip, vm: &Rc<Vm>) -> Result<()> {
     set(clock, vm, 23, 59, 50)?;
     write(0x00, any, any)?;
     assert_eq!(seconds_until(20)?, Some(10), "in the first hour of the next day");
+    // The next time is a day later.
+    set(clock, vm, 12, 59, 50)?;
+    write(0x12, any, 0x05)?;
+    assert_eq!(seconds_until(20)?, None, "after the last minute of its hour");
+    set(clock, vm, 12, 30, 50)?;
+    write(0x12, 0x30, any)?;
+    for second in 51..=59 {
+        assert_eq!(seconds_until(1)?, Some(1), "at 12:30:{second}");
+    }
+    assert_eq!(seconds_until(10)?, None, "after the last second of its minute");
     Ok(())
 }
 
