@@ -127,9 +127,13 @@ impl Ds1338 {
     /// It reckons the time from the machine's clock, but what is set from the host's, which
     /// runs on its own. So each write to a register of the time adds the difference.
     fn error_of_setting(&self) -> Result<i16> {
+        // Within the hour: on a busy computer it may be minutes.
+        let of_hour = |minute: u8, second: i16| 60 * i16::from(number(minute)) + second;
+        let [_, minute, ..] = self.get()?;
         self.registers().set(SECONDS, 0x20)?;
-        let read = self.registers().get(SECONDS)?;
-        Ok(i16::from(number(read)) - 20)
+        let [second, after, ..] = self.get()?;
+        let error = of_hour(after, i16::from(number(second))) - of_hour(minute, 20);
+        Ok((error + 1800).rem_euclid(3600) - 1800)
     }
 
     /// Moves the machine's clock on where the host's is ahead of it. Returns by how many seconds
