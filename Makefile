@@ -18,6 +18,7 @@ help:
 	@echo 'make check-qtest-ARCH   run those of one architecture (x86_64, arm, aarch64, …)'
 	@echo 'make check              test qgraph itself: format, lints, docs, unit tests, paths'
 	@echo 'make fuzz               fuzz both protocol readers; FUZZ_SECONDS each'
+	@echo 'make loaded             run every path while the computer is kept busy: none may hang'
 	@echo 'make build              build the program'
 	@echo 'make install            install it below PREFIX, with man pages and completions'
 	@echo 'make uninstall          remove all that'
@@ -63,6 +64,13 @@ fuzz-%:
 	mkdir -p fuzz/corpus/$*
 	$(CARGO) +nightly fuzz run $*_reader fuzz/corpus/$* tests/corpus/$* -- \
 		-max_len=4096 -timeout=20 -max_total_time=$(FUZZ_SECONDS)
+
+# Three whole runs at once, without bridges, beside programs that take CPUs, memory and disk;
+# contrib/loaded says how to have more of it.
+.PHONY: loaded
+loaded: qemu
+	$(CARGO) build --release --quiet
+	contrib/loaded $(QGRAPH) $(BEHIND_BRIDGES:%=--skip %) $(ARGS)
 
 .PHONY: build
 build:
