@@ -430,15 +430,17 @@ fn only_what_is_on_the_paths() {
         let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
         let nodes = data["nodes"].as_array().unwrap().iter().map(|it| text(it, "name"));
         let edges = data["edges"].as_array().unwrap().iter();
-        let edges = edges.map(|it| format!("{} {}", text(it, "from"), text(it, "to")));
+        let edges = edges
+            .map(|it| format!("{} {} {}", text(it, "from"), text(it, "to"), text(it, "variant")));
         (nodes.collect::<Vec<_>>(), edges.collect::<Vec<_>>())
     };
     let (nodes, edges) = drawn("/dev-tests/one");
     assert_eq!(nodes, ["bus", "dev", "dev-tests/one", "host", "x/pc"]);
-    assert_eq!(edges, ["bus dev", "dev dev-tests/one", "host bus", "x/pc host"]);
+    let expected = ["bus dev ", "bus dev modern", "dev dev-tests/one ", "host bus ", "x/pc host "];
+    assert_eq!(edges, expected);
     let (nodes, edges) = drawn("/y/pc/soc/face/face-tests/c");
     assert_eq!(nodes, ["face", "face-tests/c", "soc", "y/pc"]);
-    assert_eq!(edges, ["face face-tests/c", "soc face", "y/pc soc"]);
+    assert_eq!(edges, ["face face-tests/c ", "soc face ", "y/pc soc "]);
     assert_eq!(drawn("/").0.len(), model.drawing(&[], all).nodes.len());
     assert!(model.drawing(&[], all).of_paths([].into_iter()).is_empty());
 }
