@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use super::{BarSize, Capability, PciDevice, Space, bridge, msix, regs};
 use crate::qos::registers::{
-    AnyRegister, Fault, Register, RegisterBlock, Registers, RegistersExt, Rule, Value, Width,
+    AnyRegister, Declaration, Fault, Register, RegisterBlock, Registers, RegistersExt, Rule, Value,
+    Width,
 };
 use crate::{Error, Result};
 
@@ -87,6 +88,10 @@ const FIXED_DEVICE: &[&dyn AnyRegister] = &[
     &Register::<u8>::new("Max_Lat", 0x3f).section("6.2.4"),
 ];
 
+/// The bus numbers of a bridge, which some platforms set at a reset.
+const BUS_NUMBERS_FIRST: u64 = 0x18;
+const BUS_NUMBERS_LAST: u64 = 0x1a;
+
 /// A bridge's registers besides base addresses (Bridge Architecture Specification 1.2).
 const BRIDGE: &[&dyn AnyRegister] = &[
     &Register::<u8>::new("Primary Bus Number", 0x18).section("3.2.5.2").reset(0).kept(0xff),
@@ -161,6 +166,12 @@ pub fn registers(device: &PciDevice) -> Result<RegisterBlock> {
     };
     if is_bridge {
         block = block.with(BRIDGE).touched(BRIDGE);
+        if device.bus().numbers_bridges() {
+            block = block.map(|register| match register.offset {
+                BUS_NUMBERS_FIRST..=BUS_NUMBERS_LAST => Declaration { reset: None, ..register },
+                _ => register,
+            });
+        }
         block = type_1(device, block, express)?;
     } else {
         block = block.with(FIXED_DEVICE);
@@ -197,9 +208,7 @@ fn fixed_as_found(device: &PciDevice, block: RegisterBlock) -> Result<RegisterBl
         let found = values.iter().find(|(offset, _)| *offset == register.offset);
         let is_open = register.reset.is_none();
         match found.filter(|_| is_open) {
-            Some((_, value)) => {
-                crate::qos::registers::Declaration { reset: Some(*value), ..register }
-            }
+            Some((_, value)) => Declaration { reset: Some(*value), ..register },
             None => register,
         }
     }))
