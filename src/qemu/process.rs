@@ -294,9 +294,19 @@ impl Process {
         let parent = getpid();
         let numbers: Vec<_> = launch.inherit.iter().map(AsRawFd::as_raw_fd).collect();
         let dies_with_us = !launch.may_stay;
+        let mut alive = lock(&ALIVE);
+        if is_stopping() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the run is being stopped"));
+        }
+        let alive = alive.get_or_insert_with(Alive::new);
+        // It names itself, since we may be killed before we could.
+        let guard = alive.guard.input().filter(|_| !dies_with_us);
         let prepare = move || {
             if dies_with_us {
                 set_pdeathsig(Signal::SIGKILL)?;
+            }
+            if let Some(guard) = guard {
+                guard::name_own_group(guard)?;
             }
             // We may have died before the line above took effect.
             if getppid() != parent {
@@ -316,10 +326,6 @@ impl Process {
         // neither allocates nor takes a lock.
         unsafe { command.pre_exec(prepare) };
 
-        let mut alive = lock(&ALIVE);
-        if is_stopping() {
-            return Err(io::Error::new(io::ErrorKind::Interrupted, "the run is being stopped"));
-        }
         let mut child = command.spawn()?;
         drop(command); // and with it our copies of what the child writes to
         let pid = Pid::from_raw(child.id() as i32);
@@ -332,9 +338,10 @@ impl Process {
                 return Err(e);
             }
         };
-        let alive = alive.get_or_insert_with(Alive::new);
         alive.children.insert(pid.as_raw(), mark.clone());
-        alive.guard.add(pid);
+        if guard.is_none() {
+            alive.guard.add(pid);
+        }
         let (ending, groups, is_released) = (None, Vec::new(), false);
         Ok(Self { child, pid, pidfd, output, ending, mark, groups, terminal, is_released })
     }

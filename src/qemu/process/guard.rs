@@ -3,11 +3,12 @@
 //! started is none of them. So a shell waits until nobody holds the other end of its standard
 //! input, and kills the process groups that were named there.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, write};
 
 /// Each line is `+GROUP` for one that is there from now on, or `-GROUP`; or `=FOLDER` and
 /// `!FOLDER` for a folder of sockets among the temporary files. The end comes when we are gone,
@@ -45,6 +46,11 @@ impl Guard {
         Self(command.spawn().ok())
     }
 
+    /// Where groups are named; nowhere without a guard.
+    pub fn input(&self) -> Option<RawFd> {
+        self.0.as_ref()?.stdin.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
     /// This process group is there.
     pub fn add(&mut self, group: Pid) {
         self.tell(&format!("+{group}\n"));
@@ -67,4 +73,21 @@ impl Guard {
             let _ = gone.wait();
         }
     }
+}
+
+/// Names the group that this process leads, by the [input](Guard::input) of the guard: for a child
+/// that has not become its program yet. It neither allocates nor takes a lock.
+///
+/// # Errors
+/// Returns the error of the kernel.
+pub(super) fn name_own_group(input: RawFd) -> io::Result<()> {
+    let mut line = [0; 16];
+    let room = line.len();
+    let mut rest = &mut line[..];
+    writeln!(rest, "+{}", getpid())?;
+    let length = room - rest.len();
+    // SAFETY: the parent keeps the file open until the child has become its program.
+    let input = unsafe { BorrowedFd::borrow_raw(input) };
+    write(input, &line[..length])?;
+    Ok(())
 }
