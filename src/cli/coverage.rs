@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::page::html;
+use super::table::Format;
 use super::{EmulatorArguments, NOT_KEPT, Stop, machines, page, warn};
 use crate::files::bounded;
 use crate::files::output_file::OutputFile;
@@ -27,15 +28,6 @@ Examples:
   qgraph coverage --qemu build
   qgraph coverage --format json > coverage.json
   qgraph coverage --compare coverage.json --at-least 60";
-
-/// How the coverage is written.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// One JSON object.
-    Json,
-}
 
 #[derive(clap::Args)]
 #[command(after_help = ABOUT)]

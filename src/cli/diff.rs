@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use serde_json::json;
 
 use super::page::{html, page};
+use super::table::Format;
 use super::{NOT_KEPT, Stop, note, warn};
 use crate::files::output_file::OutputFile;
 use crate::harness::compare::{Change, Comparison, Difference, Part, Side, Slowness, parts};
@@ -33,15 +34,6 @@ Examples:
   qgraph diff before.jsonl after.jsonl
   qgraph diff /usr/bin ./build --html diff.html -- --cover tests
   qgraph diff qemu-7.2/qemu-system-arm qemu-10.0/qemu-system-arm -- sdhci --machine raspi2b";
-
-/// How the differences are written.
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// One JSON object.
-    Json,
-}
 
 #[derive(clap::Args)]
 #[command(after_help = ABOUT)]

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod shard;
 mod signals;
+mod table;
 mod timings;
 mod why;
 
@@ -265,7 +266,7 @@ impl FilterArguments {
         })
     }
 
-    /// The names that are wanted, if somebody listed them.
+    /// The names that --names-from lists; none without it.
     fn names(&self) -> Result<Option<&Arc<BTreeSet<String>>>, Stop> {
         let Some(file) = &self.names_from else { return Ok(self.names.get()) };
         let read = || {

@@ -1,4 +1,4 @@
-//! `qgraph replay` of a file that somebody else wrote: finds the reproducer in it, chooses
+//! `qgraph replay` of a foreign file, which qgraph did not write: finds the reproducer in it, chooses
 //! the emulator, shows the command line, and tells what came of it.
 
 use std::io::{self, Write};
@@ -61,7 +61,7 @@ pub(super) fn main(arguments: &Arguments, text: &str) -> Result<ExitCode, Stop> 
     if !refused.is_empty() {
         out.flush()?;
         return Err(Stop::Usage(format!(
-            "not run, for a file of somebody else may not make QEMU do this:\n    {}\n--trust \
+            "not run, for a foreign file may not make QEMU do this:\n    {}\n--trust \
              runs it all the same",
             refused.iter().map(|why| shown(why)).collect::<Vec<_>>().join("\n    ")
         )));

@@ -1,5 +1,5 @@
 //! `qgraph replay`: says whether a recorded failure is still there, and makes it smaller.
-//! Files that somebody else wrote are for `foreign`.
+//! Foreign files, which qgraph did not write, are for `foreign`.
 
 mod foreign;
 
@@ -31,7 +31,8 @@ not do it. Only an emulator that is found, or named, is run.
 Exit status: 0 it does not fail; 1 it fails; 2 that cannot be told, or wrong usage. With --bisect, 125 when \
 that cannot be told, and 128 for wrong usage.")]
 pub(super) struct Arguments {
-    /// The file of a failure: one that `qgraph run` named, or somebody else's reproducer.
+    /// The file of a failure: one that `qgraph run` named, or a foreign reproducer, which
+    /// qgraph did not write.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Another emulator than the one on which it failed.
@@ -61,16 +62,16 @@ pub(super) struct Arguments {
     /// Run it although it makes QEMU run programs or reach files outside of its folder.
     #[arg(long)]
     trust: bool,
-    /// Which one, if somebody else's file has several reproducers [default: 1].
+    /// Which one, if a foreign file has several reproducers [default: 1].
     #[arg(long, value_name = "N")]
     pick: Option<usize>,
-    /// Write somebody else's reproducer as one of qgraph's.
+    /// Write a foreign reproducer to this file in qgraph's own format.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Print somebody else's reproducer as a test of qgraph, in Rust.
+    /// Print a foreign reproducer as a test of qgraph, in Rust.
     #[arg(long)]
     as_test: bool,
-    /// QEMU's arguments, for somebody else's file that has none.
+    /// QEMU's arguments, for a foreign file that has none.
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<String>,
 }
@@ -108,8 +109,8 @@ fn replay_it(arguments: &Arguments, watch: &Watch) -> Result<ExitCode, Stop> {
     let reproducer = Reproducer::read(&arguments.file).map_err(|e| usage(&e))?;
     if arguments.save.is_some() || arguments.as_test || !arguments.arguments.is_empty() {
         return Err(Stop::Usage(
-            "--save, --as-test and arguments for QEMU are for files that somebody else wrote; \
-             this one is qgraph's"
+            "--save, --as-test and arguments for QEMU are for foreign files; qgraph \
+             wrote this one"
                 .to_owned(),
         ));
     }

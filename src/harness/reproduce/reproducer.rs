@@ -200,7 +200,7 @@ pub enum BadReproducer {
 }
 
 impl Reproducer {
-    /// Whether `text` is one of qgraph's, rather than somebody else's.
+    /// Whether `text` is one of qgraph's, rather than a foreign one.
     pub fn is_own(text: &str) -> bool {
         text.lines().any(|line| line.starts_with(MARK.trim_end()))
     }

@@ -1,4 +1,4 @@
-//! What a file of somebody else may make QEMU do: the options, devices, back ends and QMP
+//! What a foreign file may make QEMU do: the options, devices, back ends and QMP
 //! commands that reproducers need. Whatever runs programs, or reads or writes files outside
 //! of the file's own folder, is not among them. It is a list of what is allowed: what is
 //! not known is refused. Requests are in `requests`.

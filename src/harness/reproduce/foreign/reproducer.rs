@@ -1,4 +1,4 @@
-//! A reproducer of somebody else as one of qgraph's: with the command line that was made of
+//! A foreign reproducer as one of qgraph's: with the command line that was made of
 //! its own, and with what came of it once it was replayed.
 
 use std::path::Path;

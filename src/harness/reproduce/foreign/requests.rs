@@ -1,4 +1,4 @@
-//! Which requests and QMP commands somebody else's file may give to QEMU, and what a file
+//! Which requests and QMP commands a foreign file may give to QEMU, and what a file
 //! of qgraph's that somebody may have changed would do.
 
 use std::path::Path;
