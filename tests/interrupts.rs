@@ -31,7 +31,7 @@ use nix::sys::signal::Signal;
 
 fn main() -> ExitCode {
     if fake::called() == RUNNER {
-        return qgraph::harness::cargo_test();
+        return qgraph::harness::cargo_test(fake::PROGRAM);
     }
     fake::main(trials![
         random_moments,

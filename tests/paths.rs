@@ -1,7 +1,3 @@
 //! Every path of the graph as a trial of `cargo test` and nextest.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    qgraph::harness::cargo_test()
-}
+qgraph::test_main!();

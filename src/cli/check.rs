@@ -1,17 +1,36 @@
-//! `qgraph check`: what is wrong in the graph.
+//! `qgraph check`: what is wrong in the graph, and which of its names no emulator at hand knows.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::Stop;
+use super::{EmulatorArguments, Stop, note, warn};
 use crate::graph::Model;
+use crate::harness::Fleet;
+use crate::qemu::Prober;
 
-pub(super) fn main() -> Result<ExitCode, Stop> {
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    emulators: EmulatorArguments,
+}
+
+pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let model = Model::registered();
     let findings = model.check();
     let mut out = io::stdout().lock();
     for finding in &findings {
         writeln!(out, "{finding}")?;
+    }
+    // A graph is sound whatever QEMU there is: these are told, and no more.
+    let prober = Prober { slow: arguments.emulators.slow, ..Prober::new() };
+    let fleet = Fleet::gather(&arguments.emulators.qemu, &prober, warn);
+    let emulators: Vec<_> = fleet.usable.iter().map(|it| &it.capabilities).collect();
+    let (alike, others): (Vec<_>, Vec<_>) =
+        model.unknown_to(&emulators).into_iter().partition(|it| it.near.is_some());
+    alike.iter().for_each(|unknown| note(unknown.to_string()));
+    if !others.is_empty() {
+        let names: Vec<_> = others.iter().map(|unknown| unknown.name).collect();
+        note(format!("no emulator at hand has {}", names.join(", ")));
     }
     if !findings.is_empty() {
         return Ok(ExitCode::FAILURE);

@@ -34,9 +34,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use once_cell::unsync::OnceCell;
 
+use crate::Program;
 use crate::graph::{Kind, Model};
 use crate::harness::{BadPattern, Filter, Fleet, Plan, possible_jobs};
 use crate::qemu::{Prober, Wrapper, is_stopping};
@@ -76,8 +77,8 @@ enum Command {
     Coverage(coverage::Arguments),
     /// Show the graph, as a picture or as data.
     Graph(graph::Arguments),
-    /// Look for what is wrong in the graph. Needs no QEMU.
-    Check,
+    /// Look for what is wrong in the graph; needs no QEMU. Tell what no emulator at hand has.
+    Check(check::Arguments),
     /// Print a script that lets a shell complete arguments.
     Completions {
         /// The shell.
@@ -85,6 +86,16 @@ enum Command {
     },
     /// Print the manual, or write it as man pages.
     Man(man::Arguments),
+}
+
+impl Command {
+    /// Whether what it does depends on the nodes of the graph.
+    fn is_of_graph(&self) -> bool {
+        matches!(
+            self,
+            Self::List(_) | Self::Run(_) | Self::Why(_) | Self::Graph(_) | Self::Check(_)
+        )
+    }
 }
 
 /// Which emulators.
@@ -351,9 +362,17 @@ fn program() -> clap::Command {
     program
 }
 
-/// Runs the program with the arguments of the process.
-pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+/// Runs `program` with the arguments of the process.
+pub fn main(program: Program) -> ExitCode {
+    let known = Arguments::command().name(program.name);
+    // Told once in the life of a program.
+    let known = known.version(&*program.version_in_words().leak());
+    let parsed = known.get_matches();
+    let arguments = Arguments::from_arg_matches(&parsed).unwrap_or_else(|e| e.exit());
+    if arguments.command.is_of_graph() {
+        program.lacks_nodes().into_iter().for_each(warn);
+    }
+    let result = match arguments.command {
         Command::List(arguments) => list::main(&arguments),
         Command::Run(arguments) => run::main(&arguments),
         Command::Merge(arguments) => merge::main(&arguments),
@@ -366,7 +385,7 @@ pub fn main() -> ExitCode {
         Command::Machines(arguments) => machines::main(&arguments),
         Command::Coverage(arguments) => coverage::main(&arguments),
         Command::Graph(arguments) => graph::main(&arguments),
-        Command::Check => check::main(),
+        Command::Check(arguments) => check::main(&arguments),
         Command::Man(arguments) => man::main(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -68,8 +68,10 @@ impl When {
         Self { since: Version::new(0, 0, 0), until: Some(version), add }
     }
 
-    fn holds(&self, version: Version) -> bool {
-        version >= self.since && self.until.is_none_or(|until| version < until)
+    /// The pieces, if a QEMU of this version gets them.
+    pub(super) fn piece(&self, version: Version) -> Option<&Addition> {
+        let gets = version >= self.since && self.until.is_none_or(|until| version < until);
+        gets.then_some(&self.add)
     }
 }
 
@@ -193,7 +195,7 @@ impl QemuArgs {
         let plug = self.plug(plug);
         let pieces = [&self.added, variant]
             .into_iter()
-            .chain(self.when.iter().filter(|when| when.holds(version)).map(|when| &when.add));
+            .chain(self.when.iter().filter_map(|when| when.piece(version)));
         let (mut words, mut after) = (Vec::new(), Vec::new());
         let mut properties = filled(self.properties, plug);
         for piece in pieces {

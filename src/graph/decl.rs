@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use super::args::Addition;
+use super::args::{Addition, QemuArgs};
 use super::model::{EdgeKind, Offer};
 use super::node::{Consumes, Contains, Machine, Node, Produces, Setup, Site};
 use crate::qemu::Vm;
@@ -67,6 +67,8 @@ pub struct NodeDecl {
     pub interface: bool,
     /// The interface as which a path counts it, where that is another.
     pub counts_as: Option<&'static str>,
+    /// The module it stands in; that begins with the crate.
+    pub module: &'static str,
 }
 
 /// An edge, with all its variants.
@@ -89,8 +91,12 @@ pub struct TestDecl {
     pub name: &'static str,
     /// The nodes it is run on.
     pub of: &'static [&'static str],
+    /// What it adds to the command line.
+    pub args: QemuArgs,
     /// The source file it stands in.
     pub file: &'static str,
+    /// The module it stands in; that begins with the crate.
+    pub module: &'static str,
     /// Runs it.
     pub run: fn(&Object, &Rc<Vm>) -> Result<()>,
 }
@@ -177,6 +183,15 @@ pub struct Declarations {
 }
 
 impl Declarations {
+    /// Whether any of it stands in another crate than qgraph itself.
+    pub fn has_others(&self) -> bool {
+        let own = |module: &str| module.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+        let mut nodes = self.nodes.iter().map(|it| it.module);
+        let mut tests = self.tests.iter().map(|it| it.module);
+        let mut machines = self.machines.iter().map(|it| (it.type_name)());
+        !(nodes.all(own) && tests.all(own) && machines.all(own))
+    }
+
     /// Everything that was registered in this program, from whichever crate.
     pub fn registered() -> Self {
         Self {
@@ -204,6 +219,7 @@ macro_rules! interface {
                 aliases: &[],
                 interface: true,
                 counts_as: Some(<$other as $crate::graph::Node>::NAMES[0]),
+                module: module_path!(),
             }
         }
     };
@@ -217,16 +233,65 @@ macro_rules! interface {
                 aliases: <$t as $crate::graph::Node>::ALIASES,
                 interface: true,
                 counts_as: None,
+                module: module_path!(),
             }
         }
         $($($crate::inventory::submit! { $crate::graph::EdgeDecl::produces::<$t, $p>() })+)?
     };
 }
 
-/// Declares a machine, its names, and what it contains:
-/// `machine!(Pc = "x86_64/pc", "i386/pc"; contains I440Fx);`.
+/// Declares a machine: its names, what its command line needs, what it contains and what it
+/// can be used through.
+///
+/// ```
+/// use qgraph::Result;
+/// use qgraph::drivers::rtc::mc146818rtc::Mc146818;
+/// use qgraph::graph::{Contains, Setup};
+/// use qgraph::qemu::{MIB, RamSpec};
+///
+/// qgraph::machine! {
+///     /// A PC of which only the clock is of interest.
+///     pub struct Clock = "x86_64/isapc";
+///     setup Setup::bare(RamSpec::new(0, 16 * MIB));
+///     contains Mc146818
+/// }
+///
+/// impl Contains<Mc146818> for Clock {
+///     fn contained(&self) -> Result<Mc146818> {
+///         Ok(Mc146818::of_pc(self.vm()))
+///     }
+/// }
+/// ```
+///
+/// A type that is there already and implements [`Machine`](crate::graph::Machine) itself, for
+/// it holds more than the running QEMU, is declared without `struct` and `setup`:
+/// `machine!(Board = "arm/board"; contains Uart);`.
 #[macro_export]
 macro_rules! machine {
+    ($(#[$doc:meta])* $vis:vis struct $t:ident = $($name:literal),+; setup $setup:expr
+     $(; contains $($d:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
+        $(#[$doc])*
+        $vis struct $t {
+            vm: ::std::rc::Rc<$crate::qemu::Vm>,
+        }
+
+        impl $t {
+            /// The running QEMU.
+            pub fn vm(&self) -> &::std::rc::Rc<$crate::qemu::Vm> {
+                &self.vm
+            }
+        }
+
+        impl $crate::graph::Machine for $t {
+            const SETUP: $crate::graph::Setup = $setup;
+
+            fn boot(site: &$crate::graph::Site) -> $crate::Result<Self> {
+                Ok(Self { vm: site.vm.clone() })
+            }
+        }
+
+        $crate::machine!($t = $($name),+ $(; contains $($d),+)? $(; produces $($p),+)?);
+    };
     ($t:ty = $($name:literal),+ $(; contains $($d:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
         impl $crate::graph::Node for $t {
             const NAMES: &'static [&'static str] = &[$($name),+];
@@ -269,6 +334,7 @@ macro_rules! driver_edges {
                 aliases: <$t as $crate::graph::Node>::ALIASES,
                 interface: false,
                 counts_as: None,
+                module: module_path!(),
             }
         }
         $($($crate::inventory::submit! { $crate::graph::EdgeDecl::contains::<$t, $d>() })+)?
@@ -277,17 +343,83 @@ macro_rules! driver_edges {
     };
 }
 
-/// Declares the cases of a suite, functions of `&T` and `&Rc<Vm>`:
-/// `tests!(dyn Sdhci, "sdhci-tests": registers, tx_rx = "tx-rx");`. A case is called like
-/// its function unless a name follows.
+/// Declares further edges of nodes that are declared elsewhere, in another crate for instance:
+/// `edge!(Pc; contains MyDevice);` says that qgraph's PC has a device of one's own, which a
+/// patched QEMU solders on. What it needs is what [`driver!`](crate::driver) and
+/// [`machine!`](crate::machine) need for the same words: that the traits are implemented.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// use qgraph::Result;
+/// use qgraph::graph::Contains;
+/// use qgraph::machines::x86::pc::Pc;
+/// use qgraph::qemu::Vm;
+///
+/// /// A device that a patched QEMU has at port 0x510 of its PC.
+/// pub struct Lamp(Rc<Vm>);
+///
+/// impl Contains<Lamp> for Pc {
+///     fn contained(&self) -> Result<Lamp> {
+///         Ok(Lamp(self.vm().clone()))
+///     }
+/// }
+///
+/// qgraph::driver!(Lamp = "lamp");
+/// qgraph::edge!(Pc; contains Lamp);
+/// ```
+#[macro_export]
+macro_rules! edge {
+    ($t:ty $(; contains $($d:ty),+)? $(; consumes $($c:ty),+)? $(; produces $($p:ty),+)? $(;)?) => {
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::contains::<$t, $d>() })+)?
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::consumes::<$t, $c>() })+)?
+        $($($crate::inventory::submit! { $crate::graph::EdgeDecl::produces::<$t, $p>() })+)?
+    };
+}
+
+/// Declares the cases of a suite, functions of `&T` and `&Rc<Vm>`. A case is called like its
+/// function unless a name follows. What the command line needs for these cases alone stands
+/// at the end, without a device of its own.
+///
+/// ```
+/// use std::rc::Rc;
+/// use std::time::Duration;
+///
+/// use qgraph::Result;
+/// use qgraph::graph::QemuArgs;
+/// use qgraph::qemu::Vm;
+/// use qgraph::qos::rtc::{self, Rtc};
+///
+/// /// Would catch a clock that stands still.
+/// fn runs(clock: &dyn Rtc, vm: &Rc<Vm>) -> Result<()> {
+///     let before = clock.time()?;
+///     rtc::step(vm, Duration::from_secs(5))?;
+///     assert_eq!((clock.time()? - before).num_seconds(), 5);
+///     Ok(())
+/// }
+///
+/// qgraph::tests!(dyn Rtc, "clocks-of-two-cpus": runs = "still-runs";
+///     with QemuArgs::NONE.after("-smp 2"));
+/// ```
 #[macro_export]
 macro_rules! tests {
-    ($of:ty, $suite:literal: $($case:ident $(= $name:literal)?),+ $(,)?) => {
+    ($of:ty, $suite:literal: $($case:ident $(= $name:literal)?),+ $(,)? $(; with $args:expr)? $(;)?) => {
+        $crate::tests!(@args [$($args)?] $of, $suite: $($case $(= $name)?),+);
+    };
+    (@args [] $of:ty, $($rest:tt)+) => {
+        $crate::tests!(@declare $crate::graph::QemuArgs::NONE, $of, $($rest)+);
+    };
+    (@args [$args:expr] $($rest:tt)+) => {
+        $crate::tests!(@declare $args, $($rest)+);
+    };
+    (@declare $args:expr, $of:ty, $suite:literal: $($case:ident $(= $name:literal)?),+) => {
         $($crate::inventory::submit! {
             $crate::graph::TestDecl {
                 name: $crate::case_name!($suite, $case $(, $name)?),
                 of: <$of as $crate::graph::Node>::NAMES,
+                args: $args,
                 file: file!(),
+                module: module_path!(),
                 run: |at, vm| $case(&*at.get::<$of>()?, vm),
             }
         })+

@@ -18,6 +18,7 @@ mod node;
 mod path;
 #[cfg(test)]
 pub(crate) mod test_graphs;
+mod unknown;
 mod walk;
 mod why;
 
@@ -31,5 +32,6 @@ pub use family::{Member, aliases, names};
 pub use model::{Availability, Edge, EdgeKind, Kind, Model, NodeEntry, Offer};
 pub use node::{Consumes, Contains, Instance, Machine, Node, Plug, Produces, Setup, Site, Variant};
 pub use path::Path;
+pub use unknown::Unknown;
 pub use walk::Walk;
 pub use why::{Answer, Lack, Subject};

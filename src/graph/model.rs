@@ -226,11 +226,8 @@ impl Model {
             entry.file = Some(test.file);
             for of in test.of {
                 let (kind, step) = (EdgeKind::ConsumedBy, Step::Run(test.run));
-                model.connect(
-                    of,
-                    test.name,
-                    Edge { kind, offer: Offer::NOTHING, step, emulator: None },
-                );
+                let offer = Offer { args: test.args, ..Offer::NOTHING };
+                model.connect(of, test.name, Edge { kind, offer, step, emulator: None });
             }
         }
         model.sort();

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::args::{Addition, QemuArgs};
+use super::args::{Addition, QemuArgs, When};
 use super::family::Member;
-use crate::qemu::{RamSpec, Vm};
+use crate::qemu::{Config, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
 /// What a path can arrive at: a machine, a driver, or an interface (a `dyn Trait`).
@@ -87,12 +87,33 @@ pub struct Setup {
     pub defaults: bool,
     /// Where its RAM is, how much it gets, and which part of it tests may use.
     pub ram: RamSpec,
+    /// Options and machine properties for some versions of QEMU only.
+    pub when: &'static [When],
 }
 
 impl Setup {
     /// A machine that needs nothing but its RAM.
     pub const fn bare(ram: RamSpec) -> Self {
-        Self { properties: "", options: "", defaults: false, ram }
+        Self { properties: "", options: "", defaults: false, ram, when: &[] }
+    }
+
+    /// What a QEMU of this version is asked to be by a machine of this type alone.
+    pub(super) fn config(&self, machine: &str, version: Version) -> Config {
+        let mut config = Config::new(machine, self.properties, self.ram);
+        config.defaults = self.defaults;
+        let mut options = vec![self.options];
+        for piece in self.when.iter().filter_map(|when| when.piece(version)) {
+            options.extend([piece.before, piece.after]);
+            for group in piece.properties {
+                if !config.properties.is_empty() {
+                    config.properties.push(',');
+                }
+                config.properties.push_str(group);
+            }
+        }
+        let words = options.iter().flat_map(|options| options.split_whitespace());
+        config.options.extend(words.map(str::to_owned));
+        config
     }
 
     /// The same with machine properties.
@@ -103,6 +124,11 @@ impl Setup {
     /// The same with QEMU's default devices.
     pub const fn with_defaults(self) -> Self {
         Self { defaults: true, ..self }
+    }
+
+    /// The same with pieces for some versions of QEMU: properties of the machine, and options.
+    pub const fn when(self, when: &'static [When]) -> Self {
+        Self { when, ..self }
     }
 
     /// The same with further options.

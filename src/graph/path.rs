@@ -113,10 +113,7 @@ impl Path {
     pub fn machine_config(&self, emulator: &FilePath, version: Version) -> Config {
         let (_, machine) = self.machine().split_once('/').unwrap_or(("", self.machine()));
         if let Some((setup, _)) = self.declared_boot() {
-            let mut config = Config::new(machine, setup.properties, setup.ram);
-            config.defaults = setup.defaults;
-            config.options.extend(setup.options.split_whitespace().map(str::to_owned));
-            return config;
+            return setup.config(machine, version);
         }
         let described = self.model.described.get(&self.machine);
         match described.and_then(|it| it.get(emulator)) {

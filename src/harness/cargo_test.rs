@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
+use crate::Program;
 use crate::graph::Model;
 use crate::harness::outcome::{Outcome, Verdict, abridged, reproduce};
 use crate::harness::plan::Plan;
@@ -39,8 +40,9 @@ const READABLE: &str = "readable-expectations";
 /// `QGRAPH_SHARD=K/N` leaves only the K-th of N shares, unless one path is asked for by
 /// its whole name; `QGRAPH_COVER=nodes`, `edges` or `tests` leaves only a set of paths on which
 /// everything is all the same, unless some are asked for by a filter.
-pub fn main() -> ExitCode {
+pub fn main(program: Program) -> ExitCode {
     let mut arguments = Arguments::from_args();
+    program.lacks_nodes().iter().for_each(|it| say("warning", it));
     let prober = Prober { is_careful: !arguments.list, ..Prober::new() };
     let fleet = Fleet::gather(&[], &prober, |warning| {
         say("warning", &warning);

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::backend::Backend;
+
 /// Where a machine has its RAM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RamSpec {
@@ -45,9 +47,22 @@ pub struct Socket {
     /// What a line for a shell has instead of the word that names the socket: there nobody
     /// holds the other end.
     pub by_hand: &'static str,
+    /// Who has the harness's end, from before QEMU starts; nobody but the test otherwise.
+    #[serde(skip)]
+    pub backend: Option<Backend>,
 }
 
 impl Socket {
+    /// A socket whose other end the test has.
+    pub const fn new(name: &'static str, by_hand: &'static str) -> Self {
+        Self { name, by_hand, backend: None }
+    }
+
+    /// The same socket, its other end served by a back end that is there before QEMU starts.
+    pub const fn served_by(self, backend: Backend) -> Self {
+        Self { backend: Some(backend), ..self }
+    }
+
     fn placeholder(&self) -> String {
         format!("{{{}}}", self.name)
     }
@@ -75,7 +90,7 @@ impl<'de> Deserialize<'de> for Socket {
             by_hand: String,
         }
         let Written { name, by_hand } = Written::deserialize(from)?;
-        Ok(Self { name: name.leak(), by_hand: by_hand.leak() })
+        Ok(Self::new(name.leak(), by_hand.leak()))
     }
 }
 
@@ -308,7 +323,7 @@ mod tests {
         let options = "-drive file={sd},if=sd -netdev socket,id=net,fd={net} -device";
         config.options = options.split(' ').chain(["x,name=a b"]).map(str::to_owned).collect();
         config.images = vec![Image { name: "sd", size: 4096 }];
-        config.sockets = vec![Socket { name: "net", by_hand: "hubport,id=net,hubid=0" }];
+        config.sockets = vec![Socket::new("net", "hubport,id=net,hubid=0")];
         config
     }
 

@@ -1,6 +1,7 @@
 //! One emulator: the binary, what it can do, its qtest accelerator, and a running process.
 
 pub mod accel;
+mod backend;
 pub mod binary;
 pub mod cache;
 mod capabilities;
@@ -20,6 +21,7 @@ mod ram;
 mod vm;
 mod wrapper;
 
+pub use backend::{Backend, Served};
 pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
 pub use command_line::{Config, Image, MIB, RamSpec, Socket};
 pub use confine::{Confinement, confine};

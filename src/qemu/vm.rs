@@ -8,6 +8,7 @@ mod hang;
 mod reset;
 mod start;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,6 +23,7 @@ pub use start::{LaunchError, Starting};
 
 use once_cell::unsync::OnceCell;
 
+use super::backend::End;
 use super::command_line::Config;
 use super::emulator::Emulator;
 use super::keep::{Kept, Monitors};
@@ -41,7 +43,7 @@ pub struct Vm {
     qmp: Qmp,
     ram: Rc<Ram>,
     images: Vec<File>,
-    sockets: Vec<UnixStream>,
+    sockets: Vec<End>,
     config: Config,
     emulator: Arc<Emulator>,
     deadline: Rc<Deadline>,
@@ -56,7 +58,9 @@ impl Vm {
     /// What a test did that a reset of the machine does not undo, if it did.
     pub fn lasting_change(&self) -> Option<&'static str> {
         let by_qmp = self.qmp.has_changed_something().then_some("a QMP command");
-        self.lasting.get().or(self.qtest.lasting_change()).or(by_qmp)
+        let is_served = self.sockets.iter().any(|end| end.ours().is_none());
+        let by_backend = is_served.then_some("what a back end was told");
+        self.lasting.get().or(self.qtest.lasting_change()).or(by_qmp).or(by_backend)
     }
 
     /// Notes that a reset of the machine will not undo `what`, because it is not meant to: a
@@ -171,11 +175,34 @@ impl Vm {
     /// # Errors
     /// There is no such socket.
     pub fn socket(&self, name: &str) -> Result<&UnixStream> {
+        match self.end(name)? {
+            End::Ours(stream) => Ok(stream),
+            End::Served(_) => Err(Error::failed(format!("a back end serves the socket {name}"))),
+        }
+    }
+
+    /// What the back end of the socket `name` returned when it began.
+    ///
+    /// # Errors
+    /// There is no such socket, no back end serves it, or it returned something of another type.
+    pub fn backend<T: Any>(&self, name: &str) -> Result<&T> {
+        let served = match self.end(name)? {
+            End::Served(served) => served.downcast_ref(),
+            End::Ours(_) => None,
+        };
+        served.ok_or_else(|| {
+            let kind = std::any::type_name::<T>();
+            Error::failed(format!("no back end that returned a {kind} serves the socket {name}"))
+        })
+    }
+
+    /// Our end of the socket `name`. All writes of registers are done by now.
+    fn end(&self, name: &str) -> Result<&End> {
         self.qtest.flush()?;
         let mut sockets = self.config.sockets.iter().zip(&self.sockets);
         let found = sockets.find(|(socket, _)| socket.name == name);
         found
-            .map(|(_, stream)| stream)
+            .map(|(_, end)| end)
             .ok_or_else(|| Error::failed(format!("this machine has no socket called {name}")))
     }
 

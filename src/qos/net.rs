@@ -17,7 +17,7 @@ use crate::qemu::{Socket, Vm};
 use crate::{Error, Result};
 
 /// The socket that is the cable.
-pub const SOCKET: Socket = Socket { name: "net", by_hand: "hubport,id=net,hubid=0" };
+pub const SOCKET: Socket = Socket::new("net", "hubport,id=net,hubid=0");
 /// The option of QEMU that plugs it in, for a device with the property `netdev=net`.
 pub const BACKEND: &str = "-netdev socket,id=net,fd={net}";
 

@@ -45,7 +45,7 @@ use usage::*;
 
 fn main() -> ExitCode {
     if fake::called() == RUNNER {
-        return qgraph::harness::cargo_test();
+        return qgraph::harness::cargo_test(fake::PROGRAM);
     }
     fake::main(trials![
         everything_passes,

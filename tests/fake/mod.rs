@@ -33,6 +33,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const LAST_BREATH: Duration = Duration::from_secs(10);
 /// The name under which an executable is the runner of `cargo test`, if its `main` asks.
 pub const RUNNER: &str = "paths";
+
+/// What that is.
+pub const PROGRAM: qgraph::Program = qgraph::Program { name: "qgraph", version: "0.1.0" };
 /// The path in whose requests fakes misbehave.
 pub const REGISTERS: &str =
     "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/sdhci-pci/sdhci/sdhci-tests/registers";

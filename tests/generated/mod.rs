@@ -48,7 +48,13 @@ pub fn model(machines: usize, devices: usize) -> Arc<Model> {
     const BRIDGES: usize = 10;
     let mut all = Declarations { machines: vec![], nodes: vec![], edges: vec![], tests: vec![] };
     let mut node = |names, interface| {
-        all.nodes.push(leak(NodeDecl { names, aliases: &[], interface, counts_as: None }))
+        all.nodes.push(leak(NodeDecl {
+            names,
+            aliases: &[],
+            interface,
+            counts_as: None,
+            module: "",
+        }))
     };
     let bus = names("bus".to_owned());
     // A driver, not an interface, so that no path is behind a bridge: all of them are dead ends.
@@ -81,7 +87,14 @@ pub fn model(machines: usize, devices: usize) -> Arc<Model> {
         for test in 0..TESTS {
             let name = format!("tests{number}/t{test}").leak();
             let run = |_: &Object, _: &Rc<Vm>| Ok(());
-            all.tests.push(leak(TestDecl { name, of: interface, file: file!(), run }));
+            all.tests.push(leak(TestDecl {
+                name,
+                of: interface,
+                args: QemuArgs::NONE,
+                file: file!(),
+                module: module_path!(),
+                run,
+            }));
         }
     }
     Arc::new(Model::new(&all))

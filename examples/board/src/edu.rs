@@ -32,6 +32,21 @@ pub const INTERRUPT_RAISE: u64 = 0x60;
 /// Interrupt acknowledge, write-only: clears bits of the interrupt status.
 pub const INTERRUPT_ACKNOWLEDGE: u64 = 0x64;
 
+/// DMA source address.
+pub const DMA_SOURCE: u64 = 0x80;
+/// DMA destination address.
+pub const DMA_DESTINATION: u64 = 0x88;
+/// DMA transfer count, in bytes.
+pub const DMA_COUNT: u64 = 0x90;
+/// DMA command.
+pub const DMA_COMMAND: u64 = 0x98;
+/// The address at which DMA sees the device's own buffer of 4 KiB.
+pub const DMA_BUFFER: u64 = 0x40000;
+/// DMA command: start; reads as set until the transfer is done.
+pub const DMA_START: u64 = 0x01;
+/// DMA command: from the device's buffer to RAM.
+pub const DMA_TO_RAM: u64 = 0x02;
+
 /// Status, read-only: a factorial is being computed.
 pub const COMPUTING: u32 = 0x01;
 /// Status: raise [`FACTORIAL_INTERRUPT`] when a factorial is there.

@@ -1,12 +1,14 @@
 //! How to test a device of your own with qgraph, without a change to qgraph.
 //!
-//! This crate adds three things to the graph, a file each:
+//! This crate adds these things to the graph, a file each:
 //!
 //! | file | adds |
 //! |---|---|
 //! | [`edu`] | a driver for a device, QEMU's PCI device for teaching |
 //! | [`edu_tests`] | a suite for that device |
 //! | [`xtensa_virt`] | a machine, a made-up board of the Xtensa emulator |
+//! | [`system_control`] | a device on machines that are declared in qgraph |
+//! | [`serial`] | a device whose other end is a thread of this program |
 //!
 //! Read them in that order. Nobody lists which test runs where: the driver says that it is
 //! plugged into a PCI bus, and so the suite runs on every machine of qgraph that has one.
@@ -21,10 +23,13 @@
 //!
 //! Two things to keep in mind. A file that no `mod` line names is not part of the program,
 //! and neither are its nodes. And a program that does not mention a library is not linked
-//! with it: hence the line `use board_tests as _;` in `src/main.rs` and `tests/paths.rs`.
+//! with it: hence the names in `qgraph::main!(board_tests);` of `src/main.rs` and
+//! `qgraph::test_main!(board_tests);` of `tests/paths.rs`.
 
 pub mod edu;
 pub mod edu_tests;
+pub mod serial;
+pub mod system_control;
 pub mod xtensa_virt;
 
 #[cfg(test)]

@@ -4,26 +4,19 @@
 //! behind the same generic host bridge as that of other machines: qgraph's driver for that
 //! needs only to be told where the bridge is.
 
-use std::rc::Rc;
-
 use qgraph::Result;
 use qgraph::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
-use qgraph::graph::{Contains, Machine, Setup, Site};
-use qgraph::qemu::{MIB, RamSpec, Vm};
+use qgraph::graph::{Contains, Setup};
+use qgraph::qemu::{MIB, RamSpec};
 
-/// QEMU's `virt` for Xtensa.
-pub struct XtensaVirt {
-    vm: Rc<Vm>,
-}
-
-impl Machine for XtensaVirt {
-    /// `-machine virt -m 128M`, with RAM from address 0 on. qgraph adds `-nodefaults`: a
-    /// machine has only what it, or a driver, says it has.
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
+// A machine's name is the target of its emulator and the machine type. Its command line is
+// `-machine virt -m 128M`, with RAM from address 0 on. qgraph adds `-nodefaults`: a machine has
+// only what it, or a driver, says it has.
+qgraph::machine! {
+    /// QEMU's `virt` for Xtensa.
+    pub struct XtensaVirt = "xtensa/virt";
+    setup Setup::bare(RamSpec::new(0, 128 * MIB));
+    contains GenericPcihost
 }
 
 /// Where the bridge is (`info mtree` in QEMU's monitor tells).
@@ -38,9 +31,6 @@ const LAYOUT: Layout = Layout {
 /// An edge of the graph: `xtensa/virt --contains--> generic-pcihost`.
 impl Contains<GenericPcihost> for XtensaVirt {
     fn contained(&self) -> Result<GenericPcihost> {
-        Ok(GenericPcihost::new(&self.vm, LAYOUT))
+        Ok(GenericPcihost::new(self.vm(), LAYOUT))
     }
 }
-
-// A machine's name is the target of its emulator and the machine type.
-qgraph::machine!(XtensaVirt = "xtensa/virt"; contains GenericPcihost);

@@ -25,7 +25,7 @@ fn machine(name: &'static str) -> &'static MachineDecl {
 }
 
 fn node(name: &'static str, interface: bool) -> &'static NodeDecl {
-    leak(NodeDecl { names: leak([name]), aliases: &[], interface, counts_as: None })
+    leak(NodeDecl { names: leak([name]), aliases: &[], interface, counts_as: None, module: "" })
 }
 
 fn edge(from: &'static str, kind: EdgeKind, to: &'static str) -> &'static EdgeDecl {
@@ -47,7 +47,14 @@ fn edge(from: &'static str, kind: EdgeKind, to: &'static str) -> &'static EdgeDe
 }
 
 fn test(name: &'static str, of: &'static str) -> &'static TestDecl {
-    leak(TestDecl { name, of: leak([of]), file: "", run: |_, _| Ok(()) })
+    leak(TestDecl {
+        name,
+        of: leak([of]),
+        args: QemuArgs::NONE,
+        file: "",
+        module: "",
+        run: |_, _| Ok(()),
+    })
 }
 
 /// Two machines, of which only `x/pc` has the bus that `dev` is plugged into; `y/pc` and

@@ -75,7 +75,13 @@ impl Plain {
             leak(MachineDecl { names, setup, type_name: || "", boot: |_| no_object() })
         };
         let node = |node: &String, interface| {
-            leak(NodeDecl { names: names(node), aliases: &[], interface, counts_as: None })
+            leak(NodeDecl {
+                names: names(node),
+                aliases: &[],
+                interface,
+                counts_as: None,
+                module: "",
+            })
         };
         let edge = |(from, to, offers): &(String, String, usize)| {
             leak(EdgeDecl {
@@ -89,7 +95,14 @@ impl Plain {
         let test = |(test, of): &(String, Vec<String>)| {
             let of = of.iter().map(|of| name(of)).collect::<Vec<_>>().leak();
             let run = |_: &Object, _: &Rc<Vm>| Ok(());
-            leak(TestDecl { name: name(test), of, file: "tests/a.rs", run })
+            leak(TestDecl {
+                name: name(test),
+                of,
+                args: QemuArgs::NONE,
+                file: "tests/a.rs",
+                module: "",
+                run,
+            })
         };
         let drivers = self.drivers.iter().map(|driver| node(driver, false));
         let interfaces = self.interfaces.iter().map(|interface| node(interface, true));

@@ -92,7 +92,7 @@ impl Consumes<dyn Bus> for Disk {
         .before("-drive file={disk},id=d")
         .after("-device plugged,bus=d")
         .images(&[Image { name: "disk", size: 512 }])
-        .sockets(&[Socket { name: "net", by_hand: "" }]);
+        .sockets(&[Socket::new("net", "")]);
     const VARIANTS: &'static [Variant] = &[Variant {
         name: "old",
         add: Addition::properties(&["old=on"]).after("-global old-disk.x=1"),
@@ -107,9 +107,15 @@ impl Consumes<dyn Bus> for Disk {
 
 const BOARD: MachineDecl = MachineDecl::of::<Board>();
 const NODES: [NodeDecl; 3] = [
-    NodeDecl { names: Bridge::NAMES, aliases: &[], interface: false, counts_as: None },
-    NodeDecl { names: Disk::NAMES, aliases: &[], interface: false, counts_as: None },
-    NodeDecl { names: <dyn Bus>::NAMES, aliases: &[], interface: true, counts_as: None },
+    NodeDecl { names: Bridge::NAMES, aliases: &[], interface: false, counts_as: None, module: "" },
+    NodeDecl { names: Disk::NAMES, aliases: &[], interface: false, counts_as: None, module: "" },
+    NodeDecl {
+        names: <dyn Bus>::NAMES,
+        aliases: &[],
+        interface: true,
+        counts_as: None,
+        module: "",
+    },
 ];
 const EDGES: [EdgeDecl; 3] = [
     EdgeDecl::contains::<Board, Bridge>(),
@@ -119,6 +125,8 @@ const EDGES: [EdgeDecl; 3] = [
 const DISK_TEST: TestDecl = TestDecl {
     name: "disk-tests/reads",
     of: Disk::NAMES,
+    args: QemuArgs::NONE,
+    module: "",
     file: "tests/disk.rs",
     run: |at, _| {
         log(format!("test on bus {}", at.get::<Disk>()?.bus));
@@ -177,7 +185,7 @@ fn the_command_line_of_a_path() {
         "-cpu max -drive file={disk},id=d -device disk-b,addr=04.0 -device plugged,bus=d"
     );
     assert_eq!(config.images, [Image { name: "disk", size: 512 }]);
-    assert_eq!(config.sockets, [Socket { name: "net", by_hand: "" }]);
+    assert_eq!(config.sockets, [Socket::new("net", "")]);
     assert_eq!((plain.machine(), plain.test()), ("x/board", "disk-tests/reads"));
     assert_eq!(plain.file(), Some("tests/disk.rs"));
 
@@ -289,6 +297,8 @@ fn two_declarations_of_one_name_are_an_error_and_no_panic() {
     twice.tests.push(leak(TestDecl {
         name: "disk-tests/reads",
         of: <dyn Bus>::NAMES,
+        args: QemuArgs::NONE,
+        module: "",
         file: "tests/bus.rs",
         run: |at, _| {
             log(format!("bus test on {}", at.get::<dyn Bus>()?.number()));
@@ -316,6 +326,7 @@ fn two_declarations_of_one_name_are_an_error_and_no_panic() {
         aliases: &[],
         interface: false,
         counts_as: None,
+        module: "",
     }));
     driver_and_test.edges.push(leak(EdgeDecl {
         from: Bridge::NAMES,

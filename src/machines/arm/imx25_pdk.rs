@@ -1,11 +1,9 @@
 //! The i.MX25 product development kit.
 
-use std::rc::Rc;
-
 use crate::drivers::i2c::imx_i2c::ImxI2c;
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Version, Vm};
+use crate::graph::{Contains, Instance, Plug, Setup};
+use crate::qemu::{MIB, RamSpec, Version};
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
 use crate::{Error, Result, machine};
 
@@ -19,9 +17,11 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Usdhc,
 };
 
-/// QEMU's `imx25-pdk`.
-pub struct Imx25Pdk {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `imx25-pdk`.
+    pub struct Imx25Pdk = "arm/imx25-pdk", "aarch64/imx25-pdk";
+    setup Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+    contains ImxI2c, GenericSdhci
 }
 
 impl Imx25Pdk {
@@ -32,14 +32,6 @@ impl Imx25Pdk {
             return Err(Error::skipped("from QEMU 11 on it is an eSDHC, with its own registers"));
         }
         Ok(GenericSdhci::new(&self.vm, base, SDHCI))
-    }
-}
-
-impl Machine for Imx25Pdk {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -60,8 +52,3 @@ impl Contains<GenericSdhci> for Imx25Pdk {
         self.host(0x53fb_4000)
     }
 }
-
-machine!(
-    Imx25Pdk = "arm/imx25-pdk", "aarch64/imx25-pdk";
-    contains ImxI2c, GenericSdhci
-);

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Instance, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_2_00, VERSION_3_00, Vendor};
 use crate::{Result, machine};
@@ -20,22 +20,16 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Usdhc,
 };
 
-/// QEMU's `mcimx6ul-evk`.
-pub struct Mcimx6ulEvk {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `mcimx6ul-evk`.
+    pub struct Mcimx6ulEvk = "arm/mcimx6ul-evk", "aarch64/mcimx6ul-evk";
+    setup Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+    contains GenericSdhci; produces SdSlot
 }
 
 impl Mcimx6ulEvk {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for Mcimx6ulEvk {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -56,8 +50,3 @@ impl Produces<SdSlot> for Mcimx6ulEvk {
         Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0x0219_0000))))
     }
 }
-
-machine!(
-    Mcimx6ulEvk = "arm/mcimx6ul-evk", "aarch64/mcimx6ul-evk";
-    contains GenericSdhci; produces SdSlot
-);

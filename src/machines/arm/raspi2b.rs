@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
@@ -19,22 +19,16 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Standard,
 };
 
-/// QEMU's `raspi2b` and `raspi3b`.
-pub struct Raspi2b {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `raspi2b` and `raspi3b`.
+    pub struct Raspi2b = "arm/raspi2b", "aarch64/raspi2b", "aarch64/raspi3b";
+    setup Setup::bare(RamSpec::new(0, 1024 * MIB));
+    contains GenericSdhci; produces SdSlot
 }
 
 impl Raspi2b {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for Raspi2b {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 1024 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -52,8 +46,3 @@ impl Produces<SdSlot> for Raspi2b {
         Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0x3f30_0000))))
     }
 }
-
-machine!(
-    Raspi2b = "arm/raspi2b", "aarch64/raspi2b", "aarch64/raspi3b";
-    contains GenericSdhci; produces SdSlot
-);

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Instance, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdBus, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
@@ -19,22 +19,16 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Usdhc,
 };
 
-/// QEMU's `sabrelite`.
-pub struct Sabrelite {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `sabrelite`.
+    pub struct Sabrelite = "arm/sabrelite", "aarch64/sabrelite";
+    setup Setup::bare(RamSpec::new(0x1000_0000, 128 * MIB));
+    contains GenericSdhci; produces SdBus
 }
 
 impl Sabrelite {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for Sabrelite {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x1000_0000, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -57,8 +51,3 @@ impl Produces<SdBus> for Sabrelite {
         Rc::new(SdBus(SdhciHost::of(&self.vm, self.host(0x0219_c000))))
     }
 }
-
-machine!(
-    Sabrelite = "arm/sabrelite", "aarch64/sabrelite";
-    contains GenericSdhci; produces SdBus
-);

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Instance, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
 use crate::{Result, machine};
@@ -19,22 +19,16 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Standard,
 };
 
-/// QEMU's `smdkc210` and `nuri`.
-pub struct Smdkc210 {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `smdkc210` and `nuri`.
+    pub struct Smdkc210 = "arm/smdkc210", "aarch64/smdkc210", "arm/nuri", "aarch64/nuri";
+    setup Setup::bare(RamSpec::new(0x4000_0000, 1024 * MIB));
+    contains GenericSdhci; produces SdSlot
 }
 
 impl Smdkc210 {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for Smdkc210 {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x4000_0000, 1024 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -58,8 +52,3 @@ impl Produces<SdSlot> for Smdkc210 {
         Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0x1251_0000))))
     }
 }
-
-machine!(
-    Smdkc210 = "arm/smdkc210", "aarch64/smdkc210", "arm/nuri", "aarch64/nuri";
-    contains GenericSdhci; produces SdSlot
-);

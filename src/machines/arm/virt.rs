@@ -1,28 +1,20 @@
 //! The virtual machine of the Arm emulators.
 
-use std::rc::Rc;
-
 use vm_memory::GuestAddress;
 
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Contains, Machine, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
-/// QEMU's `virt`.
-pub struct ArmVirt {
-    vm: Rc<Vm>,
-}
-
-impl Machine for ArmVirt {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x4000_0000, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
+machine! {
+    /// QEMU's `virt`.
+    pub struct ArmVirt = "arm/virt", "aarch64/virt";
+    setup Setup::bare(RamSpec::new(0x4000_0000, 128 * MIB));
+    contains GenericPcihost, VirtioMmio
 }
 
 /// The configuration space, above the RAM where the CPU can address that.
@@ -59,5 +51,3 @@ impl Contains<VirtioMmio> for ArmVirt {
         Ok(VirtioMmio::new(&self.vm, SLOTS))
     }
 }
-
-machine!(ArmVirt = "arm/virt", "aarch64/virt"; contains GenericPcihost, VirtioMmio);

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Instance, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_2_00, Vendor};
 use crate::{Result, machine};
@@ -19,22 +19,16 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Standard,
 };
 
-/// QEMU's `xilinx-zynq-a9`.
-pub struct XilinxZynqA9 {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `xilinx-zynq-a9`.
+    pub struct XilinxZynqA9 = "arm/xilinx-zynq-a9", "aarch64/xilinx-zynq-a9";
+    setup Setup::bare(RamSpec::new(0, 128 * MIB));
+    contains GenericSdhci; produces SdSlot
 }
 
 impl XilinxZynqA9 {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for XilinxZynqA9 {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -55,8 +49,3 @@ impl Produces<SdSlot> for XilinxZynqA9 {
         Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0xe010_0000))))
     }
 }
-
-machine!(
-    XilinxZynqA9 = "arm/xilinx-zynq-a9", "aarch64/xilinx-zynq-a9";
-    contains GenericSdhci; produces SdSlot
-);

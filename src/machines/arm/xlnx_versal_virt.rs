@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Instance, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
@@ -19,22 +19,16 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Standard,
 };
 
-/// QEMU's `xlnx-versal-virt`.
-pub struct XlnxVersalVirt {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `xlnx-versal-virt`.
+    pub struct XlnxVersalVirt = "aarch64/xlnx-versal-virt";
+    setup Setup::bare(RamSpec::new(0, 128 * MIB));
+    contains GenericSdhci; produces SdSlot
 }
 
 impl XlnxVersalVirt {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for XlnxVersalVirt {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -55,8 +49,3 @@ impl Produces<SdSlot> for XlnxVersalVirt {
         Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0xf104_0000))))
     }
 }
-
-machine!(
-    XlnxVersalVirt = "aarch64/xlnx-versal-virt";
-    contains GenericSdhci; produces SdSlot
-);

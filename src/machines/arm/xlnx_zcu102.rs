@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::drivers::sd::generic_sdhci::GenericSdhci;
-use crate::graph::{Contains, Instance, Machine, Plug, Produces, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Instance, Plug, Produces, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::sd::{SdSlot, SdhciHost};
 use crate::qos::sdhci::{Profile, VERSION_3_00, Vendor};
 use crate::{Result, machine};
@@ -19,23 +19,17 @@ const SDHCI: Profile = Profile {
     vendor: Vendor::Standard,
 };
 
-/// QEMU's `xlnx-zcu102`.
-pub struct XlnxZcu102 {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `xlnx-zcu102`.
+    pub struct XlnxZcu102 = "aarch64/xlnx-zcu102";
+    // Its DisplayPort plays sound, for which QEMU has no back end without its defaults.
+    setup Setup::bare(RamSpec::new(0, 128 * MIB)).with_defaults();
+    contains GenericSdhci; produces SdSlot
 }
 
 impl XlnxZcu102 {
     fn host(&self, base: u64) -> GenericSdhci {
         GenericSdhci::new(&self.vm, base, SDHCI)
-    }
-}
-
-impl Machine for XlnxZcu102 {
-    // Its DisplayPort plays sound, for which QEMU has no back end without its defaults.
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB)).with_defaults();
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
     }
 }
 
@@ -56,8 +50,3 @@ impl Produces<SdSlot> for XlnxZcu102 {
         Rc::new(SdSlot(SdhciHost::of(&self.vm, self.host(0xff16_0000))))
     }
 }
-
-machine!(
-    XlnxZcu102 = "aarch64/xlnx-zcu102";
-    contains GenericSdhci; produces SdSlot
-);

@@ -1,28 +1,20 @@
 //! The virtual machine of the LoongArch emulator.
 
-use std::rc::Rc;
-
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
-use crate::graph::{Contains, Machine, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::{Result, machine};
 
-/// QEMU's `virt`.
-pub struct Loongarch64Virt {
-    vm: Rc<Vm>,
+machine! {
+    /// QEMU's `virt`.
+    pub struct Loongarch64Virt = "loongarch64/virt";
+    setup Setup::bare(RAM);
+    contains GenericPcihost
 }
 
 /// It takes no less than 1 GiB. The first 256 MiB of that are at address 0 in every
 /// version; where the rest is differs.
 const RAM: RamSpec = RamSpec { base: 0, size: 1024 * MIB, usable: (64 * MIB, 192 * MIB) };
-
-impl Machine for Loongarch64Virt {
-    const SETUP: Setup = Setup::bare(RAM);
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
-}
 
 /// Where it has its PCI host bridge. The first 0x4000 ports belong to its ISA bus.
 const LAYOUT: Layout = Layout {
@@ -38,5 +30,3 @@ impl Contains<GenericPcihost> for Loongarch64Virt {
         Ok(GenericPcihost::new(&self.vm, LAYOUT))
     }
 }
-
-machine!(Loongarch64Virt = "loongarch64/virt"; contains GenericPcihost);

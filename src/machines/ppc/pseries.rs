@@ -1,23 +1,15 @@
 //! The paravirtual machine of the 64-bit PowerPC emulator.
 
-use std::rc::Rc;
-
 use crate::drivers::pci::spapr_pci_host_bridge::SpaprPciHostBridge;
-use crate::graph::{Contains, Machine, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::{Result, machine};
 
-/// QEMU's `pseries`.
-pub struct Pseries {
-    vm: Rc<Vm>,
-}
-
-impl Machine for Pseries {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 256 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
+machine! {
+    /// QEMU's `pseries`.
+    pub struct Pseries = "ppc64/pseries";
+    setup Setup::bare(RamSpec::new(0, 256 * MIB));
+    contains SpaprPciHostBridge
 }
 
 impl Contains<SpaprPciHostBridge> for Pseries {
@@ -25,5 +17,3 @@ impl Contains<SpaprPciHostBridge> for Pseries {
         Ok(SpaprPciHostBridge::new(&self.vm))
     }
 }
-
-machine!(Pseries = "ppc64/pseries"; contains SpaprPciHostBridge);

@@ -1,26 +1,18 @@
 //! The virtual machine of the RISC-V emulators.
 
-use std::rc::Rc;
-
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Contains, Machine, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
 use crate::{Result, machine};
 
-/// QEMU's `virt`.
-pub struct RiscvVirt {
-    vm: Rc<Vm>,
-}
-
-impl Machine for RiscvVirt {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
+machine! {
+    /// QEMU's `virt`.
+    pub struct RiscvVirt = "riscv32/virt", "riscv64/virt";
+    setup Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
+    contains GenericPcihost, VirtioMmio
 }
 
 /// Where it has its PCI host bridge.
@@ -51,5 +43,3 @@ impl Contains<VirtioMmio> for RiscvVirt {
         Ok(VirtioMmio::new(&self.vm, SLOTS))
     }
 }
-
-machine!(RiscvVirt = "riscv32/virt", "riscv64/virt"; contains GenericPcihost, VirtioMmio);

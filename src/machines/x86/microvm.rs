@@ -1,25 +1,17 @@
 //! The small PC for cloud guests: no PCI, slots for virtio devices instead.
 
-use std::rc::Rc;
-
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Contains, Machine, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find;
 use crate::qos::virtio::Slots;
 use crate::{Error, Result, machine};
 
-/// QEMU's `microvm`.
-pub struct Microvm {
-    vm: Rc<Vm>,
-}
-
-impl Machine for Microvm {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
+machine! {
+    /// QEMU's `microvm`.
+    pub struct Microvm = "x86_64/microvm", "i386/microvm";
+    setup Setup::bare(RamSpec::new(0, 128 * MIB));
+    contains VirtioMmio
 }
 
 /// Where it has its slots: 24 on a second interrupt controller, 8 without one (QEMU 5.2).
@@ -39,5 +31,3 @@ impl Contains<VirtioMmio> for Microvm {
         Ok(VirtioMmio::new(&self.vm, SLOTS))
     }
 }
-
-machine!(Microvm = "x86_64/microvm", "i386/microvm"; contains VirtioMmio);

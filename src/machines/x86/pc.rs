@@ -1,24 +1,16 @@
 //! The PC with the i440FX chipset.
 
-use std::rc::Rc;
-
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
-use crate::graph::{Contains, Machine, Setup, Site};
-use crate::qemu::{MIB, RamSpec, Vm};
+use crate::graph::{Contains, Setup};
+use crate::qemu::{MIB, RamSpec};
 use crate::{Result, machine};
 
-/// QEMU's `pc`.
-pub struct Pc {
-    vm: Rc<Vm>,
-}
-
-impl Machine for Pc {
-    const SETUP: Setup = Setup::bare(RamSpec::new(0, 128 * MIB));
-
-    fn boot(site: &Site) -> Result<Self> {
-        Ok(Self { vm: site.vm.clone() })
-    }
+machine! {
+    /// QEMU's `pc`.
+    pub struct Pc = "x86_64/pc", "i386/pc";
+    setup Setup::bare(RamSpec::new(0, 128 * MIB));
+    contains I440FxPcihost, Mc146818
 }
 
 impl Contains<I440FxPcihost> for Pc {
@@ -32,5 +24,3 @@ impl Contains<Mc146818> for Pc {
         Ok(Mc146818::of_pc(&self.vm))
     }
 }
-
-machine!(Pc = "x86_64/pc", "i386/pc"; contains I440FxPcihost, Mc146818);

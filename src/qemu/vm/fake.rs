@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Vm;
 use crate::protocol::{Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::Source;
+use crate::qemu::backend::End;
 use crate::qemu::process::{Launch, Process};
 use crate::qemu::ram::Ram;
 use crate::qemu::{Capabilities, Config, Emulator, Pace, RamSpec, Socket};
@@ -22,7 +23,7 @@ impl Vm {
     /// The same with these sockets; their far ends are the caller's.
     pub(crate) fn fake_with_sockets(sockets: Vec<(Socket, UnixStream)>) -> io::Result<Rc<Self>> {
         let mut config = Config::new("none", "", RamSpec::new(0, 0));
-        let (named, sockets) = sockets.into_iter().unzip();
+        let (named, sockets) = sockets.into_iter().map(|(it, end)| (it, End::Ours(end))).unzip();
         config.sockets = named;
         let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
         let ((qtest, _), (qmp, mut far)) = (UnixStream::pair()?, UnixStream::pair()?);

@@ -10,6 +10,7 @@ use nix::sys::socket::{MsgFlags, recv};
 
 use super::{Limits, Vm};
 use crate::protocol;
+use crate::qemu::backend::End;
 use crate::qemu::pace::scaled;
 use crate::qemu::ram::zero;
 
@@ -53,7 +54,7 @@ impl Vm {
         for (file, image) in self.images.iter().zip(&self.config.images) {
             zero(file, image.size).map_err(ResetError::Io)?;
         }
-        self.sockets.iter().try_for_each(drain).map_err(ResetError::Io)?;
+        self.sockets.iter().filter_map(End::ours).try_for_each(drain).map_err(ResetError::Io)?;
         self.qmp.events();
         self.qtest.poll_irqs().map_err(ResetError::Protocol)?;
         self.set_limits(limits);

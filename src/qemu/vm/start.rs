@@ -16,7 +16,8 @@ use once_cell::unsync::OnceCell;
 use super::{Limits, Vm, hang};
 use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::AccelError;
-use crate::qemu::command_line::{Config, Wiring};
+use crate::qemu::backend::End;
+use crate::qemu::command_line::{Config, Socket, Wiring};
 use crate::qemu::emulator::Emulator;
 use crate::qemu::keep::Monitors;
 use crate::qemu::lost_time::LostTime;
@@ -118,7 +119,7 @@ pub struct Starting {
     monitors: Option<Monitors>,
     mapping: Option<Mapping>,
     images: Vec<File>,
-    sockets: Vec<UnixStream>,
+    sockets: Vec<End>,
     config: Config,
     emulator: Arc<Emulator>,
 }
@@ -156,6 +157,12 @@ impl Vm {
         let pairs = config.sockets.iter().map(|_| UnixStream::pair());
         let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(resource("a socket"))?;
         let (sockets, sockets_there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let serve = |(socket, stream): (&Socket, UnixStream)| match socket.backend {
+            Some(backend) => backend.serve(stream).map(End::Served),
+            None => Ok(End::Ours(stream)),
+        };
+        let sockets = config.sockets.iter().zip(sockets).map(serve);
+        let sockets = sockets.collect::<io::Result<Vec<End>>>().map_err(resource("a back end"))?;
         let socket_numbers = sockets_there.iter().map(AsRawFd::as_raw_fd).collect();
         let ram_file = mapping.as_ref().and_then(Mapping::file);
         let ram_file = ram_file.map(|file| file.try_clone_to_owned()).transpose();

@@ -1,0 +1,90 @@
+//! Back ends: what serves the harness's end of a socket while QEMU starts and runs, in a thread
+//! of its own. QEMU waits at its start for some (vhost-user, a TPM), where a test could not yet
+//! answer.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::os::unix::net::UnixStream;
+
+/// What is left of a back end that runs: its state, which the test reads, and whose `Drop` ends
+/// it once QEMU is gone.
+pub type Served = Box<dyn Any + Send>;
+
+/// How a back end begins to serve its end of the socket.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use std::thread::JoinHandle;
+///
+/// use qgraph::qemu::{Backend, Socket};
+///
+/// /// Sends back what it gets, and counts the bytes.
+/// struct Echo(JoinHandle<u64>);
+///
+/// const ECHO: Backend = Backend::new(|stream: UnixStream| {
+///     let (mut from, mut to) = (stream.try_clone()?, stream);
+///     Ok(Box::new(Echo(std::thread::spawn(move || std::io::copy(&mut from, &mut to).unwrap_or(0)))))
+/// });
+///
+/// const SOCKET: Socket = Socket::new("echo", "null,id=echo").served_by(ECHO);
+/// # let _ = SOCKET;
+/// ```
+///
+/// In a test, [`Vm::backend`](super::Vm::backend) gives what the function returned.
+#[derive(Clone, Copy)]
+pub struct Backend(fn(UnixStream) -> io::Result<Served>);
+
+impl Backend {
+    /// A back end that `serve` begins. It must return at once: what goes on stands in a thread,
+    /// which ends when its socket is closed.
+    pub const fn new(serve: fn(UnixStream) -> io::Result<Served>) -> Self {
+        Self(serve)
+    }
+
+    /// Begins to serve `stream`.
+    pub(super) fn serve(self, stream: UnixStream) -> io::Result<Served> {
+        (self.0)(stream)
+    }
+}
+
+/// The harness's end of a socket: with the test, or with a back end.
+pub(super) enum End {
+    /// The test's.
+    Ours(UnixStream),
+    /// What the back end left.
+    Served(Served),
+}
+
+impl End {
+    /// The socket, if the test has it.
+    pub fn ours(&self) -> Option<&UnixStream> {
+        match self {
+            Self::Ours(stream) => Some(stream),
+            Self::Served(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Backend")
+    }
+}
+
+// Two configurations are equal if they are served by the same function.
+impl PartialEq for Backend {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Backend {}
+
+impl Hash for Backend {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.0 as usize).hash(state);
+    }
+}
