@@ -1,9 +1,10 @@
 //! The virtio block device, with an image in memory.
 
+use crate::Result;
 use crate::drivers::virtio::pci::virtio_kind;
 use crate::qemu::{Image, MIB};
 use crate::qos::virtio::blk::{self, VirtioBlk};
-use crate::qos::virtio::{Features, Kind, Virtio};
+use crate::qos::virtio::{Features, Kind, Plain, Virtio};
 
 /// The disk's image.
 pub const IMAGE: Image = Image { name: "disk", size: 16 * MIB };
@@ -27,6 +28,10 @@ impl Kind for Blk {
 
     fn interface(virtio: Virtio) -> VirtioBlk {
         VirtioBlk(virtio)
+    }
+
+    fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
+        blk::plain(virtio).map(Some)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The virtio entropy device, fed from an image in memory.
 
+use crate::Result;
 use crate::drivers::virtio::pci::virtio_kind;
 use crate::qemu::{Image, MIB};
 use crate::qos::virtio::rng::{self, VirtioRng};
-use crate::qos::virtio::{Features, Kind, Virtio};
+use crate::qos::virtio::{Features, Kind, Plain, Virtio};
 
-/// Where the entropy comes from, from its first byte on.
-pub const IMAGE: Image = Image { name: "entropy", size: MIB };
+/// Where the entropy comes from, from its first byte on. QEMU spins at its end.
+pub const IMAGE: Image = Image { name: "entropy", size: 64 * MIB };
 /// How many bytes the device gives in [`PERIOD_MS`].
 pub const MAX_BYTES: usize = 65_536;
 /// The time after which it gives as many again, in milliseconds.
@@ -25,6 +26,10 @@ impl Kind for Rng {
 
     fn interface(virtio: Virtio) -> VirtioRng {
         VirtioRng(virtio)
+    }
+
+    fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
+        rng::plain(virtio).map(Some)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::device::Virtio;
 use super::queue::{Queue, Used};
-use super::{Features, Ordered, Segment};
+use super::{Features, Ordered, Plain, Segment};
 use crate::qemu::Buffer;
 use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
@@ -221,6 +221,31 @@ impl Request {
         }
         Ok(Outcome { status: self.status()?, written: used.written })
     }
+}
+
+/// A read of the first sector.
+///
+/// # Errors
+/// No guest memory is left.
+pub fn plain(device: &Virtio) -> Result<Plain> {
+    let request = Request::new(device, T_IN, 0)?.with_room(device, SECTOR)?;
+    let segments = request.segments();
+    request.data[0].0.write(0, &[0xa5; SECTOR])?;
+    let (vm, expected) = (device.vm().clone(), SECTOR as u32 + 1);
+    let check = move |written| {
+        let mut image = vec![0; SECTOR];
+        vm.read_image("disk", 0, &mut image)?;
+        let (status, data) = (request.status()?, request.data()?);
+        match (status, written) {
+            (S_OK, written) if written == expected && data == image => Ok(()),
+            _ => Err(Error::failed(format!(
+                "a read of a sector: status {status}, {written} bytes written, data as in the \
+                 image: {}",
+                data == image
+            ))),
+        }
+    };
+    Ok(Plain { queue: 0, segments, check: Box::new(check) })
 }
 
 impl VirtioBlk {

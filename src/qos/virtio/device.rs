@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::kind::{self, Features, Kind};
+use super::kind::{self, Features, Kind, Plain};
 use super::queue::Queue;
 use super::transport::Transport;
 use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
@@ -27,6 +27,7 @@ pub struct Virtio {
     offered: u64,
     /// How large each of its queues can be, likewise.
     sizes: Rc<[u16]>,
+    plain: fn(&Self) -> Result<Option<Plain>>,
 }
 
 impl Virtio {
@@ -36,7 +37,7 @@ impl Virtio {
     /// Returns [`Error::Failed`] if it is of another type, if it offers what none of its kind
     /// does or not what all do, or if a queue has a size that no queue can have.
     pub fn of_kind<K: Kind>(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Result<Self> {
-        Self::new(vm, transport, K::DEVICE_TYPE, K::FEATURES)
+        Self::new(vm, transport, K::DEVICE_TYPE, K::FEATURES, K::plain)
     }
 
     fn new(
@@ -44,6 +45,7 @@ impl Virtio {
         transport: Rc<dyn Transport>,
         device_type: u32,
         own: Features,
+        plain: fn(&Self) -> Result<Option<Plain>>,
     ) -> Result<Self> {
         match transport.device_type()? {
             found if found == device_type => {}
@@ -65,7 +67,7 @@ impl Virtio {
             }
             sizes.push(size);
         }
-        Ok(Self { vm: vm.clone(), transport, offered, sizes: sizes.into() })
+        Ok(Self { vm: vm.clone(), transport, offered, sizes: sizes.into(), plain })
     }
 
     /// How many queues it has.
@@ -100,6 +102,46 @@ impl Virtio {
         match self.transport.status()? {
             now if now == status => Ok(()),
             now => Err(Error::failed(format!("status: wrote {status:#x}, read {now:#x}"))),
+        }
+    }
+
+    /// A good request of its kind, if that has one.
+    ///
+    /// # Errors
+    /// No guest memory is left.
+    pub fn plain(&self) -> Result<Option<Plain>> {
+        (self.plain)(self)
+    }
+
+    /// Asserts that it works from a reset on, as its kind does: everything is as it was at first,
+    /// all that it offers is accepted, its queues are made live, and a good request is done.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn assert_works(&self) -> Result<()> {
+        let accepted = self.negotiate(self.acceptable()?)?;
+        let plain = self.plain()?;
+        let mut queues = Vec::new();
+        for index in 0..self.queue_count() {
+            if self.transport.is_queue_enabled(index)? {
+                return Err(Error::failed(format!("queue {index} is live after a reset")));
+            }
+            self.max_queue_size(index)?;
+            // Of many queues that are alike the first tell enough.
+            let is_wanted = plain.as_ref().is_some_and(|plain| plain.queue == index);
+            if index < 4 || is_wanted {
+                queues.push((index, Queue::new(self, index, accepted, u16::MAX)?));
+            }
+        }
+        self.driver_ok()?;
+        let Some(plain) = plain else { return Ok(()) };
+        let queue = queues.iter().find(|(index, _)| *index == plain.queue);
+        let (_, queue) = queue.ok_or_else(|| Error::failed("the queue of a request is missing"))?;
+        let id = queue.add(&plain.segments)?;
+        queue.kick()?;
+        match queue.wait_used()? {
+            used if used.id == id => (plain.check)(used.written),
+            used => Err(Error::failed(format!("waited for buffer {id}, got {used:?}"))),
         }
     }
 

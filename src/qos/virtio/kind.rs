@@ -1,7 +1,7 @@
 //! A kind of virtio device: its type, the features it has as QEMU makes it, what it needs on
 //! the command line, and the interface of its tests. A kind knows no transport.
 
-use super::{Virtio, features};
+use super::{Segment, Virtio, features};
 use crate::qemu::{Image, Socket};
 use crate::{Error, Result};
 
@@ -26,6 +26,26 @@ pub trait Kind: 'static {
 
     /// The device as its tests see it.
     fn interface(virtio: Virtio) -> Self::Interface;
+
+    /// A request that a device of this kind that is in order carries out; `None` if the kind has
+    /// none that is done at once.
+    ///
+    /// # Errors
+    /// No guest memory is left.
+    fn plain(_: &Virtio) -> Result<Option<Plain>> {
+        Ok(None)
+    }
+}
+
+/// One good request of a kind of device, by which tests of any kind see whether it works.
+pub struct Plain {
+    /// The queue that it is for.
+    pub queue: u16,
+    /// Its parts.
+    pub segments: Vec<Segment>,
+    /// Whether it was carried out, given how many bytes the device says it has written. It keeps
+    /// the memory.
+    pub check: Box<dyn Fn(u32) -> Result<()>>,
 }
 
 /// Which features of its own a kind of device offers (bits 0 to 23, and 50 up, 2.2).

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::transport::{RingAddresses, Transport, flag, interrupts};
+use super::transport::{Area, MEMORY_WIDTHS, RingAddresses, Transport, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
@@ -35,6 +35,8 @@ const QUEUE_DEVICE_LOW: u64 = 0x0a0;
 const QUEUE_RESET: u64 = 0x0c0;
 const CONFIG_GENERATION: u64 = 0x0fc;
 const CONFIG: u64 = 0x100;
+/// How many bytes of registers a slot of QEMU has.
+const SIZE: u64 = 0x200;
 
 /// MagicValue: "virt".
 const MAGIC: u32 = 0x7472_6976;
@@ -173,6 +175,19 @@ impl Slot {
         super::registers::mmio(registers, self.version, self.device_type()?, self.order)
     }
 
+    /// Writes where the rings of the queue that is selected are.
+    fn write_areas(&self, at: RingAddresses) -> Result<()> {
+        for (register, address) in [
+            (QUEUE_DESC_LOW, at.descriptors),
+            (QUEUE_DRIVER_LOW, at.driver),
+            (QUEUE_DEVICE_LOW, at.device),
+        ] {
+            self.registers().write32(register, address as u32)?;
+            self.registers().write32(register + 4, (address >> 32) as u32)?;
+        }
+        Ok(())
+    }
+
     fn registers(&self) -> &dyn Registers {
         &self.registers
     }
@@ -281,14 +296,7 @@ impl Transport for Slot {
             return registers.write32(QUEUE_PFN, page);
         }
         registers.write32(QUEUE_NUM, size.into())?;
-        for (register, address) in [
-            (QUEUE_DESC_LOW, at.descriptors),
-            (QUEUE_DRIVER_LOW, at.driver),
-            (QUEUE_DEVICE_LOW, at.device),
-        ] {
-            registers.write32(register, address as u32)?;
-            registers.write32(register + 4, (address >> 32) as u32)?;
-        }
+        self.write_areas(at)?;
         registers.write32(QUEUE_READY, 1)
     }
 
@@ -318,5 +326,40 @@ impl Transport for Slot {
 
     fn notify(&self, queue: u16) -> Result<()> {
         self.registers().write32(QUEUE_NOTIFY, queue.into())
+    }
+
+    fn select_queue(&self, queue: u16) -> Result<()> {
+        self.select(queue).map(|_| ())
+    }
+
+    fn write_queue_size(&self, size: u16) -> Result<()> {
+        self.registers().write32(QUEUE_NUM, size.into())
+    }
+
+    fn write_queue_addresses(&self, at: RingAddresses) -> Result<()> {
+        if !self.is_modern() {
+            return self.registers().write32(QUEUE_PFN, (at.descriptors / PAGE) as u32);
+        }
+        self.write_areas(at)
+    }
+
+    fn write_queue_enable(&self, value: u16) -> Result<()> {
+        match self.is_modern() {
+            true => self.registers().write32(QUEUE_READY, value.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn notify_any(&self, queue: u16) -> Result<()> {
+        self.notify(queue)
+    }
+
+    fn areas(&self) -> Vec<Area> {
+        let registers = Rc::new(Mmio::new(&self.vm, self.base, self.order));
+        vec![Area { name: "registers", registers, length: SIZE, widths: MEMORY_WIDTHS }]
+    }
+
+    fn own_memory(&self) -> Option<u64> {
+        Some(self.base)
     }
 }

@@ -12,6 +12,7 @@ mod pci;
 mod pci_legacy;
 mod pci_modern;
 mod queue;
+mod raw;
 mod registers;
 pub mod rng;
 mod split;
@@ -23,13 +24,14 @@ use crate::protocol::Endian;
 use crate::qemu::Buffer;
 
 pub use device::Virtio;
-pub use kind::{Features, Kind};
+pub use kind::{Features, Kind, Plain};
 pub use mmio::{Slot, Slots, VirtioBus};
 pub use packed::PackedRing;
 pub use pci::{VENDOR_ID, VirtioPci};
 pub use queue::{Queue, Used};
+pub use raw::RawQueue;
 pub use split::SplitRing;
-pub use transport::{RingAddresses, Transport};
+pub use transport::{Area, RingAddresses, Transport, Window};
 
 interface!(Virtio = "virtio");
 

@@ -56,7 +56,15 @@ impl PackedRing {
     /// # Errors
     /// No memory is left.
     pub fn new(ram: &Rc<Ram>, size: u16) -> Result<Self> {
-        Ok(Self { memory: ram.alloc(DESCRIPTOR * usize::from(size) + 8, 16)?, size })
+        Self::with_room(ram, size, 0)
+    }
+
+    /// The same with `room` bytes behind it that are the ring's as well.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub fn with_room(ram: &Rc<Ram>, size: u16, room: usize) -> Result<Self> {
+        Ok(Self { memory: ram.alloc(DESCRIPTOR * usize::from(size) + 8 + room, 16)?, size })
     }
 
     fn driver(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::pci_legacy::LegacyPci;
-use super::pci_modern::ModernPci;
+use super::pci_modern::{self, ModernPci};
 use super::registers;
 use super::transport::Transport;
 use crate::qemu::Vm;
@@ -109,7 +109,8 @@ impl VirtioPci {
         let (transport, vectors, interface): (Rc<dyn Transport>, Rc<dyn Vectors>, _) =
             if is_transitional && bus.windows().has_ports() {
                 let order = vm.endian()?;
-                let legacy = LegacyPci::new(&device, device_type, msix.clone(), order)?;
+                let window = pci_modern::window(&device, &capabilities)?;
+                let legacy = LegacyPci::new(&device, device_type, msix.clone(), order, window)?;
                 let legacy = Rc::new(legacy);
                 (legacy.clone(), legacy.clone(), Interface::Legacy(legacy))
             } else {

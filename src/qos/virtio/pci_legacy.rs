@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::pci::Vectors;
-use super::transport::{RingAddresses, Transport, flag, interrupts};
+use super::transport::{Area, PORT_WIDTHS, RingAddresses, Transport, Window, flag, interrupts};
 use crate::protocol::Endian;
 use crate::qos::pci::{Bar, PciDevice, msix};
 use crate::qos::registers::{Registers, RegistersExt, Width};
@@ -33,20 +33,22 @@ pub struct LegacyPci {
     config: Config,
     /// Where each queue was made live.
     pages: RefCell<BTreeMap<u16, u32>>,
+    window: Option<Window>,
 }
 
 impl LegacyPci {
-    /// Maps that of a device of this type; `msix` is the function's MSI-X, and `order` is the
-    /// byte order of the guest's CPU.
+    /// Maps that of a device of this type; `msix` is the function's MSI-X, `order` is the byte
+    /// order of the guest's CPU, and `window` the one in its configuration space.
     pub(super) fn new(
         device: &PciDevice,
         device_type: u32,
         msix: Option<msix::Control>,
         order: Endian,
+        window: Option<Window>,
     ) -> Result<Self> {
         let registers = device.map_bar(0)?;
         let config = Config { msix, registers: registers.clone(), order };
-        Ok(Self { device_type, registers, config, pages: RefCell::default() })
+        Ok(Self { device_type, registers, config, pages: RefCell::default(), window })
     }
 
     /// The BAR that the registers are in.
@@ -177,6 +179,39 @@ impl Transport for LegacyPci {
 
     fn notify(&self, queue: u16) -> Result<()> {
         self.registers().write16(QUEUE_NOTIFY, queue)
+    }
+
+    fn select_queue(&self, queue: u16) -> Result<()> {
+        self.select(queue).map(|_| ())
+    }
+
+    fn write_queue_size(&self, size: u16) -> Result<()> {
+        self.registers().write16(QUEUE_SIZE, size)
+    }
+
+    fn write_queue_addresses(&self, at: RingAddresses) -> Result<()> {
+        self.registers().write32(QUEUE_ADDRESS, (at.descriptors / PAGE) as u32)
+    }
+
+    fn write_queue_enable(&self, _: u16) -> Result<()> {
+        Ok(())
+    }
+
+    fn notify_any(&self, queue: u16) -> Result<()> {
+        self.notify(queue)
+    }
+
+    fn areas(&self) -> Vec<Area> {
+        let (registers, length) = (self.registers.clone(), self.registers.size());
+        vec![Area { name: "legacy interface", registers, length, widths: PORT_WIDTHS }]
+    }
+
+    fn own_memory(&self) -> Option<u64> {
+        None
+    }
+
+    fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
     }
 }
 

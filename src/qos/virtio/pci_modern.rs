@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::pci::Vectors;
-use super::transport::{RingAddresses, Transport, flag, interrupts};
+use super::transport::{Area, MEMORY_WIDTHS, RingAddresses, Transport, Window, flag, interrupts};
 use crate::protocol::Endian;
-use crate::qos::pci::{Bar, Capability, PciDevice};
-use crate::qos::registers::{Registers, RegistersExt, Width};
+use crate::qos::pci::{Bar, Capability, PciDevice, Space};
+use crate::qos::registers::{Access, Registers, RegistersExt, Width};
 use crate::{Error, Result};
 
 /// The id of vendor-specific capabilities (PCI 3.0, appendix H).
@@ -18,6 +18,8 @@ const COMMON_CFG: u8 = 1;
 const NOTIFY_CFG: u8 = 2;
 const ISR_CFG: u8 = 3;
 const DEVICE_CFG: u8 = 4;
+/// `cfg_type` of the window to the BARs (4.1.4.9).
+const PCI_CFG: u8 = 5;
 
 /// Fields of the common configuration (4.1.4.3).
 const DEVICE_FEATURE_SELECT: u64 = 0;
@@ -83,6 +85,48 @@ impl Registers for Part {
     }
 }
 
+/// The window of a function whose capabilities are `list`, if it has one.
+pub(super) fn window(device: &PciDevice, list: &[Capability]) -> Result<Option<Window>> {
+    let (mut window, mut common) = (None, None);
+    for capability in list.iter().filter(|it| it.id == CAP_VENDOR) {
+        let at = capability.offset;
+        match device.config_read8(at + 3)? {
+            PCI_CFG => window = Some(at),
+            COMMON_CFG => {
+                common = Some((device.config_read8(at + 4)?, device.config_read32(at + 8)?));
+            }
+            _ => {}
+        }
+    }
+    Ok(window.zip(common).map(|(at, common)| Window::new(device, at, common)))
+}
+
+/// A BAR from an offset on, where accesses may cross the end of a structure.
+struct From {
+    bar: Rc<Bar>,
+    offset: u64,
+}
+
+impl Registers for From {
+    fn read(&self, offset: u64, width: Width) -> Result<u64> {
+        self.bar.read(self.offset + offset, width)
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
+        self.bar.write(self.offset + offset, width, value)
+    }
+
+    fn sequence(&self, accesses: &[Access]) -> Result<Vec<u64>> {
+        let there = |access: &Access| match *access {
+            Access::Read(offset, width) => Access::Read(self.offset + offset, width),
+            Access::Write(offset, width, value) => {
+                Access::Write(self.offset + offset, width, value)
+            }
+        };
+        self.bar.sequence(&accesses.iter().map(there).collect::<Vec<_>>())
+    }
+}
+
 /// The interface of version 1 of a function.
 pub struct ModernPci {
     device_type: u32,
@@ -95,6 +139,7 @@ pub struct ModernPci {
     queues: u16,
     /// Where to notify each queue that was made live, in multiples.
     notify_offs: RefCell<BTreeMap<u16, u16>>,
+    window: Option<Window>,
 }
 
 impl ModernPci {
@@ -150,6 +195,7 @@ impl ModernPci {
             config,
             queues,
             notify_offs,
+            window: window(device, list)?,
         })
     }
 
@@ -262,6 +308,58 @@ impl Transport for ModernPci {
         })?;
         let notify: &dyn Registers = &self.notify;
         notify.write16(u64::from(offset) * u64::from(self.notify_off_multiplier), queue)
+    }
+
+    fn select_queue(&self, queue: u16) -> Result<()> {
+        self.select(queue).map(|_| ())
+    }
+
+    fn write_queue_size(&self, size: u16) -> Result<()> {
+        self.common().write16(QUEUE_SIZE, size)
+    }
+
+    fn write_queue_addresses(&self, at: RingAddresses) -> Result<()> {
+        self.common().write64(QUEUE_DESC, at.descriptors)?;
+        self.common().write64(QUEUE_DRIVER, at.driver)?;
+        self.common().write64(QUEUE_DEVICE, at.device)
+    }
+
+    fn write_queue_enable(&self, value: u16) -> Result<()> {
+        self.common().write16(QUEUE_ENABLE, value)
+    }
+
+    fn notify_any(&self, queue: u16) -> Result<()> {
+        // What is behind the last notification address is a queue's that is not there.
+        let most = self.notify.length.saturating_sub(2);
+        let at = u64::from(queue) * u64::from(self.notify_off_multiplier);
+        let notify: &dyn Registers = &self.notify;
+        notify.write16(at.min(most) & !1, queue)
+    }
+
+    fn areas(&self) -> Vec<Area> {
+        let parts = [
+            ("common configuration", &self.common),
+            ("notifications", &self.notify),
+            ("ISR", &self.isr),
+            ("device configuration", &self.config),
+        ];
+        let area = |(name, part): (&'static str, &Part)| {
+            let (bar, offset) = (part.bar.clone(), part.offset);
+            // As many bytes behind it as one access may cross.
+            let length = (part.length + 8).min(bar.size() - offset);
+            let registers = Rc::new(From { bar, offset });
+            Area { name, registers, length, widths: MEMORY_WIDTHS }
+        };
+        parts.into_iter().map(area).collect()
+    }
+
+    fn own_memory(&self) -> Option<u64> {
+        let at = self.common.bar.address() + self.common.offset;
+        (self.common.bar.space() == Space::Memory).then_some(at)
+    }
+
+    fn window(&self) -> Option<&Window> {
+        self.window.as_ref()
     }
 }
 

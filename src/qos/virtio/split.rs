@@ -62,10 +62,24 @@ impl SplitRing {
     /// # Errors
     /// No memory is left.
     pub fn new(ram: &Rc<Ram>, size: u16, order: Endian, legacy: bool) -> Result<Self> {
+        Self::with_room(ram, size, order, legacy, 0)
+    }
+
+    /// The same with `room` bytes behind it that are the ring's as well.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub fn with_room(
+        ram: &Rc<Ram>,
+        size: u16,
+        order: Endian,
+        legacy: bool,
+        room: usize,
+    ) -> Result<Self> {
         let count = usize::from(size);
         let align = if legacy { LEGACY_ALIGN } else { 16 };
         let used = (DESCRIPTOR * count + 6 + 2 * count).next_multiple_of(align);
-        let memory = ram.alloc(used + 6 + 8 * count, align as u64)?;
+        let memory = ram.alloc(used + 6 + 8 * count + room, align as u64)?;
         Ok(Self { memory, size, used, order })
     }
 
