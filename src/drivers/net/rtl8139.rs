@@ -57,12 +57,34 @@ pub const EECR: Register<u8> = Register::new("9346CR", 0x50).section("6.9").side
 /// Configuration 1, which is written in mode 3 of [`EECR`] only.
 pub const CONFIG1: Register<u8> =
     Register::new("CONFIG1", 0x52).section("6.11").reset(0x0c).side_effect();
+/// Configuration 3 and 4, which are written as [`CONFIG1`] is.
+pub const CONFIG3: Register<u8> =
+    Register::new("CONFIG3", 0x59).section("6.13").reset(0x01).side_effect();
+/// As [`CONFIG3`].
+pub const CONFIG4: Register<u8> = Register::new("CONFIG4", 0x5a).section("6.14").side_effect();
+/// Configuration 5, which no mode locks.
+pub const CONFIG5: Register<u8> =
+    Register::new("CONFIG5", 0xd8).section("6.29").reset(0).kept(0x7f).reserved(0x80);
+/// Halt Clock: `R` lets the chip run, `H` halts it.
+pub const HLTCLK: Register<u8> =
+    Register::new("HLTCLK", 0x5b).section("6").write_only().side_effect();
+/// Basic Mode Control of the PHY: 15 resets it.
+pub const BMCR: Register<u16> = word("BMCR", 0x62, "6.18").reset(0x1000).side_effect();
+/// Auto-Negotiation Advertisement of the PHY.
+pub const ANAR: Register<u16> = word("ANAR", 0x66, "6.20").reset(0x05e1).side_effect();
 /// Timer Interrupt: [`ISR`] bit 14 is set when [`TCTR`] comes here, unless it is zero.
 pub const TIMER_INT: Register<u32> = long("TimerInt", 0x54, "6").reset(0).kept(0xffff_ffff);
 /// Media Status: bit 2 is set while the link is down.
 pub const MSR: Register<u8> = Register::new("MSR", 0x58).section("6.12").undefined(0xff);
 /// Transmit Status of All Descriptors: TOK, TUN, TABT and OWN, four bits each.
 pub const TSAD: Register<u16> = word("TSAD", 0x60, "6.17").reset(0x000f);
+/// Transmit Priority Polling, of the C+ mode: bit 6 lets the chip look at the normal ring.
+pub const TPPOLL: Register<u8> =
+    Register::new("TPPoll", 0xd9).section("TPPoll").write_only().side_effect();
+/// C+ Command: 0 and 1 use the rings of descriptors, 6 strips tags; the others are the bus's.
+pub const CPCR: Register<u16> = word("CPCR", 0xe0, "C+CR").reset(0).kept(0x007b).reserved(0xff84);
+/// Receive Descriptor Start Address, of the C+ mode, in two registers.
+pub const RDSAR: Register<u32> = long("RDSAR", 0xe4, "RDSAR").reset(0).kept(0xffff_ffff);
 /// All of them that are not arrays, the PHY's among them.
 const TABLE: &[&dyn AnyRegister] = &[
     &RBSTART,
@@ -77,14 +99,19 @@ const TABLE: &[&dyn AnyRegister] = &[
     &MPC,
     &EECR,
     &CONFIG1,
+    &CONFIG3,
+    &CONFIG4,
+    &CONFIG5,
     &TIMER_INT,
     &MSR,
     &TSAD,
+    &TPPOLL,
+    &CPCR,
     &word("MULINT", 0x5c, "6.15").reset(0).kept(0x0fff).reserved(0xf000),
     &Register::<u8>::new("RERID", 0x5e).section("6.16").reset(0x20),
-    &word("BMCR", 0x62, "6.18").reset(0x1000).side_effect(),
+    &BMCR,
     &word("BMSR", 0x64, "6.19").reset(0x782d),
-    &word("ANAR", 0x66, "6.20").reset(0x05e1).side_effect(),
+    &ANAR,
     &word("ANLPAR", 0x68, "6.21").reset(0x05e1),
     &word("ANER", 0x6a, "6.22").reset(1).side_effect(),
 ];
@@ -360,6 +387,7 @@ impl Produces<RegisterBlock> for Rtl8139 {
             .with_array(&MAR0, 2, 4)
             .with_array(&TSD0, 4, 4)
             .with_array(&TSAD0, 4, 4)
+            .with_array(&RDSAR, 2, 4)
             .software_reset(|registers| registers.set(CR, CR_RST));
         Rc::new(block)
     }
