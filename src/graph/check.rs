@@ -128,7 +128,7 @@ impl Model {
             self.check_labels(node, &mut findings);
             let mut into = graph.edges_directed(node, petgraph::Incoming);
             let produced = into.any(|edge| edge.weight().kind == EdgeKind::Produces);
-            if produced && graph.edges(node).next().is_none() {
+            if produced && !entry.takes_types && graph.edges(node).next().is_none() {
                 findings.push(Finding::Unconsumed { node: entry.name });
             }
             for pair in self.out[node.index()].windows(2) {

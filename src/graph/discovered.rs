@@ -14,6 +14,7 @@ use super::args::QemuArgs;
 use super::decl::Object;
 use super::model::{Boot, Edge, EdgeKind, Kind, Model, Offer, Step};
 use super::node::{Node, Plug};
+use super::plugged::Sockets;
 use crate::qemu::Vm;
 use crate::qemu::discovery::{Description, Found};
 use crate::{Error, Result};
@@ -165,6 +166,8 @@ pub(super) enum Drives {
     },
     /// Every machine.
     Machines(fn(&Arc<Description>, &Rc<Vm>) -> Result<Object>),
+    /// All device types of a bus.
+    Types(Sockets),
 }
 
 inventory::collect!(DiscoveryDecl);
@@ -194,7 +197,7 @@ impl DiscoveryDecl {
         let device = move |number| FoundDevice { machine: machine.clone(), number };
         let is_driven = |device: &FoundDevice| match self.drives {
             Drives::Devices { drives, .. } => drives(device),
-            Drives::Machines(_) => false,
+            Drives::Machines(_) | Drives::Types(_) => false,
         };
         (0..of.devices.len()).map(device).filter(is_driven)
     }
@@ -289,6 +292,7 @@ impl Model {
                 }
             }
         }
+        self.plug_in(discoveries, drivers);
         self.sort();
     }
 
@@ -325,6 +329,7 @@ impl Model {
             Drives::Machines(found) => {
                 add("", Plug::NONE, Find::Machine(description.clone(), found));
             }
+            Drives::Types(_) => {}
         }
     }
 }

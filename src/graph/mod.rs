@@ -16,6 +16,7 @@ mod family;
 mod model;
 mod node;
 mod path;
+mod plugged;
 #[cfg(test)]
 pub(crate) mod test_graphs;
 mod unknown;
@@ -32,6 +33,7 @@ pub use family::{Member, aliases, names};
 pub use model::{Availability, Edge, EdgeKind, Kind, Model, NodeEntry, Offer};
 pub use node::{Consumes, Contains, Instance, Machine, Node, Plug, Produces, Setup, Site, Variant};
 pub use path::Path;
+pub use plugged::{DeviceType, PlugArgs, PluggedIn};
 pub use unknown::Unknown;
 pub use walk::Walk;
 pub use why::{Answer, Lack, Subject};

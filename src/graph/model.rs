@@ -10,8 +10,9 @@ use petgraph::visit::EdgeRef;
 
 use super::args::{Addition, QemuArgs};
 use super::decl::{Declarations, Object};
-use super::discovered::{DiscoveryDecl, Find};
+use super::discovered::{DiscoveryDecl, Drives, Find};
 use super::node::{Plug, Setup, Site};
+use super::plugged::PluggedType;
 use crate::Result;
 use crate::qemu::discovery::Description;
 use crate::qemu::{Capabilities, Vm};
@@ -111,6 +112,8 @@ pub struct NodeEntry {
     pub counts_as: Option<&'static str>,
     /// Whether it is recognised on machines that describe themselves.
     pub recognised: bool,
+    /// Whether device types that emulators describe are plugged into it.
+    pub takes_types: bool,
     /// Whether it drives any device, and knows nothing of it.
     pub is_generic: bool,
     /// The source file of a test.
@@ -125,6 +128,8 @@ pub(super) enum Step {
     Follow(fn(&Object, &Site, usize) -> Result<Object>, usize),
     /// Goes on to a device that was discovered.
     Find(Find),
+    /// Goes on to a device of a type that was discovered.
+    Plug(PluggedType),
     /// Ends with a test.
     Run(fn(&Object, &Rc<Vm>) -> Result<()>),
 }
@@ -178,6 +183,11 @@ impl Model {
                 let entry = model.node_entry(name);
                 entry.recognised = true;
                 entry.is_generic = driver.is_generic;
+            }
+            if let Drives::Types(sockets) = driver.drives {
+                for name in sockets.from {
+                    model.node_entry(name).takes_types = true;
+                }
             }
         }
         model
@@ -243,6 +253,7 @@ impl Model {
                 device: name,
                 counts_as: None,
                 recognised: false,
+                takes_types: false,
                 is_generic: false,
                 file: None,
                 boot: None,

@@ -101,6 +101,12 @@ impl Path {
         self.edges.first().is_some_and(|&edge| self.model.graph[edge].emulator.is_some())
     }
 
+    /// Whether QEMU may refuse to start, if it says why: a device of which only the type is known
+    /// may need what is not there.
+    pub fn may_be_refused(&self) -> bool {
+        self.steps().any(|(edge, _)| matches!(edge.step, Step::Plug(..)))
+    }
+
     /// What declares the machine, if this path begins as that says.
     fn declared_boot(&self) -> Option<(Setup, BootFn)> {
         match self.model.graph[self.machine].boot {
@@ -170,6 +176,12 @@ impl Path {
             }
             Step::Find(find) => {
                 let next = find.follow(vm).map_err(|e| attaching(node.name, e))?;
+                self.follow(&next, steps, edge.plug_after(plug), vm)
+            }
+            Step::Plug(plugged) => {
+                let (node, variant) = (node.name, edge.offer.name);
+                let site = Site { vm, node, variant, plug: edge.offer.args.plug(plug) };
+                let next = plugged.follow(at, &site).map_err(|e| attaching(node, e))?;
                 self.follow(&next, steps, edge.plug_after(plug), vm)
             }
             Step::Follow(follow, offer) => {

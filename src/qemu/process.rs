@@ -74,6 +74,11 @@ impl Ending {
         self.0.code().is_some_and(|code| code < 128)
     }
 
+    /// Whether it exited with status 1, as QEMU does when it has said why it cannot start.
+    pub fn is_refusal(self) -> bool {
+        self.0.code() == Some(1)
+    }
+
     /// Whether somebody killed it, or the kernel for want of memory.
     pub(super) fn is_killed(self) -> bool {
         self.0.signal() == Some(Signal::SIGKILL as i32)

@@ -3,6 +3,7 @@
 //! machine it runs on.
 
 mod failed_waits;
+pub mod fuzz;
 pub mod i2c;
 pub mod interrupt;
 pub mod net;

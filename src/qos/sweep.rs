@@ -9,7 +9,8 @@ use vm_memory::GuestAddress;
 use crate::Result;
 use crate::protocol::Width;
 use crate::qemu::Vm;
-use crate::qemu::discovery::{Found, Piece, Region};
+use crate::qemu::discovery::{Access as DiscoveredAccess, Found, Piece, Region, Space};
+use crate::qos::registers::{Access, Registers};
 
 /// Up to how many bytes of registers a device has all of them accessed in every width; of one
 /// that has more, parts of each piece are.
@@ -46,6 +47,13 @@ impl Sweep {
     /// The registers in memory of this device.
     pub fn of(device: &Found) -> Self {
         Self::of_regions(device.registers().cloned().collect())
+    }
+
+    /// The registers called `name`, `size` bytes at `base`.
+    pub fn of_block(name: &str, base: u64, size: u64) -> Self {
+        let (name, space, access) = (name.into(), Space::Memory, DiscoveredAccess::Registers);
+        let pieces = vec![Piece { offset: 0, last: size.saturating_sub(1) }];
+        Self::of_regions(vec![Region { name, space, access, base, pieces }])
     }
 
     fn of_regions(regions: Vec<Region>) -> Self {
@@ -141,6 +149,36 @@ pub fn write(vm: &Vm, writes: impl IntoIterator<Item = (Location, u64)>) -> Resu
     Ok(())
 }
 
+/// Reads all of these in `space`, in this order; as [`read()`] does in the memory of the machine.
+///
+/// # Errors
+/// Returns an error if QEMU does not answer.
+pub fn read_in(space: &dyn Registers, locations: &[Location]) -> Result<Vec<u64>> {
+    let mut values = Vec::with_capacity(locations.len());
+    for some in locations.chunks(TOGETHER) {
+        let reads: Vec<Access> = some.iter().map(|it| Access::Read(it.address, it.width)).collect();
+        values.extend(space.sequence(&reads)?);
+    }
+    Ok(values)
+}
+
+/// Makes these writes in `space`, in this order; as [`write()`] does in the memory of the machine.
+///
+/// # Errors
+/// Returns an error if QEMU does not answer.
+pub fn write_in(
+    space: &dyn Registers,
+    writes: impl IntoIterator<Item = (Location, u64)>,
+) -> Result<()> {
+    let access =
+        |(it, value): (Location, u64)| Access::Write(it.address, it.width, value & it.width.ones());
+    let all: Vec<Access> = writes.into_iter().map(access).collect();
+    for some in all.chunks(TOGETHER) {
+        space.sequence(some)?;
+    }
+    Ok(())
+}
+
 fn last_offset(piece: &RangeInclusive<u64>) -> u64 {
     piece.end() - piece.start()
 }
@@ -196,7 +234,7 @@ fn unaligned(piece: &RangeInclusive<u64>) -> Vec<Location> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::qemu::discovery::{Access, Space};
+    use crate::qemu::discovery::Access;
 
     fn sweep(pieces: &[(u64, u64)]) -> Sweep {
         let pieces = pieces.iter().map(|&(offset, last)| Piece { offset, last }).collect();

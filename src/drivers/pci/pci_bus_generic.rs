@@ -7,7 +7,7 @@ use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
-use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
+use crate::qos::pci::{PciAddress, PciBus, RootBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Registers, Width};
 use crate::{Result, driver};
 
@@ -78,7 +78,15 @@ impl Produces<dyn PciBus> for PciBusGeneric {
     }
 }
 
-driver!(PciBusGeneric = "pci-bus-generic"; produces dyn PciBus);
+impl Produces<RootBus> for PciBusGeneric {
+    const PLUG: Plug = SLOT;
+
+    fn produced(self: Rc<Self>) -> Rc<RootBus> {
+        Rc::new(RootBus(self))
+    }
+}
+
+driver!(PciBusGeneric = "pci-bus-generic"; produces dyn PciBus, RootBus);
 
 #[cfg(test)]
 mod tests {

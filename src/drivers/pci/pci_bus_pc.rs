@@ -6,7 +6,7 @@ use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
-use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
+use crate::qos::pci::{PciAddress, PciBus, RootBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Ports, Registers, Width};
 use crate::{Error, Result, driver};
 
@@ -151,4 +151,12 @@ impl Produces<dyn PciBus> for PciBusPc {
     }
 }
 
-driver!(PciBusPc = "pci-bus-pc"; produces dyn PciBus);
+impl Produces<RootBus> for PciBusPc {
+    const PLUG: Plug = SLOT;
+
+    fn produced(self: Rc<Self>) -> Rc<RootBus> {
+        Rc::new(RootBus(self))
+    }
+}
+
+driver!(PciBusPc = "pci-bus-pc"; produces dyn PciBus, RootBus);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::graph::{Plug, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::pci::{PciAddress, PciBus, SLOT, Space, Windows};
+use crate::qos::pci::{PciAddress, PciBus, RootBus, SLOT, Space, Windows};
 use crate::qos::registers::{Mmio, Registers, Width};
 use crate::{Error, Result, driver};
 
@@ -195,7 +195,15 @@ impl Produces<dyn PciBus> for PciBusSpapr {
     }
 }
 
-driver!(PciBusSpapr = "pci-bus-spapr"; produces dyn PciBus);
+impl Produces<RootBus> for PciBusSpapr {
+    const PLUG: Plug = SLOT;
+
+    fn produced(self: Rc<Self>) -> Rc<RootBus> {
+        Rc::new(RootBus(self))
+    }
+}
+
+driver!(PciBusSpapr = "pci-bus-spapr"; produces dyn PciBus, RootBus);
 
 #[cfg(test)]
 mod tests {

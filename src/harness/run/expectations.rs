@@ -269,6 +269,10 @@ reason = "known for long"
             if let Some((device, _)) = device.and_then(|rest| rest.split_once("-*/")) {
                 assert!(found.contains(&format!("| `{device}` |")), "{device}");
             }
+            let card = entry.path.strip_prefix("*/pci-card:");
+            if let Some((card, _)) = card.and_then(|rest| rest.split_once('/')) {
+                assert!(found.contains(&format!("| `{card}` |")), "{card}");
+            }
         }
         let list = Expectations::read(Some(&list)).unwrap();
         let name = "/arm/versatilepb/mmio-device:pl080-0x10130000/mmio-device-tests/write-reset";

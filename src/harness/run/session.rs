@@ -171,11 +171,21 @@ pub(crate) fn launched(
         Ok(vm) => return Ok((Rc::new(vm), begun.elapsed())),
         Err(e) => e,
     };
+    let is_refusal =
+        matches!(&e, LaunchError::NoGreeting { ending: Some(ending), .. } if ending.is_refusal());
     let NoStart { verdict, cause, transcript, output } = NoStart::from(e);
+    let verdict = match verdict {
+        Verdict::Failed(why)
+            if is_refusal && path.may_be_refused() && !output.trim().is_empty() =>
+        {
+            Verdict::Skipped(why)
+        }
+        other => other,
+    };
     let mut tried = Tried::new(path, emulator, verdict);
     tried.took = begun.elapsed();
     tried.phases.launch = tried.took.as_secs_f64();
-    tried.evidence.no_start = Some(cause);
+    tried.evidence.no_start = tried.verdict.is_failure().then_some(cause);
     (tried.evidence.transcript, tried.evidence.output) = (transcript, output);
     Err(Box::new(tried.judged()))
 }

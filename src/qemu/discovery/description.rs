@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 use super::needs;
+use super::pluggable::Pluggable;
 use super::types::Types;
 use crate::protocol::Endian;
 use crate::qemu::capabilities::Version;
@@ -30,6 +31,9 @@ pub struct Description {
     /// The types of the emulator's objects.
     #[serde(skip)]
     pub types: Arc<Types>,
+    /// The device types of the emulator that a user can plug in, ordered by their names.
+    #[serde(skip)]
+    pub pluggable: Arc<Vec<Pluggable>>,
 }
 
 mod endian_in_words {

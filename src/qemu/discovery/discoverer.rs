@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::description::Refusal;
 use super::store::Store;
 use super::types::Types;
-use super::{Described, Description, interview, needs};
+use super::{Described, Description, Pluggable, interview, needs, pluggable};
 use crate::parallel::in_parallel;
 use crate::protocol;
 use crate::qemu::Emulator;
@@ -113,11 +113,11 @@ impl Discoverer {
         for &number in &missing {
             emulators.entry(&wanted[number].emulator.path).or_default().missing += 1;
         }
-        let types: BTreeMap<&PathBuf, OnceLock<Arc<Types>>> =
-            emulators.keys().map(|path| (*path, OnceLock::new())).collect();
+        let once: BTreeMap<&PathBuf, Once> =
+            emulators.keys().map(|path| (*path, Once::default())).collect();
         let start = |number: usize| {
             let Wanted { emulator, machine } = &wanted[number];
-            (number, discover(emulator, machine, self.limits, &types[&emulator.path]))
+            (number, discover(emulator, machine, self.limits, &once[&emulator.path]))
         };
         in_parallel(missing.into_iter(), self.jobs, start, |(number, described)| {
             progress(&wanted[number], &described);
@@ -166,36 +166,46 @@ struct Pending {
     found: Vec<Described>,
 }
 
+/// What is asked once for an emulator, of whichever of its machines is the first to answer.
+#[derive(Default)]
+pub(super) struct Once {
+    types: OnceLock<Arc<Types>>,
+    pluggable: OnceLock<Arc<Vec<Pluggable>>>,
+}
+
 /// By which files what is known of an emulator holds.
 fn stamps(emulator: &Emulator) -> Option<Vec<Stamp>> {
     let own = Stamp::of(&emulator.path).ok()?;
     Some([own].into_iter().chain(emulator.behind.clone()).collect())
 }
 
-/// Starts a machine type and asks it what it has. `types` are the types of the emulator's
-/// objects, once somebody has asked for them.
+/// Starts a machine type and asks it what it has. `once` is what is the same for all machines of
+/// the emulator.
 pub(super) fn discover(
     emulator: &Arc<Emulator>,
     machine: &str,
     limits: Limits,
-    types: &OnceLock<Arc<Types>>,
+    once: &Once,
 ) -> Described {
     let config = needs::config(machine, emulator.capabilities.version, RamSpec::new(0, 0));
     let refused =
         |why: String, passing| Err(Arc::new(Refusal { machine: machine.into(), why, passing }));
     // What a machine has is the same behind a wrapper.
     let emulator = &Arc::new(Emulator { wrapper: None, ..Emulator::clone(emulator) });
-    let vm = match Vm::launch(emulator, config, limits) {
+    let vm = match Vm::launch(emulator, config.clone(), limits) {
         Ok(vm) => vm,
         Err(LaunchError::NoGreeting { ending, output, protocol, .. }) => {
             return refused(words(ending, &output, &protocol), passes(ending));
         }
         Err(e) => return refused(e.to_string(), true),
     };
-    let described = ask(&vm, machine, types);
+    let described = ask(&vm, machine, &once.types);
     match described {
-        Ok(description) => {
-            vm.kill();
+        Ok(mut description) => {
+            let again = || Vm::launch(emulator, config.clone(), limits).ok();
+            // Without an answer nothing can be plugged in.
+            let ask = || pluggable::ask(vm, again).unwrap_or_default();
+            description.pluggable = once.pluggable.get_or_init(ask).clone();
             Ok(Arc::new(description))
         }
         Err(e) => {

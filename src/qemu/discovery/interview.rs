@@ -115,7 +115,8 @@ pub(super) fn describe(from: &dyn Answers, machine: &str, known: &Known) -> Resu
     let size = size.ok().and_then(|size| size.as_u64());
     let ram = ram(&devices, &others, ram_id, size, &mut names);
     values(from, &mut devices, types, &mut names);
-    Ok(Description { machine: machine.into(), endian, ram, devices, others, types: types.clone() })
+    let (machine, types) = (machine.into(), types.clone());
+    Ok(Description { machine, endian, ram, devices, others, types, pluggable: Arc::default() })
 }
 
 /// Whose regions are, where QEMU does not tell by a path.

@@ -13,6 +13,7 @@ mod interview;
 mod mtree;
 mod name;
 mod needs;
+mod pluggable;
 mod store;
 mod tree;
 mod types;
@@ -26,6 +27,7 @@ pub use description::{
 pub use discoverer::{Discoverer, Wanted, is_versioned, machine_types};
 pub use name::Name;
 pub(crate) use needs::config as bare_machine;
+pub use pluggable::{Pluggable, Takes};
 pub use types::Types;
 
 /// What is known of a machine type: what it has, or why it does not start.

@@ -2,7 +2,7 @@
 //! for as long as the emulator's file stays the same.
 //!
 //! The file is a line that says who wrote it; a head with the stamps of the emulator, the
-//! names, the types and the places of what follows; and a part for each machine, which is
+//! names, the types, what can be plugged in, and the places of what follows; and a part for each machine, which is
 //! only read when somebody asks for that machine. Head and parts have checksums; what is
 //! damaged is as good as not there.
 
@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 use super::Described;
 use super::description::{Description, Refusal};
 use super::name::{Name, Table};
+use super::pluggable::Pluggable;
 use super::types::Types;
 use crate::files::sum::fnv1a;
 use crate::qemu::cache::{Shelf, Stamp};
 
-const WRITER: &[u8] = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " discovery 1\n").as_bytes();
+const WRITER: &[u8] = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " discovery 2\n").as_bytes();
 /// For how many seconds a machine is not started again that did not start for a reason which
 /// may pass.
 const REMEMBER_PASSING: u64 = 60;
@@ -42,6 +43,7 @@ pub(super) struct Store {
     bytes: Vec<u8>,
     table: Mutex<Table>,
     types: Arc<Types>,
+    pluggable: Arc<Vec<Pluggable>>,
     machines: BTreeMap<String, Kept>,
 }
 
@@ -70,6 +72,7 @@ impl Store {
             bytes: Vec::new(),
             table: Mutex::default(),
             types: Arc::default(),
+            pluggable: Arc::default(),
             machines: BTreeMap::new(),
         })
     }
@@ -90,9 +93,10 @@ impl Store {
         }
         let (names, after): (Vec<&str>, _) = postcard::take_from_bytes(after).ok()?;
         let mut table = Table::of(names.into_iter().map(Name::new).collect());
-        let (types, parts) = table.scope(|| {
+        let (types, pluggable, parts) = table.scope(|| {
             let (types, after) = postcard::take_from_bytes::<Types>(after).ok()?;
-            Some((types, postcard::from_bytes::<Vec<Part>>(after).ok()?))
+            let (pluggable, after) = postcard::take_from_bytes::<Vec<Pluggable>>(after).ok()?;
+            Some((types, pluggable, postcard::from_bytes::<Vec<Part>>(after).ok()?))
         })?;
         let mut machines = BTreeMap::new();
         for part in parts {
@@ -101,7 +105,8 @@ impl Store {
             let kept = Kept { place, sum: part.sum, written: part.written, read };
             machines.insert(part.machine, kept);
         }
-        Some(Self { bytes, table: Mutex::new(table), types: Arc::new(types), machines })
+        let (table, types) = (Mutex::new(table), Arc::new(types));
+        Some(Self { bytes, table, types, pluggable: Arc::new(pluggable), machines })
     }
 
     /// What is known about this machine type.
@@ -121,7 +126,8 @@ impl Store {
         let read = table.scope(|| postcard::from_bytes::<Result<Description, Refusal>>(bytes));
         Some(match read.ok()? {
             Ok(description) => {
-                Ok(Arc::new(Description { types: self.types.clone(), ..description }))
+                let (types, pluggable) = (self.types.clone(), self.pluggable.clone());
+                Ok(Arc::new(Description { types, pluggable, ..description }))
             }
             Err(refusal) => Err(Arc::new(refusal)),
         })
@@ -165,11 +171,14 @@ fn types_of(description: &Description) -> impl Iterator<Item = &str> {
 
 fn encode(stamps: &[Stamp], machines: &BTreeMap<String, (u64, Described)>) -> io::Result<Vec<u8>> {
     let mut table = Table::default();
-    let mut types = Types::default();
+    let (mut types, mut pluggable) = (Types::default(), &Vec::new());
     let (mut parts, mut bodies) = (Vec::new(), Vec::new());
     for (machine, (written, described)) in machines {
         if let Ok(description) = described {
             types.extend(description.types.only(types_of(description)));
+            if pluggable.is_empty() {
+                pluggable = &*description.pluggable;
+            }
         }
         let described = described.as_deref().map_err(|refusal| &**refusal);
         let body = table.scope(|| postcard::to_stdvec(&described)).map_err(io::Error::other)?;
@@ -177,7 +186,8 @@ fn encode(stamps: &[Stamp], machines: &BTreeMap<String, (u64, Described)>) -> io
         parts.push(Part { machine: machine.clone(), written: *written, length, sum });
         bodies.extend(body);
     }
-    let types = table.scope(|| postcard::to_stdvec(&types)).map_err(io::Error::other)?;
+    let types =
+        table.scope(|| postcard::to_stdvec(&(types, pluggable))).map_err(io::Error::other)?;
     let names: Vec<&str> = table.names().iter().map(Name::as_str).collect();
     let mut head = postcard::to_stdvec(&(stamps, names)).map_err(io::Error::other)?;
     head.extend(types);

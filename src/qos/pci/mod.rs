@@ -246,6 +246,15 @@ pub struct PcieBus(
 
 interface!(PcieBus = "pcie-bus"; counts as dyn PciBus);
 
+/// A root bus as the place for any device type that a user can plug in. It is no `pci-bus`, for
+/// behind each bridge all these devices would be once more.
+pub struct RootBus(
+    /// The bus.
+    pub Rc<dyn PciBus>,
+);
+
+interface!(RootBus = "pci-root-bus");
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -105,6 +105,51 @@ const KEEPING: &[Part] = &[
     Part::new("xlnx.xps-ethernetlite", 0x1800, 0x1fe3),
 ];
 
+/// As [`CHANGING`], of devices that a user plugs in: `of` is their type, of which a `*` at the end
+/// stands for any text.
+const CARDS_CHANGING: &[Part] = &[
+    // The bytes of a packet, one after the other, and where the next one is.
+    Part::new("ne2k_pci", 0x8, 0x9),
+    Part::new("ne2k_pci", 0x10, 0x17),
+];
+
+/// As [`KEEPING`], of devices that a user plugs in.
+const CARDS_KEEPING: &[Part] = &[
+    // Memory: of pictures, of programs, shared with others.
+    Part::whole("VGA").region("bar0"),
+    Part::whole("secondary-vga").region("bar0"),
+    Part::whole("bochs-display").region("bar0"),
+    Part::whole("ati-vga").region("bar0"),
+    Part::whole("cirrus-vga").region("bar0"),
+    Part::whole("virtio-vga*").region("bar0"),
+    Part::whole("qxl*").region("bar0"),
+    Part::whole("qxl*").region("bar1"),
+    Part::whole("vmware-svga").region("bar1"),
+    Part::whole("vmware-svga").region("bar2"),
+    Part::whole("lsi53c8*").region("bar2"),
+    Part::whole("ivshmem*").region("bar2"),
+    Part::whole("acpi-erst").region("bar1"),
+];
+
+/// Whether `bytes` at `register`, a BAR and an offset, of a plugged-in device of type `ty` rightly
+/// change each time they are read.
+pub(crate) fn card_changes(ty: &str, register: (&str, u64), bytes: u64) -> bool {
+    is_in_cards(CARDS_CHANGING, ty, register, bytes)
+}
+
+/// Whether `bytes` at `register` of such a device rightly keep over a reset what was written.
+pub(crate) fn card_keeps(ty: &str, register: (&str, u64), bytes: u64) -> bool {
+    is_in_cards(CARDS_KEEPING, ty, register, bytes)
+}
+
+fn is_in_cards(table: &[Part], ty: &str, register: (&str, u64), bytes: u64) -> bool {
+    let is_of = |part: &Part| match part.of.strip_suffix('*') {
+        Some(start) => ty.starts_with(start),
+        None => ty == part.of,
+    };
+    table.iter().any(|part| is_of(part) && part.holds(register, bytes))
+}
+
 /// A device, its machine, and its registers.
 pub(crate) struct Device<'d> {
     /// The machine.

@@ -4,6 +4,7 @@ use super::super::description::{Access, Found, Piece, Region, Space};
 use std::fs;
 use std::path::PathBuf;
 
+use super::super::pluggable::Takes;
 use super::*;
 use crate::protocol::Endian;
 
@@ -31,7 +32,13 @@ fn description(machine: &str) -> Described {
         devices: vec![device],
         others: Vec::new(),
         types: Arc::new(types),
+        pluggable: Arc::new(vec![pluggable()]),
     }))
+}
+
+fn pluggable() -> Pluggable {
+    let takes = vec![Takes { property: "netdev".into(), kind: "netdev".into() }];
+    Pluggable { ty: "e1000".into(), bus: "PCI".into(), takes }
 }
 
 fn refusal(machine: &str, passing: bool) -> Described {

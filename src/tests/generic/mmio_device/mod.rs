@@ -3,18 +3,18 @@
 //! guest wrote, and that its properties can be looked at. Nothing here knows a device; what is
 //! known of some is in [`known`](super::known).
 
-mod findings;
-mod properties;
+mod attacks;
 
 use std::rc::Rc;
 
-use self::findings::Findings;
 use crate::drivers::generic::mmio_device::MmioDevice;
 use crate::protocol::Width;
 use crate::qemu::Vm;
 use crate::qos::reset_from_any_state;
 use crate::qos::sweep::{Location, Sweep, read, write};
+use crate::tests::generic::findings::Findings;
 use crate::tests::generic::known::Device;
+use crate::tests::generic::properties;
 use crate::{Result, tests};
 
 tests!(MmioDevice, "mmio-device-tests":
@@ -83,7 +83,10 @@ fn write_reset(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a property that ends QEMU when it is looked at, or an error without words.
 fn properties(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
-    properties::check(device.found(), vm)
+    let machine = device.found().machine();
+    let has_own_path =
+        |path: &str| machine.device(path).is_some_and(|found| found.registers().next().is_some());
+    properties::check(vm, &device.found().path, has_own_path)
 }
 
 /// What is known of the device.
@@ -94,7 +97,7 @@ fn known<'d>(device: &'d MmioDevice, sweep: &'d Sweep) -> Device<'d> {
 
 /// What is written to `registers`: zero, ones, and to some of them each bit alone. Ones come
 /// last, so that a reset has something to do.
-fn writes(registers: &[Location]) -> impl Iterator<Item = (Location, u64)> {
+pub(in crate::tests) fn writes(registers: &[Location]) -> impl Iterator<Item = (Location, u64)> {
     [Width::Long, Width::Word, Width::Byte].into_iter().flat_map(move |width| {
         let walked = if width == Width::Word { 0 } else { WALKED };
         let of_width = registers.iter().filter(move |location| location.width == width);

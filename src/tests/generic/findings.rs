@@ -8,24 +8,24 @@ use crate::{Error, Result};
 const MOST_TOLD: usize = 12;
 
 /// What a test found wrong.
-pub(super) struct Findings<'s> {
+pub(in crate::tests) struct Findings<'s> {
     sweep: &'s Sweep,
     wrong: Vec<(Location, String)>,
 }
 
 impl<'s> Findings<'s> {
     /// Nothing is wrong yet with these registers.
-    pub(super) fn new(sweep: &'s Sweep) -> Self {
+    pub(in crate::tests) fn new(sweep: &'s Sweep) -> Self {
         Self { sweep, wrong: Vec::new() }
     }
 
     /// Something is wrong with what is at `location`.
-    pub(super) fn add(&mut self, location: Location, what: String) {
+    pub(in crate::tests) fn add(&mut self, location: Location, what: String) {
         self.wrong.push((location, what));
     }
 
     /// An error that says `what` is wrong, and where, if anything is.
-    pub(super) fn into_result(self, what: &str) -> Result<()> {
+    pub(in crate::tests) fn into_result(self, what: &str) -> Result<()> {
         // A register of 32 bits says enough; its bytes would say the same again.
         let told = self.wrong.iter().take(MOST_TOLD).map(|(location, how)| {
             let bits = 8 * location.width.bytes();
