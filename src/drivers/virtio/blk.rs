@@ -2,14 +2,12 @@
 
 use crate::Result;
 use crate::drivers::virtio::pci::virtio_kind;
-use crate::qemu::{Image, MIB};
+use crate::qemu::Image;
 use crate::qos::virtio::blk::{self, VirtioBlk};
 use crate::qos::virtio::{Features, Kind, Plain, Virtio};
 
-/// The disk's image.
-pub const IMAGE: Image = Image { name: "disk", size: 16 * MIB };
-/// The device's ID as the guest sees it.
-pub const SERIAL: &str = "qgraph-disk";
+/// The disk's image, and the device's ID as the guest sees it.
+pub use crate::qos::block::{DISK as IMAGE, SERIAL};
 
 /// The block device.
 pub struct Blk;

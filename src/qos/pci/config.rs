@@ -297,8 +297,24 @@ fn express_faults((vendor, device): (u16, u16)) -> &'static [Fault] {
         &[Rule::MachineReset],
         "QEMU's pcie-pci-bridge does not reset Device Control",
     )];
+    // The versions between 7.2 and 10.0 were not seen.
+    const NVME: &[Fault] = &[
+        Fault::new(
+            &["Device Control"],
+            &[Rule::Kept],
+            "QEMU's nvme keeps no enable of errors in Device Control",
+        )
+        .before(10, 0),
+        Fault::new(
+            &["Device Control"],
+            &[Rule::MachineReset],
+            "QEMU's nvme does not reset Device Control",
+        )
+        .since(8, 0),
+    ];
     match (vendor, device) {
         (0x8086, 0x10d3) => E1000E,
+        (0x1b36, 0x0010) => NVME,
         (0x1b36, 0x000e) => BRIDGE,
         _ => &[],
     }

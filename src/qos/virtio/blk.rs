@@ -4,6 +4,7 @@ use super::device::Virtio;
 use super::queue::{Queue, Used};
 use super::{Features, Ordered, Plain, Segment};
 use crate::qemu::Buffer;
+use crate::qos::block::BlockDevice;
 use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
@@ -111,7 +112,7 @@ pub struct VirtioBlk(
     pub Virtio,
 );
 
-interface!(VirtioBlk = "virtio-blk");
+interface!(VirtioBlk = "virtio-blk"; produces dyn BlockDevice);
 
 /// A request in guest memory: header, data, status.
 pub struct Request {

@@ -4,6 +4,7 @@
 //! specification, version 1.2. What a kind of device does is in a file of its own.
 
 pub mod blk;
+mod blk_disk;
 mod device;
 mod kind;
 mod mmio;
