@@ -31,6 +31,8 @@ pub struct Control {
     capability: u16,
     /// Message Control as it was at first.
     first: u16,
+    /// A BAR that is mapped already, and its number.
+    mapped: Option<(u8, Rc<Bar>)>,
 }
 
 impl Control {
@@ -47,7 +49,20 @@ impl Control {
             let why = format!("{}: Message Control is {first:#06x}", device.address());
             return Err(Error::failed(why));
         }
-        Ok(Some(Self { device: device.clone(), capability: at.offset, first }))
+        Ok(Some(Self { device: device.clone(), capability: at.offset, first, mapped: None }))
+    }
+
+    /// The same of a function whose BAR of this number is mapped already, and stays there.
+    pub fn sharing(self, number: u8, bar: Rc<Bar>) -> Self {
+        Self { mapped: Some((number, bar)), ..self }
+    }
+
+    /// The BAR of this number.
+    fn bar(&self, number: u8) -> Result<Rc<Bar>> {
+        match &self.mapped {
+            Some((mapped, bar)) if *mapped == number => Ok(bar.clone()),
+            _ => self.device.map_bar(number),
+        }
     }
 
     /// Whether MSI-X is enabled.
@@ -107,10 +122,10 @@ impl Msix {
         let at = control.capability;
         let (table, pending) =
             (device.config_read32(at + TABLE)?, device.config_read32(at + PENDING)?);
-        let bar = device.map_bar((table & 7) as u8)?;
+        let bar = control.bar((table & 7) as u8)?;
         let pending_bar = match pending & 7 == table & 7 {
             true => bar.clone(),
-            false => device.map_bar((pending & 7) as u8)?,
+            false => control.bar((pending & 7) as u8)?,
         };
         let msix = Self {
             control,
@@ -159,7 +174,7 @@ impl Msix {
     /// # Errors
     /// Message Control does not keep it.
     pub fn mask_function(&self, masked: bool) -> Result<()> {
-        let Control { device, capability, first } = &self.control;
+        let Control { device, capability, first, .. } = &self.control;
         let at = capability + MESSAGE_CONTROL;
         let value = first | ENABLE | if masked { MASK_ALL } else { 0 };
         device.config_write16(at, value)?;

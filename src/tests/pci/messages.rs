@@ -25,7 +25,21 @@ pub(in crate::tests) fn check(
 ) -> Result<()> {
     let control = Control::find(device, &device.capabilities()?)?;
     let control = control.ok_or_else(|| Error::skipped("the function has no MSI-X here"))?;
-    let msix = Msix::enable(&control)?;
+    check_control(device, vm, &control, vector, send)
+}
+
+/// As [`check`], for a function whose MSI-X is that of `control`.
+///
+/// # Errors
+/// As for [`check`].
+pub(in crate::tests) fn check_control(
+    device: &PciDevice,
+    vm: &Rc<Vm>,
+    control: &Control,
+    vector: u16,
+    send: impl Fn() -> Result<()>,
+) -> Result<()> {
+    let msix = Msix::enable(control)?;
     table(&msix)?;
     let memory = vm.ram().alloc(8, 8)?;
     msix.set_message(vector, memory.address().0, 0x1234_5678)?;
@@ -88,7 +102,7 @@ pub(in crate::tests) fn check(
     msix.mask(vector, true)?;
     send()?;
     assert_pending(&[vector], "before a reset")?;
-    after_reset(device, vm, &control, msix)
+    after_reset(device, vm, control, msix)
 }
 
 /// Every entry starts masked, and keeps its words; no other changes with it.

@@ -88,7 +88,7 @@ pub mod status {
     /// Feature Not Changeable.
     pub const NOT_CHANGEABLE: u16 = 0x10e | DNR;
     /// Compare Failure.
-    pub const COMPARE: u16 = 0x285 | DNR;
+    pub const COMPARE: u16 = 0x285;
 }
 
 /// The length of a command in bytes.
