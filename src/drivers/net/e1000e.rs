@@ -155,7 +155,8 @@ impl Produces<PciFunction> for E1000e {
 }
 
 impl E1000e {
-    fn nic(&self) -> GigabitNic {
+    /// Its rings.
+    pub fn nic(&self) -> GigabitNic {
         let (device, registers) = (self.plug.device.clone(), self.plug.registers.clone());
         GigabitNic::new(device, registers, 0, &CHIP)
     }

@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
+use crate::qos::i2c::pmbus::{PAGE_STRIDE, Pages};
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::qos::qom::Peripheral;
-use crate::qos::registers::{
-    AnyRegister, Fault, RegisterBlock, Registers, RegistersExt, Rule, Width,
-};
+use crate::qos::registers::{AnyRegister, Fault, RegisterBlock, Registers, RegistersExt, Rule};
 use crate::{Result, driver};
 
 /// Commands by their names and codes in PMBus 1.1, part II, appendix I, and in the data
@@ -176,29 +175,6 @@ const SENSOR: &[&dyn AnyRegister] = &[
     &command::STATUS_TEMPERATURE,
     &command::READ_TEMPERATURE_1,
 ];
-
-/// From a page's commands to those of the next, as [`Pages`] numbers them.
-const PAGE_STRIDE: u64 = 0x100;
-
-/// The commands of all pages: that of page `n` is `n * PAGE_STRIDE` higher.
-struct Pages(I2cDevice);
-
-impl Pages {
-    fn select(&self, offset: u64) -> Result<u64> {
-        self.0.set(command::PAGE, (offset / PAGE_STRIDE) as u8)?;
-        Ok(offset % PAGE_STRIDE)
-    }
-}
-
-impl Registers for Pages {
-    fn read(&self, offset: u64, width: Width) -> Result<u64> {
-        self.0.read(self.select(offset)?, width)
-    }
-
-    fn write(&self, offset: u64, width: Width, value: u64) -> Result<()> {
-        self.0.write(self.select(offset)?, width, value)
-    }
-}
 
 impl Produces<RegisterBlock> for Max34451 {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {

@@ -3,6 +3,7 @@
 
 mod master;
 mod on_bus;
+pub mod pmbus;
 
 use std::rc::Rc;
 
