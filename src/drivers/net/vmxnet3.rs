@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qos::net;
+use crate::qos::pci::config::EXPRESS;
 use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciFunction, PciPlug, Space};
 use crate::{Result, driver};
 
-/// What its configuration space says: MSI (5), MSI-X (0x11), and behind a slot of PCI Express
-/// that too.
+/// What its configuration space says: MSI-X (0x11) and MSI (5).
 const IDENTITY: Identity = Identity {
     vendor: 0x15ad,
     device: 0x07b0,
@@ -40,7 +40,12 @@ impl Consumes<dyn PciBus> for Vmxnet3 {
 
 impl Produces<PciFunction> for Vmxnet3 {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
-        self.plug.function(IDENTITY)
+        // Plugged into PCI Express it has that capability (0x10) before the others.
+        let list = self.plug.device.capabilities().unwrap_or_default();
+        let express = list.iter().any(|capability| capability.id == EXPRESS);
+        let capabilities: &[u8] =
+            if express { &[EXPRESS, 0x11, 0x05] } else { IDENTITY.capabilities };
+        self.plug.function(Identity { capabilities, ..IDENTITY })
     }
 }
 

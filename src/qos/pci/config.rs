@@ -312,8 +312,14 @@ fn express_faults((vendor, device): (u16, u16)) -> &'static [Fault] {
         )
         .since(8, 0),
     ];
+    const VMXNET3: &[Fault] = &[Fault::new(
+        &["Device Control"],
+        &[Rule::Kept],
+        "QEMU's vmxnet3 keeps no enable of errors in Device Control",
+    )];
     match (vendor, device) {
         (0x8086, 0x10d3) => E1000E,
+        (0x15ad, 0x07b0) => VMXNET3,
         (0x1b36, 0x0010) => NVME,
         (0x1b36, 0x000e) => BRIDGE,
         _ => &[],

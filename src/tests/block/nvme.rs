@@ -414,16 +414,21 @@ fn log_pages(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     assert_eq!((status, slot[0]), (0, 1), "firmware slot 1 is active");
     assert_eq!(text(&slot[8..16])?, "1.0", "the firmware's revision in slot 1");
     assert_eq!(log(1, 16, 0)?, (0, [vec![0; 64], vec![0xa5; PAGE - 64]].concat()), "no errors");
-    // Log pages that are reserved, and an offset behind the end.
-    for (id, offset, expected) in [
-        (0x7f, 0, status::INVALID_LOG & !status::DNR),
-        (2, 512 + 4, status::INVALID_FIELD & !status::DNR),
-    ] {
-        let (found, data) = log(id, 4, offset)?;
-        assert_eq!(found & !status::DNR, expected, "log page {id:#x} at {offset}");
-        assert_eq!(data, [0xa5; PAGE], "log page {id:#x} at {offset}, its memory");
+    // An offset behind the end, and a log page that is reserved.
+    let (found, data) = log(2, 4, 512 + 4)?;
+    assert_eq!(found, status::INVALID_FIELD, "a log page behind its end");
+    assert_eq!(data, [0xa5; PAGE], "a log page behind its end, its memory");
+    let (found, data) = log(0x7f, 4, 0)?;
+    assert_eq!(data, [0xa5; PAGE], "a log page that is reserved, its memory");
+    match found {
+        status::INVALID_FIELD => {
+            Err(Error::skipped("nvme: QEMU refuses a log page with another status than 109h"))
+        }
+        other => {
+            assert_eq!(other, status::INVALID_LOG, "a log page that is reserved");
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// Would catch a controller that never reports that it has shut down, one that does so by itself,
