@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::drivers::net::i8255x::{self, I8255x};
 use crate::qemu::Vm;
 use crate::qos::net::MAC;
+use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::registers::RegistersExt;
 use crate::qos::wait_until;
 use crate::{Result, tests};
@@ -16,6 +17,7 @@ tests!(I8255x, "i8255x-tests":
     reset,
     self_test = "self-test",
     interrupts,
+    power,
 );
 
 /// Would catch an EEPROM that takes its serial clock otherwise, whose words are swapped or
@@ -39,6 +41,27 @@ fn phy(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     nic.phy_write(vm, 4, 0x0021)?;
     assert_eq!(nic.phy_read(vm, 4, 0)?, 0x0021, "Auto-Negotiation Advertisement, written");
     assert_eq!([nic.phy_read(vm, 2, 0)?, nic.phy_read(vm, 3, 0)?], id, "its neighbours");
+    // Status, identifier, link partner's ability and expansion cannot be written.
+    for register in [1, 2, 3, 5, 6] {
+        let first = nic.phy_read(vm, register, 0)?;
+        for written in [0, !0] {
+            nic.phy_write(vm, register, written)?;
+            let read = nic.phy_read(vm, register, 0)?;
+            assert_eq!(read, first, "MDI register {register}, {written:#x} written");
+        }
+    }
+    // There is one PHY.
+    for address in [0, 2, 31] {
+        let read = nic.other_phy_read(vm, address, 2)?;
+        assert_ne!(read, id[0], "MDI register 2 of a PHY at {address}");
+    }
+    nic.phy_write(vm, 0, 1 << 15)?;
+    wait_until(vm, "the PHY's reset", || Ok(nic.phy_read(vm, 0, 0)? & 1 << 15 == 0))?;
+    assert_eq!(nic.phy_read(vm, 0, 0)?, 0x3000, "MDI Control after a reset of the PHY");
+    // A reset of the controller resets the PHY.
+    nic.registers().set(i8255x::PORT, i8255x::PORT_SOFTWARE_RESET)?;
+    let reset = nic.phy_read(vm, 4, 0)?;
+    assert_eq!(reset, advertised, "Auto-Negotiation Advertisement after a software reset");
     Ok(())
 }
 
@@ -67,6 +90,10 @@ fn reset(nic: &I8255x, _: &Rc<Vm>) -> Result<()> {
     registers.set(i8255x::SCB_MASK, masked)?;
     assert_eq!(registers.get(i8255x::SCB_ACK)?, i8255x::ACK_SWI, "a cause before the reset");
     registers.set(i8255x::PORT, i8255x::PORT_SOFTWARE_RESET)?;
+    assert_idle(nic)?;
+    registers.set(i8255x::SCB_POINTER, 0x1234_5678)?;
+    registers.set(i8255x::SCB_MASK, masked)?;
+    registers.set(i8255x::PORT, i8255x::PORT_SELECTIVE_RESET)?;
     assert_idle(nic)
 }
 
@@ -109,5 +136,27 @@ fn interrupts(nic: &I8255x, vm: &Rc<Vm>) -> Result<()> {
     registers.set(i8255x::SCB_ACK, i8255x::ACK_SWI)?;
     assert_causes(i8255x::ACK_MDI, true)?;
     registers.set(i8255x::SCB_ACK, i8255x::ACK_MDI)?;
+    assert_causes(0, false)?;
+    // Both bytes of SCB Status are written at once.
+    registers.set(i8255x::SCB_MASK, software)?;
+    nic.phy_read(vm, 2, i8255x::MDI_INTERRUPT)?;
+    registers.write16(i8255x::SCB_STATUS.offset(), u16::from(i8255x::ACK_SWI) << 8)?;
+    assert_causes(i8255x::ACK_MDI, true)?;
+    registers.write16(i8255x::SCB_STATUS.offset(), u16::from(i8255x::ACK_MDI) << 8)?;
     assert_causes(0, false)
+}
+
+/// Would catch other abilities of power management than those of the family: version 1 of the
+/// interface, D1 and D2, and events from each state (82559 data sheet, Power Management
+/// Capabilities).
+fn power(nic: &I8255x, _: &Rc<Vm>) -> Result<()> {
+    let capabilities = nic.device().capabilities()?;
+    let power = capabilities.iter().find(|one| one.id == CAPABILITY_POWER_MANAGEMENT);
+    let Some(power) = power else {
+        assert!(nic.is_82557(), "no power management");
+        return Ok(());
+    };
+    let abilities = nic.device().config_read16(power.offset + 2)?;
+    assert_eq!(abilities, 0x7e21, "Power Management Capabilities: {abilities:#06x}");
+    Ok(())
 }

@@ -23,6 +23,10 @@ pub const CONFIGURE: u16 = 2;
 pub const MULTICAST_SETUP: u16 = 3;
 /// Command: transmit.
 pub const TRANSMIT: u16 = 4;
+/// Command: diagnose.
+pub const DIAGNOSE: u16 = 7;
+/// Command: none.
+pub const NO_OPERATION: u16 = 0;
 /// Status of a block: complete.
 pub const C: u16 = 1 << 15;
 /// Status of a block: without error.
@@ -81,6 +85,27 @@ impl Block {
         array.write(0, &descriptors(outside))?;
         let (at, count) = (array.address().0 as u32, pieces.len() as u8);
         let block = Self::transmit_with(vm, TRANSMIT | SF, at, 0, count, &descriptors(inside))?;
+        Ok(Self { _array: Some(array), ..block })
+    }
+
+    /// As [`Block::transmit_flexible`] with all descriptors outside, the last of which says so by
+    /// its bit EL; the block counts one more, which is there as well.
+    ///
+    /// # Errors
+    /// As for [`Block::new`].
+    pub fn transmit_ended(vm: &Vm, pieces: &[Buffer]) -> Result<Self> {
+        let words = pieces.iter().map(|piece| piece.address().0 | (piece.len() as u64) << 32);
+        let mut words: Vec<u64> = words.collect();
+        let stray = words[0];
+        if let Some(last) = words.last_mut() {
+            *last |= 1 << 48;
+        }
+        words.push(stray);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let array = vm.ram().alloc(bytes.len(), 16)?;
+        array.write(0, &bytes)?;
+        let (at, count) = (array.address().0 as u32, words.len() as u8);
+        let block = Self::transmit_with(vm, TRANSMIT | SF, at, 0, count, &[])?;
         Ok(Self { _array: Some(array), ..block })
     }
 

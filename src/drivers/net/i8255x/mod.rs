@@ -93,6 +93,9 @@ pub const PORT_SOFTWARE_RESET: u32 = 0;
 /// PORT: self-test.
 pub const PORT_SELF_TEST: u32 = 1;
 
+/// PORT: selective reset.
+pub const PORT_SELECTIVE_RESET: u32 = 2;
+
 /// MDI: the transfer is over.
 const MDI_READY: u32 = 1 << 28;
 /// MDI: interrupt when it is.
@@ -239,6 +242,21 @@ impl I8255x {
     /// The transfer does not end.
     pub fn phy_read(&self, vm: &Vm, register: u32, flags: u32) -> Result<u16> {
         self.mdi(vm, 2 << 26 | register << 16 | flags)
+    }
+
+    /// Reads a register of a PHY at another address than that of the one there is.
+    ///
+    /// # Errors
+    /// The transfer does not end.
+    pub fn other_phy_read(&self, vm: &Vm, address: u32, register: u32) -> Result<u16> {
+        let request = 2 << 26 | address << 21 | register << 16;
+        self.registers().set(MDI_CONTROL, request)?;
+        let mut value = 0;
+        wait_until(vm, "the MDI transfer", || {
+            value = self.registers().get(MDI_CONTROL)?;
+            Ok(value & MDI_READY != 0)
+        })?;
+        Ok(value as u16)
     }
 
     /// Writes a register of the PHY.

@@ -39,6 +39,10 @@ pub const EEPROM_CONTROL: Register<u8> =
 pub const MDI_CONTROL: Register<u32> =
     Register::new("MDI Control", 0x10).section("6.3.7").side_effect().volatile(0xffff_ffff);
 
+/// General Status: link up, 100 Mb/s, full duplex. It came with the 82558.
+pub const GENERAL_STATUS: Register<u8> =
+    Register::new("General Status", 0x1d).section("6.3.11").reset(0x07);
+
 /// All registers that all members have.
 const TABLE: &[&dyn AnyRegister] = &[
     &SCB_STATUS,
@@ -65,6 +69,17 @@ const FAULTS: &[Fault] = &[
     ),
 ];
 
+/// What QEMU does otherwise besides, of registers that the 82557 does not have.
+const LATER_FAULTS: &[Fault] = &[
+    FAULTS[0],
+    FAULTS[1],
+    Fault::new(
+        &["General Status"],
+        &[Rule::Widths],
+        "QEMU's 8255x has General Status in reads of one byte only",
+    ),
+];
+
 impl Produces<RegisterBlock> for I8255x {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let sheet = "8255x Open Source Software Developer Manual";
@@ -75,8 +90,10 @@ impl Produces<RegisterBlock> for I8255x {
             .raise(&SCB_ACK, ACK_SWI.into(), |registers| {
                 registers.set(SCB_MASK, MASK_ALL | SOFTWARE_INTERRUPT)
             })
-            .software_reset(|registers| registers.set(PORT, PORT_SOFTWARE_RESET))
-            .faults(FAULTS);
-        Rc::new(block)
+            .software_reset(|registers| registers.set(PORT, PORT_SOFTWARE_RESET));
+        Rc::new(match self.is_82557() {
+            true => block.faults(FAULTS),
+            false => block.with(&[&GENERAL_STATUS]).faults(LATER_FAULTS),
+        })
     }
 }
