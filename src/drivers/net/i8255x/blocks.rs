@@ -34,8 +34,9 @@ pub const OK: u16 = 1 << 13;
 /// Status of a block that is complete without error.
 pub const DONE: u16 = C | OK;
 
-/// The base of both units' addresses, not zero so that it shows when it is left out.
-pub const BASE: u32 = 0x1_0000;
+/// The base of both units' addresses, not zero so that it shows when it is left out, and so high
+/// that offsets from it need all 32 bits.
+pub const BASE: u32 = 0x8001_0000;
 /// The bytes of a receive frame descriptor (6.4.3.1.2), before the frame.
 const HEADER: usize = 16;
 

@@ -13,7 +13,7 @@ use crate::qos::net::{self, Address, check_sequence};
 use crate::qos::nic::{
     EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, Started, contents,
 };
-use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
+use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{Register, RegisterBlock, RegistersExt};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
@@ -114,6 +114,11 @@ impl Pcnet {
     /// Returns an error if QEMU does not answer.
     pub fn set(&self, register: Register<u16>, value: u16) -> Result<()> {
         self.registers.set(register, value)
+    }
+
+    /// Its ports: address PROM, registers, reset.
+    pub fn ports(&self) -> &Bar {
+        &self.plug.registers
     }
 
     /// Reads the address PROM: station address, and the letters WW at its end.

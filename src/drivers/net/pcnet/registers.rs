@@ -90,6 +90,21 @@ pub const BCR4: Register<u16> = bcr("BCR4", 4)
     .undefined(0xfe00)
     .volatile(0xcf00)
     .survives_software_reset();
+/// LED 1 to 3, as [`BCR4`].
+pub const BCR5: Register<u16> = BCR4.nth(1, 2).named("BCR5").reset(0x0084);
+/// As [`BCR5`].
+pub const BCR6: Register<u16> = BCR4.nth(2, 2).named("BCR6").reset(0x0088);
+/// As [`BCR5`].
+pub const BCR7: Register<u16> = BCR4.nth(3, 2).named("BCR7").reset(0x0090);
+/// Full duplex control.
+pub const BCR9: Register<u16> =
+    bcr("BCR9", 9).reset(0).kept(0x0003).reserved(0xfffc).survives_software_reset();
+/// EEPROM control and status: 4 enables the port of bits 2 (EECS) and 1 (ESK).
+pub const BCR19: Register<u16> =
+    bcr("BCR19", 19).reset(0x0002).kept(0x0016).reserved(0xffe9).survives_software_reset();
+/// PCI latency: maximum and minimum grant.
+pub const BCR22: Register<u16> =
+    bcr("BCR22", 22).reset(0xff06).kept(0xffff).survives_software_reset();
 /// Software style of the descriptors.
 pub const BCR20: Register<u16> = bcr("BCR20", 20).reset(0x0200).acts(0x04ff).reserved(0xf800);
 
@@ -101,6 +116,10 @@ pub const CSR0_STRT: u16 = 1 << 1;
 pub const CSR0_STOP: u16 = 1 << 2;
 /// As [`CSR0_INIT`].
 pub const CSR0_TDMD: u16 = 1 << 3;
+/// CSR0: the transmitter, and the receiver, is on.
+pub const CSR0_TXON: u16 = 1 << 4;
+/// As [`CSR0_TXON`].
+pub const CSR0_RXON: u16 = 1 << 5;
 /// CSR0: interrupts are enabled.
 pub const CSR0_IENA: u16 = 1 << 6;
 /// CSR0: initialization done.
@@ -121,7 +140,7 @@ pub const CSR4_UINT: u16 = 1 << 6;
 /// All of them that are not arrays.
 const TABLE: &[&dyn AnyRegister] = &[
     &CSR0, &CSR1, &CSR2, &CSR3, &CSR4, &CSR5, &CSR6, &CSR15, &CSR58, &CSR80, &CSR88, &CSR89,
-    &CSR112, &CSR114, &BCR2, &BCR4, &BCR20,
+    &CSR112, &CSR114, &BCR2, &BCR4, &BCR5, &BCR6, &BCR7, &BCR9, &BCR19, &BCR22, &BCR20,
 ];
 
 impl Produces<RegisterBlock> for Pcnet {

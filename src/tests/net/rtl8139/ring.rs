@@ -138,8 +138,6 @@ fn accepts(nic: &Rtl8139, vm: &Rc<Vm>) -> Result<()> {
                 continue;
             }
             // What is not let in is known by the frame after it.
-            registers.set(RCR, BURST | accept)?;
-            ring.next.set(registers.get(CBR)?.into());
             wire.send(&frame(PEER, PEER, 81, 1))?;
             let marker = [(APM, MAC), (AB, BROADCAST), (AM, GROUP)];
             let marker = marker.into_iter().find(|(bit, _)| accept & bit != 0);

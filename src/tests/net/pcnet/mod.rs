@@ -1,6 +1,9 @@
 //! AMD's PCnet-PCI II: address PROM, status of frames, interrupts of its own (Am79C970A data
 //! sheet 19436).
 
+mod modes;
+mod rings;
+
 use std::rc::Rc;
 
 use serde_json::json;
@@ -89,7 +92,8 @@ fn receive_status(nic: &Pcnet, vm: &Rc<Vm>) -> Result<()> {
     }
 }
 
-/// Would catch a frame that is reported as sent although there is no carrier (TMD2.LCAR).
+/// Would catch a frame that is reported as sent although there is no carrier (TMD2.LCAR), and a
+/// CSR0 that does not tell (ERR, CERR).
 fn carrier(nic: &Pcnet, vm: &Rc<Vm>) -> Result<()> {
     nic.device().bus().reaches_ram()?;
     nic.start(vm)?;
@@ -100,10 +104,12 @@ fn carrier(nic: &Pcnet, vm: &Rc<Vm>) -> Result<()> {
     nic.queue(&frame(PEER, MAC, 100, 1))?;
     nic.send()?;
     let status = nic.last_transmit_status();
+    let told = nic.get(CSR0);
     link(true)?;
     let (status, errors) = status?;
     assert_eq!(status >> 24, 0x43, "TMD1: ERR, STP and ENP: {status:#x}");
     assert_eq!(errors, 1 << 27, "TMD2: LCAR: {errors:#x}");
+    assert_eq!(told? & 0xa000, 0xa000, "CSR0: ERR and CERR");
     Ok(())
 }
 
