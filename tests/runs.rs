@@ -348,7 +348,8 @@ fn a_run_that_is_killed_and_resumed() {
     }
 }
 
-/// Would catch a file of the user's that is overwritten because it was taken for a journal.
+/// Would catch a file of the user's that is overwritten because it was taken for a journal, and
+/// a path that was stopped and counts as not run after it was.
 fn a_journal_of_something_else() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.at("letter"), "Dear Ada,\nhow are you?\n").expect("a letter");
@@ -370,6 +371,12 @@ fn a_journal_of_something_else() {
     run(&sandbox, "healthy", &[SUITE, "--resume", "--journal", "cut"], 0);
     let text = fs::read_to_string(sandbox.at("cut")).expect("it");
     assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");
+    // What was stopped is not done: it runs, and nothing of it is left in the end.
+    fs::write(sandbox.at("cut"), text.replacen("\"passed\"", "\"stopped\"", 1)).expect("written");
+    for runs in [1, 0] {
+        let resumed = run(&sandbox, "healthy", &[SUITE, "--resume", "--journal", "cut"], 0);
+        assert_eq!(resumed.stdout.matches("/sdhci-tests/").count(), runs, "{resumed}");
+    }
     let resume = [SUITE, "--resume", "--journal", "nowhere"];
     run(&sandbox, "healthy", &resume, 2).says(&["nowhere"]);
     run(&sandbox, "healthy", &[SUITE, "--journal", "no/such/folder"], 2).says(&["no/such/folder"]);

@@ -71,7 +71,8 @@ impl Journal {
     }
 
     /// Goes on with the journal at `path`, which an earlier run left. Also returns the
-    /// outcomes that are there. A last line that was cut off is removed.
+    /// outcomes that are there, without those of paths that were stopped: these run now. A last
+    /// line that was cut off is removed.
     ///
     /// # Errors
     /// It is not there, is no journal, cannot be read, or another run is writing it. The file
@@ -103,6 +104,7 @@ impl Journal {
             return Err(no_journal("its last line has no end and is no outcome".to_owned()));
         }
         file.set_len(whole as u64).map_err(at(path))?;
+        outcomes.retain(|outcome: &Outcome| outcome.verdict != Verdict::Stopped);
         Ok((Self { file, path: path.to_owned() }, outcomes))
     }
 
@@ -226,10 +228,10 @@ fn arguments_file(journal: &Path) -> PathBuf {
 pub struct Done(BTreeMap<(String, String), usize>);
 
 impl Done {
-    /// What these outcomes say. One that was stopped is not done.
+    /// What these outcomes say, none of which was stopped.
     pub fn new(outcomes: &[Outcome]) -> Self {
         let mut done = BTreeMap::new();
-        for outcome in outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Stopped) {
+        for outcome in outcomes {
             *done.entry((outcome.name.clone(), outcome.emulator.clone())).or_default() += 1;
         }
         Self(done)
