@@ -66,6 +66,12 @@ impl FoundDevice {
         region.map(|region| region.base).ok_or_else(none)
     }
 
+    /// The value of its property `name`, if it has one of that name that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let property = self.properties.iter().find(|property| *property.name == *name)?;
+        property.value.as_ref()?.parse().ok()
+    }
+
     /// Where a device is plugged into the first bus that it offers: by the bus's name, if no
     /// other bus of the machine is called so. Where several are, QEMU plugs a device whose bus
     /// is not named into that of the device that was made last, which is taken to be the one

@@ -63,7 +63,7 @@ impl Deadline {
 
     /// Looks, at `now`, what all together could not use. It is given that time more, and
     /// `lost`, which its own meter cannot see.
-    pub(super) fn look(&self, now: Instant, lost: Duration) {
+    pub(crate) fn look(&self, now: Instant, lost: Duration) {
         if let Some(whole) = &mut *self.whole.borrow_mut() {
             whole.add_lost(lost);
             whole.look(now);

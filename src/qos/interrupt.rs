@@ -68,6 +68,12 @@ impl Pin {
     fn of_found(on: &FoundDevice, device: &Found, number: u32) -> Option<Self> {
         let end = on.machine().interrupt(device, number)?;
         let (to, name, input) = on.machine().input(&end)?;
+        // A device that passes its inputs on to the one that it is a part of, as the interrupt
+        // controller of a Cortex-M does, has none any more that can be watched. The other has
+        // links to them, which look like outputs.
+        let owner = to.path.rsplit_once('/').and_then(|(owner, _)| on.machine().device(owner));
+        let passes = |owner: &&Found| owner.outputs.iter().any(|it| *it.name == *name);
+        let to = owner.filter(passes).unwrap_or(to);
         (name == "unnamed-gpio-in").then(|| Self { path: to.path.to_string(), input })
     }
 

@@ -17,7 +17,9 @@ mod reset;
 pub mod rtc;
 pub mod sd;
 pub mod sdhci;
+mod stream;
 pub mod sweep;
+pub mod uart;
 pub mod virtio;
 mod wait;
 

@@ -2,17 +2,11 @@
 //! on it. The devices are their drivers' affair.
 
 use std::cell::RefCell;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, recv, send};
-
+use super::stream::{Stream, answered};
 use super::wait_until;
 use crate::graph::QemuArgs;
-use crate::protocol::{self, poll};
 use crate::qemu::{Socket, Vm};
 use crate::{Error, Result};
 
@@ -27,9 +21,6 @@ pub const PCI_DEVICE: QemuArgs =
     QemuArgs::device("bus={bus},addr={addr},romfile=,mac=02:11:22:33:44:55,netdev=net")
         .before(BACKEND)
         .sockets(&[SOCKET]);
-
-/// How often a full cable is looked at.
-const TICK: Duration = Duration::from_millis(50);
 
 /// An Ethernet address.
 pub type Address = [u8; 6];
@@ -115,13 +106,7 @@ pub fn assert_short_frame(got: &[u8], sent: &[u8], what: &str) {
 /// As for [`wait_until`].
 pub fn wait_received(vm: &Vm, what: &str, received: impl FnMut() -> Result<bool>) -> Result<()> {
     wait_until(vm, &format!("{what}, received"), received)?;
-    settle(vm)
-}
-
-/// Has QEMU finish what it is at: a request is answered only then.
-fn settle(vm: &Vm) -> Result<()> {
-    vm.qtest().endianness()?;
-    Ok(())
+    answered(vm)
 }
 
 /// The far end of a network device's cable: the harness is all that is on it.
@@ -130,6 +115,7 @@ fn settle(vm: &Vm) -> Result<()> {
 /// without the frame check sequence.
 pub struct Wire {
     vm: Rc<Vm>,
+    cable: Stream,
     /// What has come, whole frames or not.
     arrived: RefCell<Vec<u8>>,
 }
@@ -140,8 +126,8 @@ impl Wire {
     /// # Errors
     /// It has none: its device was not started with [`SOCKET`].
     pub fn new(vm: &Rc<Vm>) -> Result<Self> {
-        vm.socket(SOCKET.name)?;
-        Ok(Self { vm: vm.clone(), arrived: RefCell::default() })
+        let cable = Stream::new(vm, SOCKET.name)?;
+        Ok(Self { vm: vm.clone(), cable, arrived: RefCell::default() })
     }
 
     /// Sends a frame to the device. It is there when this returns, but QEMU may still have to
@@ -150,33 +136,9 @@ impl Wire {
     /// # Errors
     /// QEMU does not take what was sent before, within the limits of [`Vm::deadline`].
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let what = || format!("a frame of {} bytes to the network device", frame.len());
         let bytes = [&(frame.len() as u32).to_be_bytes(), frame].concat();
-        let mut rest = &bytes[..];
-        let socket = self.vm.socket(SOCKET.name)?;
-        let mut timer = self.vm.deadline().timer();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        while !rest.is_empty() {
-            match send(socket.as_raw_fd(), rest, flags) {
-                Ok(sent) => rest = &rest[sent..],
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => {
-                    let now = Instant::now();
-                    timer.look(now);
-                    if timer.left(now).is_zero() {
-                        let (partial, waited) = (String::new(), now - timer.started());
-                        let (what, lost) = (what(), timer.lost());
-                        let e = protocol::Error::Deadline { what, partial, waited, lost };
-                        return Err(e.into());
-                    }
-                    let left = timer.left(now).min(TICK);
-                    // An error shows itself at the next send.
-                    let _ = poll(socket, PollFlags::POLLOUT, left);
-                }
-                Err(errno) => return Err(lost(what(), errno)),
-            }
-        }
-        Ok(())
+        self.cable
+            .send(&bytes, || format!("a frame of {} bytes to the network device", frame.len()))
     }
 
     /// Waits for the next frame that the device sends. `what` says which one is awaited, for
@@ -200,7 +162,7 @@ impl Wire {
     /// QEMU does not answer, or has closed the socket.
     #[track_caller]
     pub fn assert_silent(&self, when: &str) -> Result<()> {
-        settle(&self.vm)?;
+        answered(&self.vm)?;
         match self.take(when)? {
             None => Ok(()),
             Some(frame) => panic!(
@@ -216,15 +178,13 @@ impl Wire {
     /// # Errors
     /// Returns an error if QEMU does not answer, or has closed the socket.
     pub fn waiting(&self, when: &str) -> Result<Vec<Vec<u8>>> {
-        settle(&self.vm)?;
+        answered(&self.vm)?;
         std::iter::from_fn(|| self.take(when).transpose()).collect()
     }
 
     /// The next frame, if all of it has come.
     fn take(&self, what: &str) -> Result<Option<Vec<u8>>> {
-        let socket = self.vm.socket(SOCKET.name)?;
         let mut arrived = self.arrived.borrow_mut();
-        let mut room = [0; 4096];
         loop {
             if let Some((length, rest)) = arrived.split_first_chunk::<4>() {
                 let length = u32::from_be_bytes(*length) as usize;
@@ -234,26 +194,11 @@ impl Wire {
                     return Ok(Some(frame));
                 }
             }
-            match recv(socket.as_raw_fd(), &mut room, MsgFlags::MSG_DONTWAIT) {
-                Ok(0) => return Err(lost(what.to_owned(), Errno::ECONNRESET)),
-                Ok(count) => arrived.extend_from_slice(&room[..count]),
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(lost(what.to_owned(), errno)),
+            if !self.cable.take(&mut arrived, what)? {
+                return Ok(None);
             }
         }
     }
-}
-
-/// The error of a socket that carries no frames any more.
-fn lost(what: String, errno: Errno) -> Error {
-    let e = match errno {
-        Errno::EPIPE | Errno::ECONNRESET => {
-            protocol::Error::Closed { what, partial: String::new() }
-        }
-        errno => protocol::Error::Io { what, source: errno.into() },
-    };
-    e.into()
 }
 
 #[cfg(test)]
@@ -264,6 +209,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::protocol;
 
     /// A wire whose far end, QEMU's, is the test's.
     fn wire() -> (Wire, Rc<Vm>, UnixStream) {

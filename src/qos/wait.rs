@@ -12,9 +12,12 @@ use crate::{Error, Result};
 const VIRTUAL: Duration = Duration::from_secs(100);
 /// How long is waited at least for what takes real time in QEMU's threads, such as a disk.
 const REAL: Duration = Duration::from_secs(2);
-/// As long as that, and as often, where the same wait failed before.
+/// As long as that where the same wait failed before.
 const SHORT: Duration = Duration::from_millis(200);
-const SHORT_LOOKS: usize = 1000;
+/// How often is looked at least, with the clock stepped and then without, before a wait is over,
+/// unless so many times its limit have passed.
+const LOOKS: usize = 1000;
+const MOST: u32 = 10;
 
 /// Waits until `done` says so, stepping the virtual clock to the next timer in between.
 /// `what` says what was awaited, for the error.
@@ -98,17 +101,23 @@ fn wait(
 ) -> Result<()> {
     let before = before(vm, what);
     let begun = Instant::now();
+    let lost_before = vm.deadline().lost();
     let limit = vm.deadline().limit();
     let (limit, real) = if before.is_often() { (limit.min(REAL), SHORT) } else { (limit, REAL) };
     let mut first = None;
     let stepped = timers;
-    let mut looks = 0;
+    let (mut looks, mut still_since) = (0, Duration::ZERO);
     while !done()? {
         looks += 1;
-        let waited = begun.elapsed();
-        // A QEMU that seldom gets to run is not hurried.
-        let is_seldom = before.is_often() && looks < SHORT_LOOKS && waited <= REAL;
-        if !is_seldom && (waited > limit || !timers && waited > real) {
+        let now = Instant::now();
+        vm.deadline().look(now, Duration::ZERO);
+        // What QEMU could not use does not count; nor do few looks where it is we who seldom get
+        // to run.
+        let lost = vm.deadline().lost().saturating_sub(lost_before);
+        let waited = (now - begun).saturating_sub(lost);
+        let is_seldom = looks < LOOKS && waited <= limit.saturating_mul(MOST);
+        let is_over = waited > limit || !timers && waited.saturating_sub(still_since) > real;
+        if is_over && !is_seldom {
             let virtually = if stepped {
                 format!("until no timer was left or {VIRTUAL:?} of virtual time were over")
             } else {
@@ -127,7 +136,11 @@ fn wait(
             )));
         }
         let now = if timers { vm.qtest().clock_step_next()? } else { None };
+        let was_stepped = timers;
         timers = now.is_some_and(|now| now.saturating_sub(*first.get_or_insert(now)) < VIRTUAL);
+        if was_stepped && !timers {
+            (looks, still_since) = (0, waited);
+        }
         if !timers {
             std::thread::yield_now();
         }

@@ -1,0 +1,191 @@
+//! UARTs: what a serial port does, whichever chip it is, and the line behind it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::stream::{Stream, answered};
+use super::wait_until;
+use crate::graph::{FoundDevice, QemuArgs};
+use crate::qemu::{Socket, Vm};
+use crate::qos::interrupt::InterruptLine;
+use crate::{Error, Result, interface};
+
+/// What gives a machine's first serial ports lines. Which port has which, [`Line::of`] finds out:
+/// boards count as they like.
+pub const ARGS: QemuArgs = QemuArgs::NONE
+    .before(
+        "-chardev socket,id=line0,fd={line0} -serial chardev:line0 \
+         -chardev socket,id=line1,fd={line1} -serial chardev:line1 \
+         -chardev socket,id=line2,fd={line2} -serial chardev:line2 \
+         -chardev socket,id=line3,fd={line3} -serial chardev:line3",
+    )
+    .sockets(&LINES);
+
+/// The sockets that are the lines; each is called as its character device.
+const LINES: [Socket; 4] = [
+    Socket::new("line0", "null,id=line0"),
+    Socket::new("line1", "null,id=line1"),
+    Socket::new("line2", "null,id=line2"),
+    Socket::new("line3", "null,id=line3"),
+];
+
+/// What is told by an interrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// There is a byte to be read.
+    Received,
+    /// A byte that was written has gone; there is room for the next.
+    Sent,
+}
+
+/// What a UART can.
+#[derive(Debug, Clone, Copy)]
+pub struct Profile {
+    /// How many bytes it holds until they are read, at least.
+    pub depth: usize,
+    /// Whether it can send to itself.
+    pub has_loopback: bool,
+    /// Whether an interrupt that came out stays until it is acknowledged, though it is masked
+    /// then.
+    pub latches: bool,
+    /// What a reset of the machine does not do that it should, as this QEMU is known to.
+    pub survives_reset: Option<&'static str>,
+}
+
+/// A UART, without and with interrupts. Bytes are eight bits, without parity.
+pub trait Uart {
+    /// What it can.
+    fn profile(&self) -> Profile;
+
+    /// Makes it ready: receiver, transmitter and FIFOs on, FIFOs empty, all interrupts off.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    fn enable(&self) -> Result<()>;
+
+    /// Whether a byte can be written.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn has_room(&self) -> Result<bool>;
+
+    /// Whether there is a byte to be read.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn has_data(&self) -> Result<bool>;
+
+    /// Writes the byte to be sent.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn write(&self, byte: u8) -> Result<()>;
+
+    /// Reads the oldest byte that was received. That there is one is the caller's concern.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`]; or the device reports that it was received wrongly.
+    fn read(&self) -> Result<u8>;
+
+    /// Lets this interrupt out, or not; all others are off.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn enable_interrupt(&self, event: Option<Event>) -> Result<()>;
+
+    /// Whether the device says that it interrupts for this event, which is the one enabled.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn interrupts(&self, event: Event) -> Result<bool>;
+
+    /// Takes back the interrupt for a byte that was sent, where the device does not do that by
+    /// itself.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn acknowledge_sent(&self) -> Result<()>;
+
+    /// Connects its output to its input, and to nothing else; or takes that back.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`].
+    fn set_loopback(&self, is_on: bool) -> Result<()>;
+
+    /// Its interrupt line for this event, watched from now on; `None` if QEMU cannot watch it.
+    ///
+    /// # Errors
+    /// As for [`Uart::enable`], or another's lines are watched already.
+    fn interrupt(&self, event: Event) -> Result<Option<InterruptLine>>;
+
+    /// The far end of its line.
+    ///
+    /// # Errors
+    /// Skipped if this port was given none.
+    fn line(&self) -> Result<Line>;
+}
+
+interface!(dyn Uart = "uart");
+
+/// The far end of a serial line: the harness is all that is there.
+pub struct Line {
+    vm: Rc<Vm>,
+    stream: Stream,
+    arrived: RefCell<Vec<u8>>,
+}
+
+impl Line {
+    /// The line of the first of these objects that has one. A chip may keep its character device
+    /// in a part of it.
+    ///
+    /// # Errors
+    /// QEMU does not answer, or skipped: the machine gave its lines to other ports.
+    pub fn of(vm: &Rc<Vm>, device: &FoundDevice) -> Result<Self> {
+        let path = device.path.to_string();
+        for path in [path.clone(), format!("{path}/serial")] {
+            let arguments = json!({ "path": path, "property": "chardev" });
+            let Ok(Value::String(label)) = vm.qmp().execute("qom-get", arguments) else { continue };
+            if let Some(line) = LINES.iter().find(|line| line.name == label) {
+                let stream = Stream::new(vm, line.name)?;
+                return Ok(Self { vm: vm.clone(), stream, arrived: RefCell::default() });
+            }
+        }
+        let count = LINES.len();
+        Err(Error::skipped(format!("this port has none of the first {count} serial lines")))
+    }
+
+    /// Sends bytes to the port. QEMU may still have to take them.
+    ///
+    /// # Errors
+    /// QEMU takes nothing more, within the limits of [`Vm::deadline`].
+    pub fn send(&self, bytes: &[u8]) -> Result<()> {
+        self.stream.send(bytes, || format!("{} bytes to the serial port", bytes.len()))
+    }
+
+    /// Waits for the next `count` bytes that the port sends.
+    ///
+    /// # Errors
+    /// They do not come, as for [`wait_until`], or QEMU has closed the socket.
+    pub fn receive(&self, count: usize, what: &str) -> Result<Vec<u8>> {
+        wait_until(&self.vm, &format!("{count} bytes on the serial line, {what}"), || {
+            while self.stream.take(&mut self.arrived.borrow_mut(), what)? {}
+            Ok(self.arrived.borrow().len() >= count)
+        })?;
+        Ok(self.arrived.borrow_mut().drain(..count).collect())
+    }
+
+    /// Asserts that the port has sent nothing but what was received. It does not wait.
+    ///
+    /// # Errors
+    /// QEMU does not answer, or has closed the socket.
+    #[track_caller]
+    pub fn assert_silent(&self, when: &str) -> Result<()> {
+        answered(&self.vm)?;
+        while self.stream.take(&mut self.arrived.borrow_mut(), when)? {}
+        let arrived = self.arrived.borrow();
+        assert!(arrived.is_empty(), "{when}: unexpected bytes {}", hex::encode(&*arrived));
+        Ok(())
+    }
+}
