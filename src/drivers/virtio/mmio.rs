@@ -55,8 +55,11 @@ impl<K: Kind> Consumes<VirtioBus> for InSlot<K>
 where
     Self: Node,
 {
-    const ARGS: QemuArgs =
-        QemuArgs::device(K::PROPERTIES).before(K::BACKEND).images(K::IMAGES).sockets(K::SOCKETS);
+    const ARGS: QemuArgs = QemuArgs::device(K::PROPERTIES)
+        .before(K::BACKEND)
+        .after(K::BEHIND)
+        .images(K::IMAGES)
+        .sockets(K::SOCKETS);
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "modern", add: Addition::properties(&[K::MODERN]).after(MODERN) },
         Variant {

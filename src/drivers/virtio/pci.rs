@@ -38,7 +38,7 @@ where
     Self: Node,
 {
     const ARGS: QemuArgs = QemuArgs::device(K::PROPERTIES)
-        .add(Addition::properties(&["bus={bus},addr={addr}"]).before(K::BACKEND))
+        .add(Addition::properties(&["bus={bus},addr={addr}"]).before(K::BACKEND).after(K::BEHIND))
         .images(K::IMAGES)
         .sockets(K::SOCKETS);
     const VARIANTS: &'static [Variant] = &[

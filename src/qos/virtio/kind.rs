@@ -13,6 +13,8 @@ pub trait Kind: 'static {
     const FEATURES: Features;
     /// Options before the device: its back end.
     const BACKEND: &str = "";
+    /// Options after the device: what is behind it.
+    const BEHIND: &str = "";
     /// Images that the back end names.
     const IMAGES: &[Image] = &[];
     /// Sockets that the back end names.

@@ -8,6 +8,7 @@ mod blk_disk;
 mod device;
 mod kind;
 mod mmio;
+pub mod net;
 mod packed;
 mod pci;
 mod pci_legacy;
@@ -16,6 +17,8 @@ mod queue;
 mod raw;
 mod registers;
 pub mod rng;
+pub mod scsi;
+pub mod serial;
 mod split;
 mod transport;
 

@@ -140,6 +140,19 @@ impl Queue {
         self.put(&described, None)
     }
 
+    /// As [`Queue::add`], for a device that says of up to `most` bytes that it has written them,
+    /// although it may write less: QEMU's SCSI adapter counts what it has read as well.
+    ///
+    /// # Errors
+    /// The ring is full.
+    pub fn add_miscounted(&self, segments: &[Segment], most: u32) -> Result<u16> {
+        let id = self.add(segments)?;
+        if let Some(in_flight) = self.in_flight.borrow_mut().get_mut(&id) {
+            in_flight.writable = Some(most);
+        }
+        Ok(id)
+    }
+
     /// Makes a buffer available by one descriptor of an indirect table (2.7.5.3, 2.8.7).
     ///
     /// # Errors
