@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::nvme_queues::msix;
+use super::nvme_queues::{UNTAKEN, msix};
 use crate::drivers::block::nvme::command::{Command, Completion, admin, io, status};
 use crate::drivers::block::nvme::controller::Controller;
 use crate::drivers::block::nvme::disk::{NAMESPACE, number, text};
@@ -481,6 +481,7 @@ fn enable_refused(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch an interrupt that does not reach the machine's interrupt controller, or stays there.
 fn interrupt_line(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
+    vm.note_lasting(UNTAKEN);
     let controller = enabled(nvme, vm)?;
     let admin = controller.admin();
     let raise = || -> Result<()> {
@@ -494,6 +495,7 @@ fn interrupt_line(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch an interrupt that is masked and comes, or is unmasked and does not; one that goes
 /// before every completion is taken, and a mask that a reset keeps (3.1.3, 7.5.1).
 fn interrupt_mask(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
+    vm.note_lasting(UNTAKEN);
     let controller = enabled(nvme, vm)?;
     let (device, registers, admin) = (&nvme.plug.device, &nvme.plug.registers, controller.admin());
     let abort = Command::new(admin::ABORT, 0).with(10, &[0xeeee_0000]);
