@@ -1,5 +1,8 @@
 //! Intel's 82574L: interrupts as messages, by queue (82574 GbE Controller Family Datasheet 3.4).
 
+mod control;
+mod receive;
+
 use std::rc::Rc;
 use std::time::Duration;
 
