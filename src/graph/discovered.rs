@@ -14,7 +14,7 @@ use super::args::QemuArgs;
 use super::decl::Object;
 use super::model::{Boot, Edge, EdgeKind, Kind, Model, Offer, Step};
 use super::node::{Node, Plug};
-use super::plugged::Sockets;
+use super::plugged::{Anywhere, Sockets};
 use crate::qemu::Vm;
 use crate::qemu::discovery::{Description, Found};
 use crate::{Error, Result};
@@ -174,6 +174,8 @@ pub(super) enum Drives {
     Machines(fn(&Arc<Description>, &Rc<Vm>) -> Result<Object>),
     /// All device types of a bus.
     Types(Sockets),
+    /// All device types of some kinds of buses.
+    Anywhere(Anywhere),
 }
 
 inventory::collect!(DiscoveryDecl);
@@ -203,7 +205,7 @@ impl DiscoveryDecl {
         let device = move |number| FoundDevice { machine: machine.clone(), number };
         let is_driven = |device: &FoundDevice| match self.drives {
             Drives::Devices { drives, .. } => drives(device),
-            Drives::Machines(_) | Drives::Types(_) => false,
+            Drives::Machines(_) | Drives::Types(_) | Drives::Anywhere(_) => false,
         };
         (0..of.devices.len()).map(device).filter(is_driven)
     }
@@ -335,7 +337,7 @@ impl Model {
             Drives::Machines(found) => {
                 add("", Plug::NONE, Find::Machine(description.clone(), found));
             }
-            Drives::Types(_) => {}
+            Drives::Types(_) | Drives::Anywhere(_) => {}
         }
     }
 }

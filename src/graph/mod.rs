@@ -33,7 +33,7 @@ pub use family::{Member, aliases, names};
 pub use model::{Availability, Edge, EdgeKind, Kind, Model, NodeEntry, Offer};
 pub use node::{Consumes, Contains, Instance, Machine, Node, Plug, Produces, Setup, Site, Variant};
 pub use path::Path;
-pub use plugged::{DeviceType, PlugArgs, PluggedIn};
+pub use plugged::{BusKind, DeviceType, PlugArgs, PluggedAnywhere, PluggedIn};
 pub use unknown::Unknown;
 pub use walk::Walk;
 pub use why::{Answer, Lack, Subject};

@@ -86,6 +86,48 @@ pub trait PluggedIn: Node + Sized {
     fn attach(bus: Rc<Self::Bus>, site: &Site, device: &DeviceType) -> Result<Self>;
 }
 
+/// A kind of bus that some machines have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusKind {
+    /// QEMU's word for it, which is the QOM type of such buses as well.
+    pub word: &'static str,
+    /// A device with such a bus, for machines that have none, and the bus that it goes on; empty
+    /// if there is no such device.
+    pub carrier: (&'static str, &'static str),
+}
+
+/// A driver that takes every device type of some kinds of buses on some machines, and knows none
+/// of them: nobody drives these buses. QEMU finds the bus itself, and may refuse to start as for
+/// [`PluggedIn`].
+pub trait PluggedAnywhere: Node + Sized {
+    /// The machine types, without their architecture, whose buses are used.
+    const MACHINES: &'static [&'static str];
+    /// The kinds of buses.
+    const BUSES: &'static [BusKind];
+
+    /// What a device of this type needs on the command line, where `carrier` is a device whose
+    /// bus it goes on, if the machine has none.
+    ///
+    /// # Errors
+    /// As for [`PluggedIn::args`].
+    fn args(device: &DeviceType, carrier: Option<&str>) -> Result<PlugArgs, &'static str>;
+
+    /// The driver of a device of this type that the path has plugged in.
+    ///
+    /// # Errors
+    /// As for [`PluggedIn::attach`].
+    fn attach(site: &Site, device: &DeviceType) -> Result<Self>;
+}
+
+/// Declares that a driver takes every device type of some kinds of buses:
+/// `plugged_anywhere!(BusDevice);`.
+#[macro_export]
+macro_rules! plugged_anywhere {
+    ($t:ty) => {
+        $crate::inventory::submit! { $crate::graph::DiscoveryDecl::of_plugged_anywhere::<$t>() }
+    };
+}
+
 /// Declares that a driver takes every device type of its bus: `plugged_in!(PciCard);`.
 #[macro_export]
 macro_rules! plugged_in {
@@ -104,6 +146,15 @@ pub(super) struct Sockets {
     pub from: &'static [&'static str],
     bus: &'static str,
     args: fn(&DeviceType) -> Result<PlugArgs, &'static str>,
+    attach: Attach,
+}
+
+/// A driver of all device types of some kinds of buses, its type erased.
+#[derive(Clone, Copy)]
+pub(super) struct Anywhere {
+    machines: &'static [&'static str],
+    buses: &'static [BusKind],
+    args: fn(&DeviceType, Option<&str>) -> Result<PlugArgs, &'static str>,
     attach: Attach,
 }
 
@@ -138,6 +189,65 @@ impl DiscoveryDecl {
     }
 }
 
+impl DiscoveryDecl {
+    /// The declaration of the driver `D` of all device types of some kinds of buses.
+    pub const fn of_plugged_anywhere<D: PluggedAnywhere>() -> Self {
+        let attach: Attach = |_, site, device| Ok(Object::new(Rc::new(D::attach(site, device)?)));
+        let (machines, buses, args) = (D::MACHINES, D::BUSES, D::args);
+        let drives = Drives::Anywhere(Anywhere { machines, buses, args, attach });
+        Self { to: D::NAMES, args: QemuArgs::NONE, is_generic: true, drives }
+    }
+}
+
+impl Anywhere {
+    /// The device types that can be plugged in on this machine.
+    fn types(self, machine: &Arc<Description>) -> Vec<(Offer, PluggedType)> {
+        if !self.machines.contains(&&*machine.machine) {
+            return Vec::new();
+        }
+        let types = |machine: &Arc<Description>| -> Vec<DeviceType> {
+            let emulator = machine.clone();
+            let device = move |number| DeviceType { emulator: emulator.clone(), number };
+            (0..machine.pluggable.len()).map(device).collect()
+        };
+        let has = |word: &str| {
+            let mut buses = machine.devices.iter().flat_map(|device| &device.buses);
+            buses.any(|bus| machine.types.is_a(&bus.ty, word))
+        };
+        let mut all = Vec::new();
+        for device in types(machine) {
+            let Some(kind) = self.buses.iter().find(|kind| device.bus == *kind.word) else {
+                continue;
+            };
+            let (carrier, on) = kind.carrier;
+            let name = carrier.split(',').next().unwrap_or_default();
+            let carrier = match () {
+                () if has(kind.word) => None,
+                () if device.is_beside(name) && has(on) => Some(carrier),
+                () => continue,
+            };
+            let made = (self.args)(&device, carrier);
+            all.push(plugged(device, made, self.attach));
+        }
+        all
+    }
+}
+
+/// What the edge to a device of this type offers, and how a path follows it.
+fn plugged(
+    device: DeviceType,
+    made: Result<PlugArgs, &'static str>,
+    attach: Attach,
+) -> (Offer, PluggedType) {
+    let name = intern(&device.ty);
+    let (args, left_out) = match made {
+        Ok(args) => (args.kept(name), None),
+        Err(why) => (QemuArgs::NONE, Some(why)),
+    };
+    let offer = Offer { name, args, plug: Plug::CLOSED, ..Offer::NOTHING };
+    (offer, PluggedType { attach, device, left_out })
+}
+
 impl Sockets {
     /// The device types of this bus that the emulator has which described a machine so.
     fn types(self, emulator: &Arc<Description>) -> impl Iterator<Item = (Offer, PluggedType)> {
@@ -146,13 +256,8 @@ impl Sockets {
         let all = numbers.map(move |number| DeviceType { emulator: emulator.clone(), number });
         let of_bus = all.filter(move |device| device.bus == *self.bus);
         of_bus.map(move |device| {
-            let name = intern(&device.ty);
-            let (args, left_out) = match (self.args)(&device) {
-                Ok(args) => (args.kept(name), None),
-                Err(why) => (QemuArgs::NONE, Some(why)),
-            };
-            let offer = Offer { name, args, plug: Plug::CLOSED, ..Offer::NOTHING };
-            (offer, PluggedType { attach: self.attach, device, left_out })
+            let made = (self.args)(&device);
+            plugged(device, made, self.attach)
         })
     }
 }
@@ -164,6 +269,19 @@ impl Model {
         discoveries: &[Discovery],
         drivers: &[&'static DiscoveryDecl],
     ) {
+        for discovery in discoveries {
+            let machine = intern(&discovery.machine);
+            for driver in drivers {
+                let Drives::Anywhere(anywhere) = driver.drives else { continue };
+                for (offer, plugged) in anywhere.types(&discovery.description) {
+                    for &to in driver.to {
+                        let (kind, step) = (EdgeKind::Contains, Step::Plug(plugged.clone()));
+                        let emulator = Some(discovery.emulator.clone());
+                        self.connect(machine, to, Edge { kind, offer, step, emulator });
+                    }
+                }
+            }
+        }
         let mut seen = HashSet::new();
         let first = |it: &&Discovery| seen.insert(it.emulator.clone());
         for Discovery { emulator, description, .. } in discoveries.iter().filter(first) {

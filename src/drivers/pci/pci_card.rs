@@ -18,7 +18,7 @@ pub struct PciCard {
 /// The device's name on the command line, from which those of its buses are made.
 pub const ID: &str = "card";
 /// A disk, for devices that want one or have a bus for one.
-const DISK: Image = Image { name: "card-disk", size: 16 * MIB };
+pub(in crate::drivers) const DISK: Image = Image { name: "card-disk", size: 16 * MIB };
 /// The back end of a block device with that disk.
 const DRIVE: &str = "-drive if=none,id=card-drive,format=raw,file={card-disk}";
 
@@ -140,10 +140,11 @@ fn is_like(ty: &str, pattern: &str) -> bool {
 
 /// Words of a command line, one group after the other.
 #[derive(Default)]
-struct Words(Vec<String>);
+pub(in crate::drivers) struct Words(pub Vec<String>);
 
 impl Words {
-    fn add(&mut self, words: impl Into<String>) {
+    /// Adds words that are not there yet.
+    pub fn add(&mut self, words: impl Into<String>) {
         let words = words.into();
         // Two properties may want the same back end.
         if !words.is_empty() && !self.0.contains(&words) {
@@ -154,7 +155,11 @@ impl Words {
 
 /// What a property of this name and kind gets: options that come before, and the value. `None`
 /// if it is left as it is.
-fn back_end(device: &DeviceType, property: &str, kind: &str) -> Option<(String, String)> {
+pub(in crate::drivers) fn back_end(
+    device: &DeviceType,
+    property: &str,
+    kind: &str,
+) -> Option<(String, String)> {
     let id = format!("card-{property}");
     let object = |what: &str| Some((format!("-object {what},id={id}"), id.clone()));
     match (kind, property) {
