@@ -226,6 +226,10 @@ impl Port {
     pub fn start(registers: &Rc<Bar>, vm: &Rc<Vm>) -> Result<Self> {
         registers.set(GHC, 1)?;
         wait_until(vm, "the controller's reset", || Ok(registers.get(GHC)? & 1 == 0))?;
+        match registers.get(GHC)? {
+            0x8000_0000 => {}
+            control => return Err(Error::failed(format!("{GHC}: {control:#x} after a reset"))),
+        }
         let ram = vm.ram();
         let port = Self {
             vm: vm.clone(),
@@ -258,7 +262,11 @@ impl Port {
             let running = registers.get(PX_CMD)? & CMD_RUNNING == CMD_RUNNING;
             Ok(running && registers.get(PX_TFD)? & TFD_BUSY == 0)
         })?;
-        registers.set(PX_IS, !0)
+        let all = CMD_ON | CMD_FRE | CMD_ST | CMD_RUNNING;
+        match registers.get(PX_CMD)? {
+            command if command == all => registers.set(PX_IS, !0),
+            command => Err(Error::failed(format!("{PX_CMD}: {command:#x}, not {all:#x}"))),
+        }
     }
 
     /// Puts a command into a slot. The controller is not told.
@@ -316,6 +324,11 @@ impl Port {
         }
         registers.set(PX_IS, pending)?;
         registers.set(IS, 1)?;
+        let left = (registers.get(PX_CI)?, registers.get(PX_SACT)?, registers.get(PX_IS)?);
+        if left != (0, 0, 0) {
+            let why = format!("{what}: PxCI, PxSACT and PxIS are {left:#x?} at its end");
+            return Err(Error::failed(why));
+        }
         let length: usize = command.memory.iter().map(|piece| piece.length).sum();
         match self.moved(0)? {
             moved if moved == length && task & TFD_BUSY == 0 => Ok(None),

@@ -44,9 +44,7 @@ impl Controller {
         registers.set(ASQ, admin.submission().address().0)?;
         registers.set(ACQ, admin.completion().address().0)?;
         registers.set(CC, CC_ENTRIES | CC_EN)?;
-        wait_until(vm, "the controller to be ready", || {
-            Ok(registers.get(CSTS)? & (CSTS_RDY | CSTS_CFS) != 0)
-        })?;
+        wait_until(vm, "the controller to be ready", || Ok(status(registers)? != 0))?;
         match registers.get(CSTS)? {
             CSTS_RDY => Ok(Self { vm: vm.clone(), registers: registers.clone(), admin }),
             status => Err(Error::failed(format!("{}: {status:#x}, when enabled", regs::CSTS))),
@@ -59,7 +57,11 @@ impl Controller {
     /// Returns an error if it stays ready.
     pub fn disable(registers: &Rc<Bar>, vm: &Rc<Vm>) -> Result<()> {
         registers.set(CC, 0)?;
-        wait_until(vm, "the controller to be disabled", || Ok(registers.get(CSTS)? & CSTS_RDY == 0))
+        wait_until(vm, "the controller to be disabled", || Ok(status(registers)? & CSTS_RDY == 0))?;
+        match registers.get(CSTS)? {
+            0 => Ok(()),
+            other => Err(Error::failed(format!("{}: {other:#x}, when disabled", regs::CSTS))),
+        }
     }
 
     /// The machine that it is in.
@@ -125,6 +127,18 @@ impl Drop for Controller {
     fn drop(&mut self) {
         // Its queues are freed next. A QEMU that no longer answers writes to none.
         let _ = self.registers.set(CC, 0);
+    }
+}
+
+/// Controller Status, which may be on its way from one state to another.
+///
+/// # Errors
+/// Returns an error if a bit is set that QEMU does not have.
+fn status(registers: &Bar) -> Result<u32> {
+    let status = registers.get(CSTS)?;
+    match status & !(CSTS_RDY | CSTS_CFS | regs::CSTS_SHST) {
+        0 => Ok(status),
+        _ => Err(Error::failed(format!("{}: {status:#x}", regs::CSTS))),
     }
 }
 
