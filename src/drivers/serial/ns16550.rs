@@ -15,7 +15,7 @@ use crate::qos::uart::{self, Event, Line, Profile, Uart};
 use crate::{Error, Result, discovered, driver};
 
 /// Receiver Buffer and Transmitter Holding Register; the low half of the divisor while
-/// [`DLAB`] is set.
+/// the divisor latch access bit is set.
 pub const DATA: Register<u8> = Register::new("RBR", 0).section("8.0").read_effect().side_effect();
 /// Interrupt Enable Register.
 pub const IER: Register<u8> = Register::new("IER", 1).section("8.7").reset(0).kept(0x0f);
