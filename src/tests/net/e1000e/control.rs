@@ -19,6 +19,7 @@ tests!(E1000e, "e1000e-tests":
     status,
     clears = "automatic-clear",
     second_queue = "second-transmit-queue",
+    phy_pages = "phy-pages",
 );
 
 const SWSM: Register<u32> = Register::new("SWSM", 0x5b50);
@@ -138,6 +139,34 @@ fn clears(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
     let left = registers.get(ICS)? & (OTHER | e1000::ICR_LSC);
     assert_eq!(left, 0, "ICR, OTHER written: {left:#x}");
     throttled()?;
+    Ok(())
+}
+
+/// Would catch a register of the PHY that is another page's (register 22).
+fn phy_pages(nic: &E1000e, _: &Rc<Vm>) -> Result<()> {
+    const READY: u32 = 1 << 28;
+    let registers = &nic.plug.registers;
+    let access = |operation: u32, register: u32, data: u32| -> Result<u32> {
+        registers.set(e1000::MDIC, operation << 26 | 1 << 21 | register << 16 | data)?;
+        let done = registers.get(e1000::MDIC)?;
+        assert_eq!(done >> 28 & 0b101, READY >> 28, "MDIC of register {register}: {done:#x}");
+        Ok(done & 0xffff)
+    };
+    let (write, read) = (1, 2);
+    // Register 16 is there on both pages.
+    let mut kept = [0x0360, 0x0088];
+    for round in 0..3 {
+        for (page, kept) in [0, 2].into_iter().zip(&mut kept) {
+            access(write, 22, page)?;
+            if round > 0 {
+                assert_eq!(access(read, 16, 0)?, *kept, "register 16 of page {page}");
+            }
+            *kept = 0x1100 * (round + 1) + page;
+            access(write, 16, *kept)?;
+            assert_eq!(access(read, 16, 0)?, *kept, "register 16 of page {page}, written");
+        }
+    }
+    access(write, 22, 0)?;
     Ok(())
 }
 

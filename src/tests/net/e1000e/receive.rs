@@ -226,6 +226,12 @@ fn scaling(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
             assert_eq!(words[1], hash, "{what}: the hash {:#x}", words[1]);
             assert_eq!(words[0] & 0xf, kind, "{what}: the type of the hash");
             assert_eq!(words[0] >> 8 & 0x1f, queue as u32, "{what}: the queue");
+            if number == 2 && queue == 1 {
+                // Each queue has a tail of its own.
+                registers.set(e1000::RDT, registers.get(e1000::RDH)?)?;
+                wire.send(&sent)?;
+                queues[1].take(vm, "a packet, no descriptor being left in queue 0")?;
+            }
         }
     }
     Ok(())
