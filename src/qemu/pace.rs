@@ -51,9 +51,13 @@ impl Pace {
         self.start.saturating_mul(STARTS)
     }
 
-    /// The sanitizer that a program with these bytes was built with.
+    /// The sanitizer that a program with these bytes was built with: one whose symbol is a string
+    /// of its own, as tables of symbols have them. A program that only speaks of it is none.
     pub(super) fn sanitizer_of(program: &[u8]) -> Option<String> {
-        let has = |symbol: &str| memchr::memmem::find(program, symbol.as_bytes()).is_some();
+        let has = |symbol: &str| {
+            let symbol = [b"\0", symbol.as_bytes(), b"\0"].concat();
+            memchr::memmem::find(program, &symbol).is_some()
+        };
         let found = SANITIZERS.iter().find(|(symbol, ..)| has(symbol));
         found.map(|(_, name, _)| (*name).to_owned())
     }
@@ -88,6 +92,7 @@ mod tests {
         assert_eq!(sanitizer.as_deref(), Some("AddressSanitizer"));
         assert_eq!(Pace { sanitizer, ..Pace::default() }.factor(), 4.0);
         assert_eq!(Pace::sanitizer_of(b"\0malloc\0asan_init\0"), None);
+        assert_eq!(Pace::sanitizer_of(b"looks for __asan_init, as we do"), None);
     }
 
     /// Would catch a word of the user that is overruled, or a limit that overflows.
