@@ -105,6 +105,11 @@ fn paths_pass_on_a_qemu_that_others_had() {
         "1/1",
         "--machine",
         "x86_64/pc",
+        "--cover",
+        "tests",
+        // What is there to break QEMU.
+        "--skip",
+        "virtio-rules-tests",
         "--qemu",
     ]);
     let finished = command.arg(&emulator.path).env("QGRAPH_CACHE", cache.path()).output();
@@ -114,7 +119,9 @@ fn paths_pass_on_a_qemu_that_others_had() {
     let outcomes: Vec<Value> =
         lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     for outcome in &outcomes {
-        let good = ["passed", "skipped"].map(Value::from).contains(&outcome["outcome"]);
+        let good = ["passed", "skipped", "expected-failure"]
+            .map(Value::from)
+            .contains(&outcome["outcome"]);
         assert!(good, "{outcome:#}\n{said}");
     }
     assert!(finished.status.success(), "{said}");
