@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::{EmulatorArguments, Stop, note, warn};
+use super::{EmulatorArguments, Stop, warn};
 use crate::graph::Model;
 use crate::harness::Fleet;
 use crate::qemu::Prober;
+use crate::shown::shown;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -27,10 +28,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let emulators: Vec<_> = fleet.usable.iter().map(|it| &it.capabilities).collect();
     let (alike, others): (Vec<_>, Vec<_>) =
         model.unknown_to(&emulators).into_iter().partition(|it| it.near.is_some());
-    alike.iter().for_each(|unknown| note(unknown.to_string()));
+    for unknown in &alike {
+        writeln!(out, "{}", shown(&unknown.to_string()))?;
+    }
     if !others.is_empty() {
         let names: Vec<_> = others.iter().map(|unknown| unknown.name).collect();
-        note(format!("no emulator at hand has {}", names.join(", ")));
+        writeln!(out, "no emulator at hand has {}", names.join(", "))?;
     }
     if !findings.is_empty() {
         return Ok(ExitCode::FAILURE);

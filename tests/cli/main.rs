@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         one_file_for_two,
         the_environment_is_told,
         nothing_matches,
+        names_that_no_emulator_has,
         wrong_usage,
         help_goes_to_standard_output,
         the_manual,

@@ -161,6 +161,17 @@ fn closed_pipe() -> Stdio {
     writer.into()
 }
 
+/// Would catch a device type that is misspelt, or that no emulator has, of which nobody is told;
+/// and a graph that is called unsound for that.
+pub fn names_that_no_emulator_has() {
+    let sandbox = with_emulator();
+    let told = sandbox.run(&mut sandbox.qgraph(["check"])).expect(0).stdout;
+    let devices = told.lines().find(|line| line.starts_with("no emulator at hand has "));
+    assert!(devices.is_some_and(|line| line.contains("max34451")), "{told}");
+    assert!(!told.contains("sdhci-pci"), "{told}");
+    assert!(told.contains("the graph is sound: "), "{told}");
+}
+
 /// Would catch a panic after `qgraph … | head`, or after `2>&1 | head` for warnings.
 pub fn nobody_reads() {
     let sandbox = with_emulator();
