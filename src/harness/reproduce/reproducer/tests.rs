@@ -91,6 +91,8 @@ fn other_files_are_refused() {
         let why = Reproducer::parse(&damaged).unwrap_err();
         assert!(why.contains(word), "{why}");
     }
+    // A remark of somebody's behind the requests, in letters of their own.
+    Reproducer::parse(&format!("{text}\n#\u{e9}tat\n#\u{e9}\n")).unwrap();
 }
 
 /// Catches a file that makes the program take memory without end, or stop: sizes, offsets and
