@@ -1,5 +1,5 @@
-//! The program that somebody makes of qgraph and nodes of their own: its name, and what it says
-//! where their nodes are not in it.
+//! A program that consists of qgraph and of nodes from other crates: its name and version, and the
+//! warning that it prints if no such nodes are linked.
 
 use crate::graph::Declarations;
 
@@ -29,7 +29,7 @@ impl Program {
         }
     }
 
-    /// What to say when this is somebody's own program and has none of their nodes.
+    /// A warning, if this program is not qgraph itself and has no nodes but qgraph's own.
     pub(crate) fn lacks_nodes(self) -> Option<String> {
         (!self.is_own() && !Declarations::registered().has_others()).then(|| {
             format!(

@@ -116,22 +116,22 @@ impl Setup {
         config
     }
 
-    /// The same with machine properties.
+    /// This setup with machine properties.
     pub const fn properties(self, properties: &'static str) -> Self {
         Self { properties, ..self }
     }
 
-    /// The same with QEMU's default devices.
+    /// This setup with QEMU's default devices.
     pub const fn with_defaults(self) -> Self {
         Self { defaults: true, ..self }
     }
 
-    /// The same with pieces for some versions of QEMU: properties of the machine, and options.
+    /// This setup with properties of the machine and options that only some versions of QEMU get.
     pub const fn when(self, when: &'static [When]) -> Self {
         Self { when, ..self }
     }
 
-    /// The same with further options.
+    /// This setup with further options.
     pub const fn options(self, options: &'static str) -> Self {
         Self { options, ..self }
     }

@@ -109,13 +109,13 @@ pub trait PluggedAnywhere: Node + Sized {
     /// bus it goes on, if the machine has none.
     ///
     /// # Errors
-    /// As for [`PluggedIn::args`].
+    /// The reason why a device of this type cannot be plugged in.
     fn args(device: &DeviceType, carrier: Option<&str>) -> Result<PlugArgs, &'static str>;
 
     /// The driver of a device of this type that the path has plugged in.
     ///
     /// # Errors
-    /// As for [`PluggedIn::attach`].
+    /// Returns an error if the device is not there, or is not as it should be.
     fn attach(site: &Site, device: &DeviceType) -> Result<Self>;
 }
 

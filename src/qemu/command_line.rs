@@ -58,7 +58,7 @@ impl Socket {
         Self { name, by_hand, backend: None }
     }
 
-    /// The same socket, its other end served by a back end that is there before QEMU starts.
+    /// This socket, with a back end that serves the other end from before QEMU starts.
     pub const fn served_by(self, backend: Backend) -> Self {
         Self { backend: Some(backend), ..self }
     }

@@ -1,4 +1,4 @@
-//! Block devices as an interface: what a disk is to whoever reads and writes it. Which
+//! Block devices as an interface: the operations of a disk, such as a read or a flush. Which
 //! controller it is behind, and how requests get there, is its driver's affair.
 
 use std::rc::Rc;
@@ -153,7 +153,8 @@ pub trait BlockDevice {
         Err(Error::skipped("the device cannot write zeroes"))
     }
 
-    /// The same device after a reset of the machine, found again and not started.
+    /// Finds the device again after a reset of the machine. The device that is returned is not
+    /// started.
     ///
     /// # Errors
     /// [`Error::Skipped`] if its driver cannot find it again; or it is not there.

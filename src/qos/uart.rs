@@ -68,56 +68,56 @@ pub trait Uart {
     /// Whether a byte can be written.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn has_room(&self) -> Result<bool>;
 
     /// Whether there is a byte to be read.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn has_data(&self) -> Result<bool>;
 
     /// Writes the byte to be sent.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn write(&self, byte: u8) -> Result<()>;
 
     /// Reads the oldest byte that was received. That there is one is the caller's concern.
     ///
     /// # Errors
-    /// As for [`Uart::enable`]; or the device reports that it was received wrongly.
+    /// QEMU does not answer, or the device reports an error of reception.
     fn read(&self) -> Result<u8>;
 
     /// Lets this interrupt out, or not; all others are off.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn enable_interrupt(&self, event: Option<Event>) -> Result<()>;
 
     /// Whether the device says that it interrupts for this event, which is the one enabled.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn interrupts(&self, event: Event) -> Result<bool>;
 
     /// Takes back the interrupt for a byte that was sent, where the device does not do that by
     /// itself.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn acknowledge_sent(&self) -> Result<()>;
 
     /// Connects its output to its input, and to nothing else; or takes that back.
     ///
     /// # Errors
-    /// As for [`Uart::enable`].
+    /// QEMU does not answer.
     fn set_loopback(&self, is_on: bool) -> Result<()>;
 
     /// Its interrupt line for this event, watched from now on; `None` if QEMU cannot watch it.
     ///
     /// # Errors
-    /// As for [`Uart::enable`], or another's lines are watched already.
+    /// QEMU does not answer, or the lines of another interrupt controller are watched already.
     fn interrupt(&self, event: Event) -> Result<Option<InterruptLine>>;
 
     /// The far end of its line.

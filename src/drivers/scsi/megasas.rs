@@ -12,7 +12,7 @@ use crate::{Result, driver};
 pub const INBOUND_QUEUE: Register<u32> = Register::new("inbound queue port", 0x40);
 /// The state of the firmware.
 pub const OUTBOUND_MESSAGE: Register<u32> = Register::new("outbound message 0", 0x18);
-/// The same, of the chip that QEMU has.
+/// The state of the firmware, as the chip that QEMU models has it.
 pub const OUTBOUND_SCRATCH_PAD: Register<u32> = Register::new("outbound scratch pad", 0xb0);
 /// State of the firmware, in bits 31:28: it takes frames.
 pub const STATE_READY: u32 = 0xb;

@@ -52,7 +52,7 @@ impl Control {
         Ok(Some(Self { device: device.clone(), capability: at.offset, first, mapped: None }))
     }
 
-    /// The same of a function whose BAR of this number is mapped already, and stays there.
+    /// Uses `bar`, the BAR of this number, which is mapped already and stays mapped.
     pub fn sharing(self, number: u8, bar: Rc<Bar>) -> Self {
         Self { mapped: Some((number, bar)), ..self }
     }

@@ -182,7 +182,7 @@ impl VirtioNet {
         Ok(Live { device, accepted, receive, transmit, control, buffers })
     }
 
-    /// The same with every feature that the device offers.
+    /// Starts the device with every feature that it offers and that the driver knows.
     ///
     /// # Errors
     /// As for [`VirtioNet::start`].

@@ -59,7 +59,7 @@ impl PackedRing {
         Self::with_room(ram, size, 0)
     }
 
-    /// The same with `room` bytes behind it that are the ring's as well.
+    /// Allocates a ring with `room` further bytes of memory behind it.
     ///
     /// # Errors
     /// No memory is left.

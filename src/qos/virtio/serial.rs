@@ -1,4 +1,4 @@
-//! The serial device (5.3): ports, and the control queues that tell of them.
+//! The serial device (5.3): its ports, and the control queues that announce them.
 
 use super::device::Virtio;
 use super::queue::Queue;

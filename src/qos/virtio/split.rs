@@ -65,7 +65,7 @@ impl SplitRing {
         Self::with_room(ram, size, order, legacy, 0)
     }
 
-    /// The same with `room` bytes behind it that are the ring's as well.
+    /// Allocates a ring with `room` further bytes of memory behind it.
     ///
     /// # Errors
     /// No memory is left.

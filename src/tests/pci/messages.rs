@@ -28,10 +28,10 @@ pub(in crate::tests) fn check(
     check_control(device, vm, &control, vector, send)
 }
 
-/// As [`check`], for a function whose MSI-X is that of `control`.
+/// Checks the messages of a function through `control`, its MSI-X.
 ///
 /// # Errors
-/// As for [`check`].
+/// Returns an error if a message does not come or comes although it is masked.
 pub(in crate::tests) fn check_control(
     device: &PciDevice,
     vm: &Rc<Vm>,

@@ -1,4 +1,4 @@
-//! OHCI: devices that come and go, what the root hub's ports tell of them, their reset (OpenHCI
+//! OHCI: devices that are plugged in and out, the status of the root hub's ports, their reset (OpenHCI
 //! Specification 1.0a, 7.4).
 
 use std::rc::Rc;
@@ -37,8 +37,8 @@ fn unplug(vm: &Vm, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Would catch a device that comes or goes and that its port does not tell of, or another port
-/// does; a change that cannot be acknowledged, and an interrupt that is not pending for it.
+/// Would catch a device that is plugged in or out and that its port does not report, or that
+/// another port reports; a change that cannot be acknowledged, and an interrupt that is not pending for it.
 fn hotplug(hcd: &PciOhci, vm: &Rc<Vm>) -> Result<()> {
     let registers = &hcd.plug.registers;
     let count = u64::from(registers.get(ohci::DESCRIPTOR_A)? & 0xff);

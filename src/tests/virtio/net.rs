@@ -59,7 +59,7 @@ fn exchange(live: &Live, wire: &Wire, length: usize, number: u8) -> Result<()> {
 }
 
 /// Would catch a frame that is lost or changed on either way, a header that is taken for a part of
-/// it or tells of an offload that was not agreed on (5.1.6.4), and a used length that is not the
+/// it or names an offload that was not negotiated (5.1.6.4), and a used length that is not the
 /// frame's, with no, all, and each of the features that change the header.
 fn basic(device: &VirtioNet, vm: &Rc<Vm>) -> Result<()> {
     let wire = Wire::new(vm)?;

@@ -42,7 +42,7 @@ fn place(device: &Virtio, at: RingAddresses, what: &str) -> Result<()> {
     place_and(device, at, what, assert_status)
 }
 
-/// The same with `check` before the reset.
+/// Places the rings at these addresses, uses the device, and runs `check` before the reset.
 fn place_and(
     device: &Virtio,
     at: RingAddresses,

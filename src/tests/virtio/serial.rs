@@ -1,4 +1,5 @@
-//! The virtio serial device: what it tells of its ports, data both ways, ports that come and go.
+//! The virtio serial device: its control messages, data in both directions, and ports that are
+//! plugged in and out.
 
 use std::io::{Read, Write};
 use std::rc::Rc;

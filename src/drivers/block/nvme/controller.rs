@@ -87,7 +87,8 @@ impl Controller {
         self.vm.ram().alloc(PAGE, PAGE as u64)
     }
 
-    /// What Identify tells of `namespace` for the structure number `structure` (CNS, 5.15).
+    /// Reads a data structure of 4096 bytes with the Identify command: that of number `structure`
+    /// (CNS, 5.15), for `namespace`.
     ///
     /// # Errors
     /// Returns an error if the command does not succeed.

@@ -65,7 +65,7 @@ pub struct Nvme {
 }
 
 impl Nvme {
-    /// The same controller after a reset of the machine, mapped again.
+    /// Maps the controller again after a reset of the machine.
     ///
     /// # Errors
     /// Returns an error if it cannot be mapped.

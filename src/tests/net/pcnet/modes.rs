@@ -187,8 +187,7 @@ fn double_words(nic: &Pcnet, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an LED that does not tell of the link, or tells of it although it is told not
-/// to.
+/// Would catch an LED that does not show the link, or shows the link although that is masked.
 fn leds(nic: &Pcnet, _: &Rc<Vm>) -> Result<()> {
     const LINK: u16 = 1 << 6;
     const OUT: u16 = 1 << 15;
