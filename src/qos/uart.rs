@@ -7,10 +7,15 @@ use serde_json::{Value, json};
 
 use super::stream::{Stream, answered};
 use super::wait_until;
-use crate::graph::{FoundDevice, QemuArgs};
+use crate::graph::QemuArgs;
 use crate::qemu::{Socket, Vm};
 use crate::qos::interrupt::InterruptLine;
 use crate::{Error, Result, interface};
+
+/// The first of the lines, for a port that the path plugs in itself.
+pub const LINE: Socket = LINES[0];
+/// The option of QEMU that connects it to a device with the property `chardev=line0`.
+pub const LINE_BACKEND: &str = "-chardev socket,id=line0,fd={line0}";
 
 /// What gives a machine's first serial ports lines. Which port has which, [`Line::of`] finds out:
 /// boards count as they like.
@@ -120,6 +125,15 @@ pub trait Uart {
     /// QEMU does not answer, or the lines of another interrupt controller are watched already.
     fn interrupt(&self, event: Event) -> Result<Option<InterruptLine>>;
 
+    /// The UART after a reset of the machine, where that takes its registers away; `None` where
+    /// this one goes on.
+    ///
+    /// # Errors
+    /// The registers cannot be mapped again.
+    fn after_reset(&self) -> Result<Option<Rc<dyn Uart>>> {
+        Ok(None)
+    }
+
     /// The far end of its line.
     ///
     /// # Errors
@@ -137,14 +151,14 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line of the first of these objects that has one. A chip may keep its character device
-    /// in a part of it.
+    /// The line of the device with the QOM path `path`. The character device may be that of a part
+    /// of it.
     ///
     /// # Errors
-    /// QEMU does not answer, or skipped: the machine gave its lines to other ports.
-    pub fn of(vm: &Rc<Vm>, device: &FoundDevice) -> Result<Self> {
-        let path = device.path.to_string();
-        for path in [path.clone(), format!("{path}/serial")] {
+    /// Returns an error if QEMU does not answer, or [`Error::Skipped`] if the machine gave its
+    /// lines to other ports.
+    pub fn of(vm: &Rc<Vm>, path: &str) -> Result<Self> {
+        for path in [path.to_owned(), format!("{path}/serial")] {
             let arguments = json!({ "path": path, "property": "chardev" });
             let Ok(Value::String(label)) = vm.qmp().execute("qom-get", arguments) else { continue };
             if let Some(line) = LINES.iter().find(|line| line.name == label) {

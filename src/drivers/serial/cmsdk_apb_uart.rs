@@ -159,7 +159,7 @@ impl Uart for CmsdkApbUart {
     }
 
     fn line(&self) -> Result<Line> {
-        Line::of(&self.vm, &self.device)
+        Line::of(&self.vm, &self.device.path)
     }
 }
 

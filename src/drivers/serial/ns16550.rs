@@ -8,6 +8,7 @@ use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qemu::discovery::Space;
 use crate::qos::interrupt::{InterruptLine, Pin};
+use crate::qos::pci::PciPlug;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Ports, Register, RegisterBlock, Registers, RegistersExt, Width,
 };
@@ -38,7 +39,7 @@ pub const MSR: Register<u8> =
 pub const SCR: Register<u8> = Register::new("SCR", 7).section("8.10").undefined(0xff).kept(0xff);
 
 /// All registers.
-const TABLE: &[&dyn AnyRegister] = &[&DATA, &IER, &IIR, &LCR, &MCR, &LSR, &MSR, &SCR];
+pub(super) const TABLE: &[&dyn AnyRegister] = &[&DATA, &IER, &IIR, &LCR, &MCR, &LSR, &MSR, &SCR];
 
 /// What QEMU does otherwise.
 const FAULTS: &[Fault] = &[];
@@ -74,14 +75,28 @@ impl Registers for Spaced {
     }
 }
 
-/// QEMU's `serial-mm` and `isa-serial`.
+/// Where the chip is.
+enum Place {
+    /// On a board.
+    Board(FoundDevice),
+    /// On a PCI card, with the QOM path of that.
+    Card(PciPlug, &'static str),
+}
+
+/// QEMU's `serial-mm` and `isa-serial`, and the chip on its PCI cards.
 pub struct Ns16550 {
     vm: Rc<Vm>,
-    device: FoundDevice,
+    place: Place,
     registers: Rc<dyn Registers>,
 }
 
 impl Ns16550 {
+    /// The chip on a PCI card that has the QOM path `path`.
+    pub fn on_card(vm: &Rc<Vm>, card: PciPlug, path: &'static str) -> Self {
+        let registers = card.registers.clone();
+        Self { vm: vm.clone(), place: Place::Card(card, path), registers }
+    }
+
     fn registers(&self) -> &dyn Registers {
         &*self.registers
     }
@@ -152,11 +167,26 @@ impl Uart for Ns16550 {
     }
 
     fn interrupt(&self, _: Event) -> Result<Option<InterruptLine>> {
-        Pin::of(&self.device, 0).map(|pin| pin.watch(&self.vm)).transpose()
+        match &self.place {
+            Place::Board(device) => Pin::of(device, 0).map(|pin| pin.watch(&self.vm)).transpose(),
+            Place::Card(card, _) => card.device.watch_pin(),
+        }
+    }
+
+    fn after_reset(&self) -> Result<Option<Rc<dyn Uart>>> {
+        match &self.place {
+            Place::Board(_) => Ok(None),
+            Place::Card(card, path) => {
+                Ok(Some(Rc::new(Self::on_card(&self.vm, card.again()?, path))))
+            }
+        }
     }
 
     fn line(&self) -> Result<Line> {
-        Line::of(&self.vm, &self.device)
+        match &self.place {
+            Place::Board(device) => Line::of(&self.vm, &device.path),
+            Place::Card(_, path) => Line::of(&self.vm, path),
+        }
     }
 }
 
@@ -186,7 +216,7 @@ impl Discovered for Ns16550 {
         };
         let shift = device.number("regshift").unwrap_or(0);
         let registers = Rc::new(Spaced { to, shift });
-        Ok(Self { vm: vm.clone(), device: device.clone(), registers })
+        Ok(Self { vm: vm.clone(), place: Place::Board(device.clone()), registers })
     }
 }
 

@@ -219,7 +219,7 @@ impl Uart for Pl011 {
     }
 
     fn line(&self) -> Result<Line> {
-        Line::of(&self.vm, &self.device)
+        Line::of(&self.vm, &self.device.path)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::graph::Site;
 use crate::qos::registers::{AnyRegister, RegisterBlock, Registers};
 
 /// A function that is enabled, and one of its BARs, mapped.
+#[derive(Clone)]
 pub struct PciPlug {
     /// The function.
     pub device: PciDevice,
@@ -33,7 +34,7 @@ impl PciPlug {
         Ok(Self { device, registers, bar })
     }
 
-    /// The same function after a reset of the machine, mapped again.
+    /// Maps the BAR again after a reset of the machine.
     ///
     /// # Errors
     /// Returns an error if the BAR cannot be mapped.
