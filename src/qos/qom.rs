@@ -26,6 +26,27 @@ pub fn find(vm: &Vm, kind: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// The path of the machine's own device of QEMU's type `kind` that has a region at `base`, an
+/// address in memory as the region's owner gave it. Paths of devices without a name are numbered,
+/// and an option that adds a device moves the numbers.
+///
+/// # Errors
+/// Returns an error if QEMU does not answer.
+pub fn find_at(vm: &Vm, kind: &str, base: u64) -> Result<Option<String>> {
+    for path in find(vm, kind)? {
+        let children = vm.qmp().execute("qom-list", json!({ "path": path }))?;
+        let children = children.as_array().into_iter().flatten();
+        let regions = children.filter(|child| child["type"] == "child<memory-region>");
+        for name in regions.filter_map(|child| child["name"].as_str()) {
+            let region = json!({ "path": format!("{path}/{name}"), "property": "addr" });
+            if vm.qmp().execute("qom-get", region)?.as_u64() == Some(base) {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The path of the only one of them.
 ///
 /// # Errors

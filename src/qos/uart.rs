@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::qom::find_at;
 use super::stream::{Stream, answered};
 use super::wait_until;
-use crate::graph::QemuArgs;
+use crate::graph::{FoundDevice, QemuArgs};
 use crate::qemu::{Socket, Vm};
 use crate::qos::interrupt::InterruptLine;
 use crate::{Error, Result, interface};
@@ -45,18 +46,33 @@ pub enum Event {
     Sent,
 }
 
+/// Where bytes go while the output is connected to the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loopback {
+    /// To the input alone, which receives nothing else.
+    Closed,
+    /// To the input and out.
+    Open,
+}
+
 /// What a UART can.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {
     /// How many bytes it holds until they are read, at least.
     pub depth: usize,
-    /// Whether it can send to itself.
-    pub has_loopback: bool,
+    /// How it can send to itself, if it can.
+    pub loopback: Option<Loopback>,
     /// Whether an interrupt that came out stays until it is acknowledged, though it is masked
     /// then.
     pub latches: bool,
-    /// What a reset of the machine does not do that it should, as this QEMU is known to.
+    /// The fault of this QEMU by which bytes are reported that were received before the UART was
+    /// made ready, if it has that fault.
+    pub keeps_data: Option<&'static str>,
+    /// The fault of this QEMU by which a reset of the machine does nothing, if it has that fault.
     pub survives_reset: Option<&'static str>,
+    /// The fault of this QEMU by which an interrupt stays asserted after a reset of the machine, if
+    /// it has that fault.
+    pub asserts_after_reset: Option<&'static str>,
 }
 
 /// A UART, without and with interrupts. Bytes are eight bits, without parity.
@@ -113,7 +129,7 @@ pub trait Uart {
     /// QEMU does not answer.
     fn acknowledge_sent(&self) -> Result<()>;
 
-    /// Connects its output to its input, and to nothing else; or takes that back.
+    /// Connects its output to its input as [`Profile::loopback`] says, or takes that back.
     ///
     /// # Errors
     /// QEMU does not answer.
@@ -151,6 +167,19 @@ pub struct Line {
 }
 
 impl Line {
+    /// The line of a device that was found on a board without lines.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or [`Error::Skipped`] if the machine gave its
+    /// lines to other ports.
+    pub fn of_found(vm: &Rc<Vm>, device: &FoundDevice) -> Result<Self> {
+        let moved = match device.base() {
+            Ok(base) => find_at(vm, &device.ty, base)?,
+            Err(_) => None,
+        };
+        Self::of(vm, moved.as_deref().unwrap_or(&device.path))
+    }
+
     /// The line of the device with the QOM path `path`. The character device may be that of a part
     /// of it.
     ///

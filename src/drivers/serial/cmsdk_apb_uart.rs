@@ -86,9 +86,13 @@ impl Uart for CmsdkApbUart {
     fn profile(&self) -> Profile {
         Profile {
             depth: 1,
-            has_loopback: false,
+            loopback: None,
             latches: true,
-            survives_reset: Some("QEMU's cmsdk-apb-uart leaves its interrupts asserted in a reset"),
+            keeps_data: None,
+            survives_reset: None,
+            asserts_after_reset: Some(
+                "a reset of QEMU's cmsdk-apb-uart does not lower its interrupts",
+            ),
         }
     }
 
@@ -159,7 +163,7 @@ impl Uart for CmsdkApbUart {
     }
 
     fn line(&self) -> Result<Line> {
-        Line::of(&self.vm, &self.device.path)
+        Line::of_found(&self.vm, &self.device)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::qos::pci::PciPlug;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Ports, Register, RegisterBlock, Registers, RegistersExt, Width,
 };
-use crate::qos::uart::{self, Event, Line, Profile, Uart};
-use crate::{Error, Result, discovered, driver};
+use crate::qos::uart::{self, Event, Line, Loopback, Profile, Uart};
+use crate::{Error, Result, discovered, driver, interface};
 
 /// Receiver Buffer and Transmitter Holding Register; the low half of the divisor while
 /// the divisor latch access bit is set.
@@ -44,19 +44,33 @@ pub(super) const TABLE: &[&dyn AnyRegister] = &[&DATA, &IER, &IIR, &LCR, &MCR, &
 /// What QEMU does otherwise.
 const FAULTS: &[Fault] = &[];
 
-/// LCR: eight bits; a break is sent; the divisor is in place of data and IER.
-const EIGHT_BITS: u8 = 0x03;
+/// A 16550A as its own suite uses it, wherever it is.
+pub trait Chip16550: Uart {
+    /// Its registers, one behind the other.
+    fn registers(&self) -> &dyn Registers;
+}
+
+interface!(dyn Chip16550 = "16550");
+
+/// LCR: eight bits.
+pub const EIGHT_BITS: u8 = 0x03;
+/// LCR: a break is sent.
 const BREAK: u8 = 0x40;
-const DLAB: u8 = 0x80;
+/// LCR: the divisor latch access bit puts the divisor in the place of [`DATA`] and [`IER`].
+pub const DLAB: u8 = 0x80;
 /// FCR: FIFOs on, and both emptied; a byte is told at once.
-const FIFOS: u8 = 0x07;
+pub const FIFOS: u8 = 0x07;
 /// MCR: output is input.
 const LOOPBACK: u8 = 0x10;
 /// MCR: ready, and, on a PC, the interrupt is connected.
 const READY: u8 = 0x0b;
-/// LSR: data; an error of a byte or an overrun; room.
-const HAS_DATA: u8 = 0x01;
+/// LSR: there is a byte to be read.
+pub const HAS_DATA: u8 = 0x01;
+/// LSR: a byte was lost, as there was no room for it.
+pub const OVERRUN: u8 = 0x02;
+/// LSR: an overrun, or an error of a byte.
 const ERRORS: u8 = 0x9e;
+/// LSR: a byte can be written.
 const HAS_ROOM: u8 = 0x20;
 
 /// Registers a power of two apart.
@@ -104,7 +118,14 @@ impl Ns16550 {
 
 impl Uart for Ns16550 {
     fn profile(&self) -> Profile {
-        Profile { depth: 16, has_loopback: true, latches: false, survives_reset: None }
+        Profile {
+            depth: 16,
+            loopback: Some(Loopback::Closed),
+            latches: false,
+            keeps_data: None,
+            survives_reset: None,
+            asserts_after_reset: None,
+        }
     }
 
     fn enable(&self) -> Result<()> {
@@ -184,9 +205,23 @@ impl Uart for Ns16550 {
 
     fn line(&self) -> Result<Line> {
         match &self.place {
-            Place::Board(device) => Line::of(&self.vm, &device.path),
+            Place::Board(device) => Line::of_found(&self.vm, device),
             Place::Card(_, path) => Line::of(&self.vm, path),
         }
+    }
+}
+
+impl Chip16550 for Ns16550 {
+    fn registers(&self) -> &dyn Registers {
+        &*self.registers
+    }
+}
+
+impl Produces<dyn Chip16550> for Ns16550 {
+    const ARGS: QemuArgs = uart::ARGS;
+
+    fn produced(self: Rc<Self>) -> Rc<dyn Chip16550> {
+        self
     }
 }
 
@@ -220,5 +255,5 @@ impl Discovered for Ns16550 {
     }
 }
 
-driver!(Ns16550 = "ns16550"; produces dyn Uart, RegisterBlock);
+driver!(Ns16550 = "ns16550"; produces dyn Uart, dyn Chip16550, RegisterBlock);
 discovered!(Ns16550);

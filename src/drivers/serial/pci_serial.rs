@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::ns16550::{Ns16550, TABLE};
+use super::ns16550::{Chip16550, Ns16550, TABLE};
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciFunction, PciPlug, Space};
@@ -39,10 +39,21 @@ impl Consumes<dyn PciBus> for PciSerial {
     }
 }
 
+impl PciSerial {
+    fn chip(&self) -> Rc<Ns16550> {
+        Rc::new(Ns16550::on_card(&self.vm, self.plug.clone(), "/machine/peripheral/uart"))
+    }
+}
+
 impl Produces<dyn Uart> for PciSerial {
     fn produced(self: Rc<Self>) -> Rc<dyn Uart> {
-        let card = self.plug.clone();
-        Rc::new(Ns16550::on_card(&self.vm, card, "/machine/peripheral/uart"))
+        self.chip()
+    }
+}
+
+impl Produces<dyn Chip16550> for PciSerial {
+    fn produced(self: Rc<Self>) -> Rc<dyn Chip16550> {
+        self.chip()
     }
 }
 
@@ -58,4 +69,8 @@ impl Produces<RegisterBlock> for PciSerial {
     }
 }
 
-driver!(PciSerial = "pci-serial"; consumes dyn PciBus; produces dyn Uart, PciFunction, RegisterBlock);
+driver!(
+    PciSerial = "pci-serial";
+    consumes dyn PciBus;
+    produces dyn Uart, dyn Chip16550, PciFunction, RegisterBlock
+);

@@ -9,7 +9,7 @@ use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
-use crate::qos::uart::{self, Event, Line, Profile, Uart};
+use crate::qos::uart::{self, Event, Line, Loopback, Profile, Uart};
 use crate::{Error, Result, discovered, driver};
 
 /// Data; above the byte, how it was received.
@@ -144,10 +144,14 @@ impl Uart for Pl011 {
     fn profile(&self) -> Profile {
         Profile {
             depth: 16,
-            // QEMU 8.2 is the first that has it.
-            has_loopback: self.is_since(8, 2),
+            // QEMU 8.2 is the first that has it. The manual does not say that the output is silent
+            // (3.3.8).
+            loopback: self.is_since(8, 2).then_some(Loopback::Open),
             latches: false,
+            keeps_data: (!self.is_since(8, 0))
+                .then_some("QEMU's pl011 empties its FIFO, and does not set UARTFR.RXFE"),
             survives_reset: (!self.is_since(8, 0)).then_some("QEMU's pl011 has no reset"),
+            asserts_after_reset: Some("a reset of QEMU's pl011 does not lower its interrupt"),
         }
     }
 
@@ -219,7 +223,7 @@ impl Uart for Pl011 {
     }
 
     fn line(&self) -> Result<Line> {
-        Line::of(&self.vm, &self.device.path)
+        Line::of_found(&self.vm, &self.device)
     }
 }
 
