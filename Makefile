@@ -17,6 +17,7 @@ help:
 	@echo 'make check-qtest        run every path on every emulator found'
 	@echo 'make check-qtest-ARCH   run those of one architecture (x86_64, arm, aarch64, …)'
 	@echo 'make check              test qgraph itself: format, lints, docs, unit tests, paths'
+	@echo 'make check-guests       build kvm-unit-tests in KVM_UNIT_TESTS=DIR, a checkout, and run them'
 	@echo 'make fuzz               fuzz both protocol readers; FUZZ_SECONDS each'
 	@echo 'make loaded             run every path while the computer is kept busy: none may hang'
 	@echo 'make build              build the program'
@@ -35,6 +36,18 @@ check-qtest-%:
 	@contrib/ensure-qemu $*
 	$(CARGO) build --release --quiet
 	$(QGRAPH) run --machine '$*/*' $(ARGS)
+
+# A checkout of https://gitlab.com/kvm-unit-tests/kvm-unit-tests, for this computer's architecture
+# unless it is configured already; ARGS='msr --machine q35' is passed on.
+KVM_UNIT_TESTS ?=
+.PHONY: check-guests
+check-guests: qemu
+	@test -x '$(KVM_UNIT_TESTS)/configure' || { \
+		echo 'error: say where the checkout is: make check-guests KVM_UNIT_TESTS=DIR' >&2; exit 2; }
+	cd '$(KVM_UNIT_TESTS)' && { test -f config.mak || ./configure; }
+	$(MAKE) -C '$(KVM_UNIT_TESTS)' --no-print-directory
+	$(CARGO) build --release --quiet
+	$(QGRAPH) run --guests '$(KVM_UNIT_TESTS)' $(ARGS)
 
 # Makes sure that there is an emulator.
 .PHONY: qemu

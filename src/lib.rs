@@ -38,6 +38,8 @@ pub mod protocol;
 
 pub mod qemu;
 
+pub mod guests;
+
 pub mod graph;
 
 pub mod qos;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate, lowest first.
 const FLOORS: &[&str] = &[
-    "files", "protocol", "qemu", "graph", "qos", "drivers", "machines", "tests", "harness", "cli",
+    "files", "protocol", "qemu", "guests", "graph", "qos", "drivers", "machines", "tests",
+    "harness", "cli",
 ];
 
 /// All Rust files below `folder`.

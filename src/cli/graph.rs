@@ -89,7 +89,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         .iter()
         .map(|emulator| (emulator.path.display().to_string(), &emulator.capabilities))
         .collect();
-    let model = Arc::new(arguments.filter.model(&fleet, &filter));
+    let model = Arc::new(arguments.filter.model(&fleet, &filter)?);
     let mut drawing = model.drawing(&emulators, |machine| filter.wants_machine(machine));
     if drawing.is_empty() {
         return Err(Stop::Usage(format!(

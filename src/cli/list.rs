@@ -42,9 +42,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
                 "name": trial.path.name(),
                 "machine": trial.path.machine(),
                 "test": trial.path.test(),
-                "command": trial
-                    .config()
-                    .pasteable(&trial.emulator.path, trial.emulator.module_dir()),
+                "command": trial.path.command_line(&trial.emulator),
                 "emulator": trial.emulator.path.to_string_lossy(),
             });
             write!(out, "{between}\n{}", shown::json(&path)?)?;

@@ -8,6 +8,7 @@ mod exec;
 mod failed;
 mod files;
 mod graph;
+mod guests;
 mod help;
 mod list;
 mod machines;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use once_cell::unsync::OnceCell;
 
+use self::guests::GuestArguments;
 use crate::Program;
 use crate::graph::{Kind, Model};
 use crate::harness::{BadPattern, Filter, Fleet, Plan, possible_jobs};
@@ -155,6 +157,11 @@ struct FilterArguments {
     /// Only the paths whose whole names are in this file, one a line; - is standard input.
     #[arg(long, value_name = "FILE", help_heading = "Filters")]
     names_from: Option<PathBuf>,
+    #[command(flatten)]
+    guests: GuestArguments,
+    /// How long a guest may take, if --timeout says so.
+    #[arg(skip)]
+    guest_limit: OnceCell<Duration>,
     /// The names of --names-from, or of --rerun-failed. Standard input can be read only once.
     #[arg(skip)]
     names: OnceCell<Arc<BTreeSet<String>>>,
@@ -318,13 +325,21 @@ impl FilterArguments {
         Ok(absent.is_empty())
     }
 
-    /// The graph: what is declared, and what was discovered on the machines of `fleet`.
-    fn model(&self, fleet: &Fleet, filter: &Filter) -> Model {
+    /// The graph: what is declared, and what was discovered on the machines of `fleet`; or, if
+    /// guests are asked for, these alone.
+    ///
+    /// # Errors
+    /// Guests cannot be read.
+    fn model(&self, fleet: &Fleet, filter: &Filter) -> Result<Model, Stop> {
+        if self.guests.are_given() {
+            let guests = self.guests.read(&self.filters, self.guest_limit.get().copied())?;
+            return Ok(Model::of_guests(guests));
+        }
         let mut model = Model::registered();
         if self.discover {
             model.discover(&machines::discoveries(fleet, filter, self.versioned));
         }
-        model
+        Ok(model)
     }
 
     /// What is to run on `fleet`.
@@ -333,7 +348,7 @@ impl FilterArguments {
     /// Nothing is, or a glob is none.
     fn plan(&self, fleet: &Fleet) -> Result<Plan, Stop> {
         let filter = self.filter()?;
-        let model = Arc::new(self.model(fleet, &filter));
+        let model = Arc::new(self.model(fleet, &filter)?);
         let known =
             model.nodes().any(|node| node.kind == Kind::Machine && filter.wants_machine(node.name));
         let plan = Plan::new(model, fleet.usable.clone(), filter);

@@ -74,6 +74,10 @@ fn percent(text: &str) -> Result<f64, String> {
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let before = arguments.compare.as_deref().map(read_suites).transpose()?;
+    if arguments.filter.guests.are_given() {
+        let why = "--guests: what a guest is answered cannot be changed";
+        return Err(Stop::Usage(why.to_owned()));
+    }
     let watch = Watch::begin()?;
     let prober = Prober::for_tests_of(arguments.timeout);
     let planned = arguments.emulators.fleet_by(prober);

@@ -56,9 +56,10 @@ pub(super) struct Arguments {
     /// How many paths run at once [default: the number of cores].
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// How many seconds one path may take, and an emulator to say what it is.
-    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
-    timeout: Duration,
+    /// How many seconds one path may take, and an emulator to say what it is [default: 60; a
+    /// guest may take as long as its own list says].
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    timeout: Option<Duration>,
     /// After how many seconds the whole run is stopped.
     #[arg(long, value_name = "S", value_parser = seconds)]
     run_timeout: Option<Duration>,
@@ -122,6 +123,9 @@ pub(super) struct Arguments {
     wrapper: WrapperArguments,
 }
 
+/// How long a path may take unless the user says something else.
+const USUAL_LIMIT: Duration = Duration::from_secs(60);
+
 /// The arguments alone, to be read from a journal.
 #[derive(Parser)]
 #[command(no_binary_name = true)]
@@ -137,7 +141,7 @@ impl Arguments {
             self.reproducers.clone().map_or_else(Reproducers::default, Reproducers::new);
         Ok(Settings {
             jobs: jobs(self.jobs),
-            limits: Limits::of_tests(self.timeout),
+            limits: Limits::of_tests(self.limit()),
             whole_run: self.run_timeout,
             fresh: self.fresh || self.keep.is_some(),
             starts_ahead: true,
@@ -147,6 +151,11 @@ impl Arguments {
             reproducers: reproducers.into(),
             trace: self.trace.is_some().then(Arc::default),
         })
+    }
+
+    /// How long a path may take.
+    fn limit(&self) -> Duration {
+        self.timeout.unwrap_or(USUAL_LIMIT)
     }
 
     /// Whether it may end, as it should, before all paths have run.
@@ -189,7 +198,7 @@ impl Arguments {
 
     fn plan(&self, failed: Option<&Failed>) -> Result<Planned, Stop> {
         let slow = self.emulators.slow;
-        let prober = Prober { slow, ..Prober::for_tests_of(self.timeout) };
+        let prober = Prober { slow, ..Prober::for_tests_of(self.limit()) };
         let wrapper = self.wrapper.wrapper()?;
         let fleet = match failed {
             Some(failed) if self.emulators.qemu.is_empty() => {
@@ -198,6 +207,9 @@ impl Arguments {
             }
             _ => self.emulators.fleet_by(prober.clone())?,
         };
+        if let Some(limit) = self.timeout {
+            let _ = self.filter.guest_limit.set(limit);
+        }
         let mut plan = self.filter.plan(&fleet)?;
         if let Some(failed) = failed {
             plan = plan.only(failed.pairs(&fleet));
@@ -388,8 +400,13 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     let is_endless = arguments.until_fail || arguments.repeat_for.is_some();
     let total = (!is_endless).then(|| paths.saturating_mul(order.times));
     let filter = arguments.filter.filter()?;
+    let drawn = plan.clone();
     let mut report = arguments.report.report(total, vec![environment], || {
-        Model::registered().drawing(&[], |machine| filter.wants_machine(machine))
+        let wants = |machine: &str| filter.wants_machine(machine);
+        match arguments.filter.guests.are_given() {
+            true => drawn.model().drawing(&[], wants),
+            false => Model::registered().drawing(&[], wants),
+        }
     });
     if arguments.resume {
         note(format!("{} outcomes are in the journal of the earlier run", earlier.len()));

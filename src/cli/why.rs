@@ -4,8 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::guests::GuestArguments;
 use super::{EmulatorArguments, Stop};
 use crate::graph::{Answer, Lack, Model, Subject};
+use crate::qemu::Emulator;
 use crate::shown::shown;
 
 #[derive(clap::Args)]
@@ -13,11 +15,18 @@ pub(super) struct Arguments {
     /// A path, a node, or a test (SUITE/CASE).
     name: String,
     #[command(flatten)]
+    guests: GuestArguments,
+    #[command(flatten)]
     emulators: EmulatorArguments,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
-    let model = Arc::new(Model::registered());
+    let mut model = Model::registered();
+    if arguments.guests.are_given() {
+        let names = std::slice::from_ref(&arguments.name);
+        model.add_guests(arguments.guests.read(names, None)?);
+    }
+    let model = Arc::new(model);
     let subject = model.subject(&arguments.name);
     let mut out = io::stdout().lock();
     match &subject {
@@ -40,13 +49,22 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         Subject::Node(name, kind) => writeln!(out, "{name} is a {}", kind.word())?,
         Subject::Path(path) => writeln!(out, "{} is a path", path.name())?,
     }
+    if let Subject::Path(path) = &subject
+        && let Some(why) = path.why_no_guest()
+    {
+        writeln!(out, "  no: {}", shown(&why))?;
+        return Ok(ExitCode::FAILURE);
+    }
     let mut available = false;
     // Those of other architectures are no news, one line does.
     let (mut others, mut needed) = (Vec::new(), String::new());
     for emulator in arguments.emulators.fleet()?.usable {
         let said = match model.answer(&subject, &emulator.capabilities) {
             None => continue,
-            Some(Answer::Path(None)) => "available".to_owned(),
+            Some(Answer::Path(None)) => match skipped(&subject, &emulator) {
+                Some(why) => format!("available, but skipped: {why}"),
+                None => "available".to_owned(),
+            },
             Some(Answer::Node { paths, .. }) if paths > 0 => format!("available, on {paths} paths"),
             Some(answer) => match lacks(answer).as_slice() {
                 [] => "no: no path from any machine leads there and on to a test".to_owned(),
@@ -69,6 +87,12 @@ pub(super) fn main(arguments: &Arguments) -> Result<ExitCode, Stop> {
         writeln!(out, "  {}", shown(&text))?;
     }
     Ok(if available { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Why the guest at which a path ends is skipped on this emulator, if it is.
+fn skipped(subject: &Subject, emulator: &Emulator) -> Option<String> {
+    let Subject::Path(path) = subject else { return None };
+    path.guest()?.lacks(emulator.guest_accel())
 }
 
 fn lacks(answer: Answer) -> Vec<Lack> {

@@ -11,9 +11,11 @@ use petgraph::visit::EdgeRef;
 use super::args::{Addition, QemuArgs};
 use super::decl::{Declarations, Object};
 use super::discovered::{DiscoveryDecl, Drives, Find};
+use super::guest::Boots;
 use super::node::{Plug, Setup, Site};
 use super::plugged::PluggedType;
 use crate::Result;
+use crate::guests::Guest;
 use crate::qemu::discovery::Description;
 use crate::qemu::{Capabilities, Vm};
 
@@ -130,8 +132,12 @@ pub(super) enum Step {
     Find(Find),
     /// Goes on to a device of a type that was discovered.
     Plug(PluggedType),
+    /// Goes on to a way in which the machine starts images.
+    Boot(Boots),
     /// Ends with a test.
     Run(fn(&Object, &Rc<Vm>) -> Result<()>),
+    /// Ends with a guest, which is a test that runs on the machine's CPUs.
+    Guest(Arc<Guest>),
 }
 
 /// An edge of the graph.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
+use super::guest::shell_line;
 use super::model::{Availability, Boot, BootFn, Edge, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Setup, Site};
-use crate::qemu::{Config, RamSpec, Version, Vm};
+use crate::qemu::{Config, Emulator, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
 /// A way from a machine to a test.
@@ -26,7 +27,7 @@ impl Path {
         Self { model, machine, edges }
     }
 
-    fn steps(&self) -> impl Iterator<Item = (&Edge, &NodeEntry)> {
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&Edge, &NodeEntry)> {
         self.edges.iter().map(|&edge| {
             let (_, to) = self.model.graph.edge_endpoints(edge).expect("an edge of this graph");
             (&self.model.graph[edge], &self.model.graph[to])
@@ -128,6 +129,29 @@ impl Path {
         }
     }
 
+    /// What this emulator is asked to be on this path.
+    pub fn config_on(&self, emulator: &Emulator) -> Config {
+        match self.guest_words(emulator, emulator.guest_accel()) {
+            None => self.config(&emulator.path, emulator.capabilities.version),
+            Some(words) => {
+                let (_, machine) = self.machine().split_once('/').unwrap_or_default();
+                let mut config = Config::new(machine, "", RamSpec::new(0, 0));
+                config.options = words;
+                config.verbatim = true;
+                config
+            }
+        }
+    }
+
+    /// A line for a shell that starts the same on this emulator.
+    pub fn command_line(&self, emulator: &Emulator) -> String {
+        let config = self.config_on(emulator);
+        match self.guest() {
+            Some(_) => shell_line(emulator, &config.options),
+            None => config.pasteable(&emulator.path, emulator.module_dir()),
+        }
+    }
+
     /// What the QEMU of this program and version is asked to be on this path.
     pub fn config(&self, emulator: &FilePath, version: Version) -> Config {
         let mut config = self.machine_config(emulator, version);
@@ -169,6 +193,10 @@ impl Path {
             return Err(Error::failed(format!("{} is not only a test", self.test())));
         };
         match &edge.step {
+            // No test of ours runs on its machine.
+            Step::Guest(_) | Step::Boot(_) => {
+                Err(Error::failed(format!("{} is a guest, and needs CPUs that run", self.test())))
+            }
             Step::Run(run) => {
                 vm.note_attached();
                 run(at, vm)?;

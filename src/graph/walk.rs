@@ -144,6 +144,9 @@ impl Walk {
     /// Whether a device can be plugged in by `edge` where the path has come to.
     fn is_open(&self, edge: EdgeIndex) -> bool {
         let edge = &self.model.graph[edge];
+        if let (Step::Guest(guest), Some(start)) = (&edge.step, self.stack.first()) {
+            return guest.runs_on(self.model.graph[start.node].name);
+        }
         if edge.kind != EdgeKind::ConsumedBy || matches!(edge.step, Step::Run(_)) {
             return true;
         }

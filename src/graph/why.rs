@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use petgraph::graph::NodeIndex;
 
-use super::model::{Kind, Model};
+use super::model::{Kind, Model, Step};
 use super::path::Path;
 use crate::qemu::Capabilities;
 
@@ -111,7 +111,15 @@ impl Model {
                 (tail.is_empty() || tail.starts_with('/')).then_some((edge, to, tail))
             });
             // Of two tests one may be called like the beginning of the other.
-            let Some((edge, to, tail)) = next.min_by_key(|(.., tail)| tail.len()) else { break };
+            // Of guests for several architectures that share a name, that of the machine.
+            let key = |(edge, _, tail): &(petgraph::graph::EdgeIndex, NodeIndex, &str)| {
+                let is_other = match &self.graph[*edge].step {
+                    Step::Guest(guest) => !guest.runs_on(self.graph[machine].name),
+                    _ => false,
+                };
+                (tail.len(), is_other)
+            };
+            let Some((edge, to, tail)) = next.min_by_key(key) else { break };
             edges.push(edge);
             (at, rest) = (to, tail);
         }

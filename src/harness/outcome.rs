@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::files::path_text;
+use crate::guests::Part;
 use crate::qemu::command_line::quote;
 use crate::shown::shown;
 
@@ -96,6 +97,9 @@ pub struct Evidence {
     /// What QEMU wrote to standard error and output.
     #[serde(default)]
     pub output: String,
+    /// What the guest wrote to its console.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub console: String,
     /// How QEMU is reached, if it stays.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kept: String,
@@ -164,6 +168,9 @@ pub struct Outcome {
     /// The attempts before the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+    /// The checks of a guest, each with its result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// A file that replays what led to the failure.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
     pub reproducer: Option<PathBuf>,
@@ -217,6 +224,7 @@ impl std::fmt::Display for Evidence {
         if let Some(file) = &self.file {
             writeln!(f, "test: {}", shown(here(file)))?;
         }
+        show(f, "the guest wrote", &self.console)?;
         show(f, "the last requests and answers", &self.transcript)?;
         show(f, "QEMU wrote", &self.output)
     }
@@ -275,6 +283,7 @@ mod tests {
             emulator: "/usr/bin/qemu-system-arm".into(),
             phases: Phases::default(),
             attempts: Vec::new(),
+            parts: Vec::new(),
             reproducer: None,
             evidence: None,
         }

@@ -76,7 +76,7 @@ pub(crate) fn trouble(emulator: &Arc<Emulator>, machine: &str) -> Option<String>
 
 /// The line in which an emulator says why it does not start: the first that is no warning,
 /// without the name of the program in front.
-fn said(output: &str) -> Option<&str> {
+pub(super) fn said(output: &str) -> Option<&str> {
     // A warning goes on in lines that are indented.
     let lines = output.lines().filter(|line| !line.starts_with(' ')).map(str::trim);
     let is_warning = |line: &&str| line.contains(": warning: ") || line.starts_with("WARNING: ");

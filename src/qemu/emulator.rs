@@ -75,6 +75,11 @@ impl Emulator {
         in_words(self.capabilities.version, &self.capabilities.package)
     }
 
+    /// The accelerator with which guests run on it.
+    pub fn guest_accel(&self) -> &str {
+        "tcg"
+    }
+
     /// The folder in which it must look for modules first, if it has its accelerator from
     /// there.
     pub fn module_dir(&self) -> Option<&Path> {

@@ -74,6 +74,11 @@ impl Ending {
         self.0.code().is_some_and(|code| code < 128)
     }
 
+    /// The status with which it exited; `None` if a signal killed it.
+    pub fn status(self) -> Option<i32> {
+        self.0.code()
+    }
+
     /// Whether it exited with status 1, as QEMU does when it has said why it cannot start.
     pub fn is_refusal(self) -> bool {
         self.0.code() == Some(1)
@@ -375,13 +380,21 @@ impl Process {
     /// Waits until it has ended, at most for `limit`, not counting the time that it could not
     /// use. `None` if it still runs.
     pub fn wait_for(&mut self, limit: Duration) -> Option<Ending> {
+        self.wait_unless(limit, || false)
+    }
+
+    /// As [`wait_for`](Self::wait_for), but only until `is_enough`, which is asked some times a
+    /// second.
+    pub fn wait_unless(&mut self, limit: Duration, is_enough: impl Fn() -> bool) -> Option<Ending> {
         let begun = Instant::now();
         let mut timer = Timer::new(begun, limit, Some(Rc::new(LostTime::of_process(self.id()))));
         let mut left = limit;
         while self.ending.is_none() {
             match poll(&self.pidfd, PollFlags::POLLIN, left.min(TICK)) {
                 Err(Errno::EINTR) => {}
-                Ok(happened) if happened.is_empty() && left.is_zero() => return None,
+                Ok(happened) if happened.is_empty() && (left.is_zero() || is_enough()) => {
+                    return None;
+                }
                 Ok(happened) if happened.is_empty() => {}
                 _ => {
                     self.reap();

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(super) use hang::watch;
 pub use reset::ResetError;
 pub(super) use start::{Connected, connect};
 pub use start::{LaunchError, Starting};

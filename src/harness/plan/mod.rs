@@ -38,7 +38,7 @@ pub struct Trial {
 impl Trial {
     /// The command line of the path on this emulator.
     pub fn config(&self) -> Config {
-        self.path.config(&self.emulator.path, self.emulator.capabilities.version)
+        self.path.config_on(&self.emulator)
     }
 
     /// The path's name; where several emulators have the path, all but the first add
@@ -81,6 +81,11 @@ impl Plan {
         let available =
             emulators.iter().map(|it| model.availability_on(&it.capabilities, &it.path)).collect();
         Self { model, emulators, available, filter, share: None, pairs: None }
+    }
+
+    /// The graph.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
     }
 
     /// Only the share of one of several machines. A path is in exactly one share, with all

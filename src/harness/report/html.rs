@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{Output, Summary, WORDS};
 use crate::files::output_file::OutputFile;
 use crate::graph::{Drawing, State};
+use crate::guests::Part;
 use crate::harness::environment::{Environment, Fact, emulator_facts, facts};
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
 use crate::shown::shown;
@@ -98,33 +99,39 @@ impl Html {
 
     /// What led to an outcome, or to an attempt.
     fn evidence(&mut self, evidence: &Evidence) -> Value {
-        let Evidence { diagnosis, transcript, output, .. } = evidence;
+        let Evidence { diagnosis, transcript, output, console, .. } = evidence;
         let mut value = json!({
             "command": shown(&evidence.command_line),
             "file": evidence.file.as_deref().map(|file| shown(here(file))),
         });
-        let texts = [diagnosis, transcript, output].map(|text| abridged(text).join("\n"));
+        let texts = [diagnosis, transcript, output, console].map(|text| abridged(text).join("\n"));
         let size: usize = texts.iter().map(String::len).sum();
         if self.evidence + size > MOST_EVIDENCE {
             value["cut"] = json!(true);
         } else {
             self.evidence += size;
-            let [diagnosis, transcript, output] = texts;
+            let [diagnosis, transcript, output, console] = texts;
             value["diagnosis"] = json!(diagnosis);
             value["transcript"] = json!(transcript);
             value["output"] = json!(output);
+            value["console"] = json!(console);
         }
         value
     }
 
     /// What is shown when the path is opened; nothing for a plain pass.
     fn detail(&mut self, outcome: &Outcome) -> Value {
-        if outcome.verdict == Verdict::Passed && outcome.attempts.is_empty() {
+        let is_plain = outcome.attempts.is_empty() && outcome.parts.is_empty();
+        if outcome.verdict == Verdict::Passed && is_plain {
             return Value::Null;
         }
         let mut value = self.judged(&outcome.verdict, outcome.evidence.as_ref());
         if let Some(file) = &outcome.reproducer {
             value["replay"] = json!(shown(&file.display().to_string()));
+        }
+        let parts = self.parts(outcome);
+        if !parts.is_empty() {
+            value["parts"] = json!(parts);
         }
         let attempts: Vec<Value> =
             outcome.attempts.iter().map(|attempt| self.attempt(attempt)).collect();
@@ -132,6 +139,19 @@ impl Html {
             value["attempts"] = json!(attempts);
         }
         value
+    }
+
+    /// The checks of a guest, those that failed first.
+    fn parts(&mut self, outcome: &Outcome) -> String {
+        let mut parts: Vec<&Part> = outcome.parts.iter().collect();
+        parts.sort_by_key(|part| part.result);
+        let lines: Vec<String> = parts.iter().map(|part| shown(&part.to_string())).collect();
+        let text = lines.join("\n");
+        if self.evidence + text.len() > MOST_EVIDENCE {
+            return String::new();
+        }
+        self.evidence += text.len();
+        text
     }
 
     fn attempt(&mut self, attempt: &Attempt) -> Value {

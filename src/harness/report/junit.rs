@@ -17,6 +17,7 @@ use quick_junit::{
 use super::text::first_line;
 use super::{Output, Summary};
 use crate::files::output_file::OutputFile;
+use crate::guests::{Part, PartKind};
 use crate::harness::environment::{Environment, emulator_facts, facts_with};
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Verdict, abridged, here};
 use crate::shown::shown;
@@ -59,7 +60,7 @@ impl Output for Junit {
         let mut case = TestCase::new(shown(&outcome.name), status(outcome));
         case.set_classname(shown(suite)).set_time(outcome.took);
         if let Some(evidence) = &outcome.evidence {
-            case.system_out = written(&evidence.transcript);
+            case.system_out = written(&format!("{}{}", evidence.transcript, evidence.console));
             case.system_err = written(&evidence.output);
         }
         if outcome.verdict.is_notable() {
@@ -79,7 +80,14 @@ impl Output for Junit {
             suite
         });
         suite.time = Some(suite.time.unwrap_or(Duration::ZERO) + outcome.took);
+        let class = case.classname.clone();
         suite.add_test_case(case);
+        for part in &outcome.parts {
+            let name = format!("{}: {} (line {})", outcome.name, part.text, part.line);
+            let mut case = TestCase::new(shown(&name), status_of_part(part));
+            case.classname.clone_from(&class);
+            suite.add_test_case(case);
+        }
         Ok(())
     }
 
@@ -90,6 +98,17 @@ impl Output for Junit {
         let text = xml.to_string().map_err(io::Error::other)?;
         self.file.write(text.as_bytes())
     }
+}
+
+/// One of a guest's own checks, which is a case of its own.
+fn status_of_part(part: &Part) -> TestCaseStatus {
+    let mut status = match part.result {
+        PartKind::Pass => return TestCaseStatus::success(),
+        kind if kind.is_failure() => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        _ => TestCaseStatus::skipped(),
+    };
+    status.set_type(part.result.word()).set_message(shown(&part.to_string()));
+    status
 }
 
 fn status(outcome: &Outcome) -> TestCaseStatus {
@@ -162,6 +181,25 @@ fn description(verdict: &Verdict, evidence: Option<&Evidence>, outcome: &Outcome
 mod tests {
     use super::super::{Report, samples};
     use super::*;
+
+    /// Would catch a guest's check that is lost, or counted as another result.
+    #[test]
+    fn checks_of_a_guest_are_cases() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("junit.xml");
+        let part = |(result, line)| Part { result, text: "adds \u{1b}".to_owned(), line };
+        let parts = PartKind::ALL.into_iter().zip(1..).map(part).collect();
+        let mut report = Report::new(1);
+        report.add_output(Junit::new(file.clone()).unwrap());
+        let failed = Verdict::Failed("1 FAIL".to_owned());
+        report.add(&Outcome { parts, ..samples::outcome("/x86_64/pc/multiboot/s/t", failed) });
+        report.finish();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let xml = Xml::deserialize_from_str(&text).unwrap();
+        assert_eq!((xml.tests, xml.failures, xml.skipped), (7, 3, 3), "{text}");
+        let last = xml.test_suites[0].test_cases.last().unwrap();
+        assert_eq!(last.name.as_str(), "/x86_64/pc/multiboot/s/t: adds \u{fffd} (line 6)");
+    }
 
     /// Would catch XML that no parser takes, an outcome that is lost or counted as another,
     /// and an attempt or evidence that is left out.

@@ -21,6 +21,7 @@ pub(crate) fn outcome(name: &str, verdict: Verdict) -> Outcome {
         emulator: "/usr/bin/qemu-system-arm".to_owned(),
         phases: Phases { launch: 0.25, attach: 0.0, test: 1.0, leave: 0.25 },
         attempts: Vec::new(),
+        parts: Vec::new(),
         reproducer: None,
         evidence: None,
     }
@@ -35,6 +36,7 @@ pub(super) fn evidence() -> Evidence {
         command_line: "qemu-system-arm -M virt -name 'a b'".to_owned(),
         transcript: NASTY.to_owned(),
         output: NASTY.to_owned(),
+        console: NASTY.to_owned(),
         file: Some("src/tests/sdhci.rs".to_owned()),
     }
 }

@@ -1,6 +1,7 @@
 //! Failures to take away: what a test asked of QEMU, kept as a file, run again, made small.
 
 pub mod foreign;
+mod guest;
 pub(crate) mod minimize;
 pub(crate) mod recorder;
 pub(crate) mod replay;

@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::guest::guest_script;
 use crate::files::output_file::OutputFile;
 use crate::files::prune::{self, DAY};
 use crate::files::{atomic, bounded, path_text};
+use crate::guests::Guest;
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::reproduce::recorder::Recorder;
 use crate::protocol::MOST_POSTED;
@@ -343,8 +345,26 @@ impl Reproducers {
         };
         let mut reproducer = Reproducer { about, steps: record.steps };
         reproducer.ask_once_more();
-        let file = self.folder.join(file_name(&outcome.name, &emulator.path));
-        let script = reproducer.script();
+        self.put(outcome, &emulator.path, reproducer.script());
+    }
+
+    /// Keeps a script that starts the guest of `outcome` as it was started, if that is a failure.
+    pub(crate) fn keep_guest(
+        &self,
+        outcome: &mut Outcome,
+        emulator: &Emulator,
+        guest: &Guest,
+        config: &Config,
+    ) {
+        if outcome.verdict.is_failure() {
+            let script = guest_script(outcome, emulator, guest, &config.options);
+            self.put(outcome, &emulator.path, Ok(script));
+        }
+    }
+
+    /// Puts a script into the file for `outcome` on the emulator `program`.
+    fn put(&self, outcome: &mut Outcome, program: &Path, script: io::Result<String>) {
+        let file = self.folder.join(file_name(&outcome.name, program));
         match script.and_then(|script| atomic::replace(&file, script.as_bytes(), 0o755)) {
             Ok(()) => {
                 outcome.reproducer = Some(file);

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::plan::Trial;
+use crate::harness::run::guest::limit;
 use crate::harness::run::silence::WorkerThread;
 use crate::harness::run::starts::Starts;
-use crate::qemu::{Config, Emulator};
+use crate::qemu::{Config, Emulator, Limits};
 
 /// Trials that the same QEMU can run, one after the other.
 pub(crate) struct Group {
@@ -75,10 +76,13 @@ impl Desk {
         Self { patience, work: Mutex::default(), thread: Mutex::default() }
     }
 
-    fn due_from_now(&self) -> Instant {
+    fn due_from_now(&self, trial: &Trial) -> Instant {
         let now = Instant::now();
+        // What starts and ends around a guest takes as long as a path may.
+        let own = trial.path.guest().map(|it| limit(it, &trial.emulator, Limits::default()));
+        let patience = own.map_or(self.patience, |own| own.saturating_add(self.patience));
         // What overflows the clock means "no limit": a year stands for it.
-        now.checked_add(self.patience).unwrap_or(now + Duration::from_secs(365 * 24 * 60 * 60))
+        now.checked_add(patience).unwrap_or(now + Duration::from_secs(365 * 24 * 60 * 60))
     }
 
     /// The calling thread is the worker's.
@@ -103,7 +107,7 @@ impl Desk {
         let group = work.groups.front_mut()?;
         let trial = group.trials.pop_front()?;
         let left = group.trials.len();
-        work.trial = Some((trial.clone(), self.due_from_now()));
+        work.trial = Some((trial.clone(), self.due_from_now(&trial)));
         Some((trial, left))
     }
 
@@ -119,7 +123,7 @@ impl Desk {
 
     /// This trial is run again.
     pub fn take_up(&self, trial: &Trial) {
-        lock(&self.work).trial = Some((trial.clone(), self.due_from_now()));
+        lock(&self.work).trial = Some((trial.clone(), self.due_from_now(trial)));
     }
 
     /// Whether there is an outcome that is a pass if QEMU ends well.
@@ -130,8 +134,8 @@ impl Desk {
 
     /// Another attempt at the trial begins, with a limit of its own.
     pub fn go_on(&self) {
-        if let Some((_, due)) = &mut lock(&self.work).trial {
-            *due = self.due_from_now();
+        if let Some((trial, due)) = &mut lock(&self.work).trial {
+            *due = self.due_from_now(trial);
         }
     }
 

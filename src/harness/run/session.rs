@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use crate::files::path_text;
 use crate::graph::Path;
+use crate::guests::Part;
 use crate::harness::diagnose;
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
 use crate::harness::plan::Trial;
 use crate::harness::reproduce::recorder::Recorder;
+use crate::harness::run::guest::run_guest;
 use crate::harness::run::trace;
 use crate::harness::start::NoStart;
 use crate::protocol;
@@ -78,6 +80,8 @@ pub(crate) struct Tried {
     pub took: Duration,
     pub phases: Phases,
     pub evidence: Evidence,
+    /// The checks of a guest.
+    pub parts: Vec<Part>,
     /// What listened to the test, if it came to that.
     pub recorder: Option<Rc<Recorder>>,
     /// No QEMU was started for it: it is known that none would start.
@@ -87,13 +91,12 @@ pub(crate) struct Tried {
 impl Tried {
     /// A run that came to nothing, or to its end somewhere else.
     pub fn new(path: &Path, emulator: &Emulator, verdict: Verdict) -> Self {
-        let command_line = path
-            .config(&emulator.path, emulator.capabilities.version)
-            .pasteable(&emulator.path, emulator.module_dir());
+        let command_line = path.command_line(emulator);
         let file = path.file().map(str::to_owned);
         let evidence = Evidence { command_line, file, ..Evidence::default() };
         let (took, phases) = (Duration::ZERO, Phases::default());
-        Self { verdict, took, phases, evidence, recorder: None, is_untried: false }
+        let parts = Vec::new();
+        Self { verdict, took, phases, evidence, parts, recorder: None, is_untried: false }
     }
 
     /// The same as one of several, on a QEMU on which the paths called `after` had run.
@@ -117,6 +120,7 @@ impl Tried {
             took: self.took + attempts.iter().map(|attempt| attempt.took).sum::<Duration>(),
             phases: self.phases,
             attempts,
+            parts: self.parts,
             reproducer: None,
             evidence: (!plain).then_some(self.evidence),
         }
@@ -148,7 +152,7 @@ impl Tried {
 
     /// Looks what QEMU said of its own faults, and whether all this is owed to the run being
     /// stopped.
-    fn judged(mut self) -> Self {
+    pub(super) fn judged(mut self) -> Self {
         (self.verdict, self.evidence) = diagnose::judge(self.verdict, self.evidence);
         if is_stopping() && self.verdict.is_failure() {
             self.verdict = Verdict::Stopped;
@@ -255,8 +259,10 @@ pub(crate) fn is_suspicious(vm: &Vm) -> bool {
 
 /// Runs `path` on a QEMU of its own, from its start to its end.
 pub(crate) fn run_fresh(path: &Path, emulator: &Arc<Emulator>, limits: Limits) -> Tried {
-    let launch =
-        || Vm::launch(emulator, path.config(&emulator.path, emulator.capabilities.version), limits);
+    if let Some(guest) = path.guest() {
+        return run_guest(path, guest, emulator, limits);
+    }
+    let launch = || Vm::launch(emulator, path.config_on(emulator), limits);
     let (vm, took) = match launched(path, emulator, launch) {
         Ok(launched) => launched,
         Err(tried) => return *tried,

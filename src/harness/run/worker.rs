@@ -100,7 +100,9 @@ impl Worker<'_> {
         let Some(group) = self.queue.take() else { return };
         let first = group.trials.front().map(|trial| &trial.path);
         let starts = &self.queue.starts;
-        let is_hopeless = first.is_some_and(|path| starts.known(&group.emulator, path).is_some());
+        let is_hopeless = first.is_some_and(|path| {
+            path.guest().is_some() || starts.known(&group.emulator, path).is_some()
+        });
         if !is_hopeless {
             self.starting = Vm::start(&group.emulator, group.config.clone()).ok();
         }
@@ -117,6 +119,14 @@ impl Worker<'_> {
             if is_stopping() {
                 self.desk.put_down(None);
                 break;
+            }
+            if trial.path.guest().is_some() {
+                // No QEMU has two of them, and none of it is there for a path beside.
+                let tried = self.fresh(&trial);
+                if !self.conclude(&trial, tried, &[]) {
+                    return false;
+                }
+                continue;
             }
             let before = session.take().and_then(|session| self.renewed(session));
             let started = ready.take();
@@ -340,8 +350,19 @@ impl Worker<'_> {
         let expectations = &self.settings.expectations;
         outcome.verdict = expectations.judge(&outcome.name, version, outcome.verdict);
         let (emulator, config) = (&trial.emulator, trial.config());
-        if !is_untried {
-            self.settings.reproducers.keep(&mut outcome, emulator, &config, recorder.as_deref());
+        match trial.path.guest() {
+            Some(guest) => {
+                self.settings.reproducers.keep_guest(&mut outcome, emulator, guest, &config)
+            }
+            None if is_untried => {}
+            None => {
+                self.settings.reproducers.keep(
+                    &mut outcome,
+                    emulator,
+                    &config,
+                    recorder.as_deref(),
+                );
+            }
         }
         outcome
     }

@@ -4,11 +4,12 @@ use vm_memory::GuestAddress;
 
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Contains, Setup};
+use crate::graph::{Boots, Contains, Setup};
+use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
-use crate::{Result, machine};
+use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `virt`.
@@ -16,6 +17,9 @@ machine! {
     setup Setup::bare(RamSpec::new(0x4000_0000, 128 * MIB));
     contains GenericPcihost, VirtioMmio
 }
+
+boots!(ArmVirt, Boots::with_serial(Way::Kernel));
+boots!(ArmVirt, Boots::with_serial(Way::Bios));
 
 /// The configuration space, above the RAM where the CPU can address that.
 const ECAM_HIGH: u64 = 0x40_1000_0000;

@@ -1,9 +1,10 @@
 //! The virtual machine of the LoongArch emulator.
 
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
-use crate::graph::{Contains, Setup};
+use crate::graph::{Boots, Contains, Setup};
+use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
-use crate::{Result, machine};
+use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `virt`.
@@ -11,6 +12,8 @@ machine! {
     setup Setup::bare(RAM);
     contains GenericPcihost
 }
+
+boots!(Loongarch64Virt, Boots::with_serial(Way::Kernel));
 
 /// It takes no less than 1 GiB. The first 256 MiB of that are at address 0 in every
 /// version; where the rest is differs.

@@ -2,11 +2,12 @@
 
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Contains, Setup};
+use crate::graph::{Boots, Contains, Setup};
+use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find_one;
 use crate::qos::virtio::Slots;
-use crate::{Result, machine};
+use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `virt`.
@@ -14,6 +15,8 @@ machine! {
     setup Setup::bare(RamSpec::new(0x8000_0000, 128 * MIB));
     contains GenericPcihost, VirtioMmio
 }
+
+boots!(RiscvVirt, Boots::with_serial(Way::Kernel));
 
 /// Where it has its PCI host bridge.
 const LAYOUT: Layout = Layout {

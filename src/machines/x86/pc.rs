@@ -2,9 +2,10 @@
 
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
-use crate::graph::{Contains, Setup};
+use crate::graph::{Boots, Contains, Setup};
+use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
-use crate::{Result, machine};
+use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `pc`.
@@ -12,6 +13,10 @@ machine! {
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
     contains I440FxPcihost, Mc146818
 }
+
+boots!(Pc, Boots::with_serial(Way::Multiboot));
+boots!(Pc, Boots::with_serial(Way::Kernel));
+boots!(Pc, Boots::with_serial(Way::Bios));
 
 impl Contains<I440FxPcihost> for Pc {
     fn contained(&self) -> Result<I440FxPcihost> {

@@ -2,9 +2,10 @@
 
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
-use crate::graph::{Contains, Setup};
+use crate::graph::{Boots, Contains, Setup};
+use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
-use crate::{Result, machine};
+use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `q35`.
@@ -12,6 +13,10 @@ machine! {
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
     contains Q35Pcihost, Mc146818
 }
+
+boots!(Q35, Boots::with_serial(Way::Multiboot));
+boots!(Q35, Boots::with_serial(Way::Kernel));
+boots!(Q35, Boots::with_serial(Way::Bios));
 
 impl Contains<Q35Pcihost> for Q35 {
     fn contained(&self) -> Result<Q35Pcihost> {

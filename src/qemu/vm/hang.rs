@@ -61,7 +61,7 @@ impl Vm {
 }
 
 /// What the threads of `process` do while `meanwhile` runs, and for a moment at least.
-pub(super) fn watch(process: u32, meanwhile: impl FnOnce()) -> String {
+pub(in crate::qemu) fn watch(process: u32, meanwhile: impl FnOnce()) -> String {
     let process = innermost(process);
     let (before, begun) = (Threads::of(process), Instant::now());
     meanwhile();

@@ -284,7 +284,7 @@ function body(row) {
 
 function evidence(it) {
   const found = [];
-  const titles = { diagnosis: "QEMU says of itself", transcript: "The last requests and answers", output: "QEMU wrote" };
+  const titles = { parts: "What the guest checked", diagnosis: "QEMU says of itself", console: "The guest wrote", transcript: "The last requests and answers", output: "QEMU wrote" };
   for (const [key, title] of Object.entries(titles)) {
     if (!it?.[key]) continue;
     const text = make("pre", "", it[key]);
