@@ -15,6 +15,7 @@ pub mod qom;
 pub mod registers;
 mod reset;
 pub mod rtc;
+pub mod scsi;
 pub mod sd;
 pub mod sdhci;
 mod stream;

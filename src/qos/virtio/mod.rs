@@ -18,6 +18,7 @@ mod raw;
 mod registers;
 pub mod rng;
 pub mod scsi;
+mod scsi_hba;
 pub mod serial;
 mod split;
 mod transport;

@@ -5,6 +5,7 @@ use super::queue::Queue;
 use super::{Features, Ordered, Plain, Segment};
 use crate::qemu::Buffer;
 use crate::qos::registers::RegistersExt;
+use crate::qos::scsi::ScsiHba;
 use crate::{Error, Result, interface};
 
 /// The device type.
@@ -48,8 +49,14 @@ pub const CHECK_CONDITION: u8 = 2;
 pub const S_OK: u8 = 0;
 /// More data than there is room for.
 pub const S_OVERRUN: u8 = 1;
+/// It was aborted.
+pub const S_ABORTED: u8 = 2;
 /// There is no such target.
 pub const S_BAD_TARGET: u8 = 3;
+/// The unit was reset before it was carried out.
+pub const S_RESET: u8 = 4;
+/// The tag of every request.
+pub const TAG: u64 = 0x1122_3344;
 
 /// The control queue.
 const CONTROL: u16 = 0;
@@ -64,7 +71,7 @@ pub struct VirtioScsi(
     pub Virtio,
 );
 
-interface!(VirtioScsi = "virtio-scsi");
+interface!(VirtioScsi = "virtio-scsi"; produces dyn ScsiHba);
 
 /// How a command came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +97,8 @@ impl Reply {
 }
 
 /// A request in guest memory.
-struct Request {
+pub struct Request {
+    unit: Unit,
     header: Buffer,
     out: Option<Buffer>,
     response: Buffer,
@@ -103,11 +111,22 @@ fn lun(unit: Unit) -> [u8; 8] {
 }
 
 impl Request {
+    /// The unit that it is for.
+    pub fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// How many bytes the device writes, and how many of the driver's data it reads.
+    fn lengths(&self) -> (u32, u32) {
+        let length = |buffer: &Option<Buffer>| buffer.as_ref().map_or(0, Buffer::len);
+        ((RESPONSE + length(&self.room)) as u32, length(&self.out) as u32)
+    }
+
     fn new(device: &Virtio, unit: Unit, cdb: &[u8], out: &[u8], room: usize) -> Result<Self> {
         let ram = device.vm().ram();
         let header = ram.alloc(REQUEST, 1)?;
         header.write(0, &lun(unit))?;
-        header.put64(device.transport().byte_order(), 8, 0x1122_3344)?;
+        header.put64(device.transport().byte_order(), 8, TAG)?;
         header.write(19, cdb)?;
         let some = |length: usize| match length {
             0 => Ok(None),
@@ -118,7 +137,7 @@ impl Request {
             data.write(0, out)?;
         }
         response.write(0, &[0xee; RESPONSE])?;
-        Ok(Self { header, out: data, response, room })
+        Ok(Self { unit, header, out: data, response, room })
     }
 
     fn segments(&self) -> Vec<Segment> {
@@ -213,13 +232,38 @@ impl Live {
         out: &[u8],
         room: usize,
     ) -> Result<Reply> {
+        let (request, id) = self.begin(queue, unit, cdb, out, room)?;
+        self.end(queue, &request, id)
+    }
+
+    /// Hands a command over, through the queue of this number; returns it and its buffer's number.
+    ///
+    /// # Errors
+    /// No guest memory is left.
+    pub fn begin(
+        &self,
+        queue: usize,
+        unit: Unit,
+        cdb: &[u8],
+        out: &[u8],
+        room: usize,
+    ) -> Result<(Request, u16)> {
         let request = Request::new(&self.device, unit, cdb, out, room)?;
         let queue = &self.requests[queue];
-        let (writes, reads) = ((RESPONSE + room) as u32, out.len() as u32);
+        let (writes, reads) = request.lengths();
         let id = queue.add_miscounted(&request.segments(), writes + reads)?;
         queue.kick()?;
-        let used = queue.wait_used()?;
+        Ok((request, id))
+    }
+
+    /// Waits for the command that was handed over last through the queue of this number.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub fn end(&self, queue: usize, request: &Request, id: u16) -> Result<Reply> {
+        let used = self.requests[queue].wait_used()?;
         let reply = request.reply(&self.device)?;
+        let (writes, reads) = request.lengths();
         // QEMU counts the data that it has read as written.
         let is_right = used.written == writes || used.written == writes + reads;
         match used.id == id && (reply.response != S_OK || is_right) {

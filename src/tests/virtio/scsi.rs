@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::virtio::scsi::{IMAGE, ZEROES_SIZE};
 use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
+use crate::qos::scsi::IMAGE;
 use crate::qos::virtio::scsi::{
-    self, BLOCK, CDROM, CHECK_CONDITION, DISK, GOOD, Live, Reply, S_BAD_TARGET, S_OK, S_OVERRUN,
+    self, BLOCK, CDROM, CHECK_CONDITION, DISK, GOOD, Live, Reply, S_BAD_TARGET, S_OK,
     Unit, VirtioScsi, ZEROES,
 };
 use crate::qos::wait_event;
@@ -17,12 +17,6 @@ use crate::{Error, Result, tests};
 
 tests!(VirtioScsi, "virtio-scsi-tests":
     configuration,
-    inquiry,
-    capacity,
-    read_write = "read-write",
-    residuals,
-    more_room = "more-room",
-    sense,
     units,
     tasks,
     queues,
@@ -84,55 +78,6 @@ fn configuration(device: &VirtioScsi, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an INQUIRY of another device type, version or vendor, a length that is not as
-/// asked, and pages that are not as the list of them says (SPC-4, 6.6).
-fn inquiry(device: &VirtioScsi, _: &Rc<Vm>) -> Result<()> {
-    let live = start(device)?;
-    for (unit, kind, removable, product) in [
-        (DISK, 0, 0, b"QEMU HARDDISK   "),
-        (ZEROES, 0, 0, b"QEMU HARDDISK   "),
-        (CDROM, 5, 0x80, b"QEMU CD-ROM     "),
-    ] {
-        let data = good(live.command(unit, &[0x12, 0, 0, 0, 36, 0], &[], 36)?, "INQUIRY");
-        // Format 2, with units numbered as SAM says.
-        let expected = [kind, removable, 5, 0x12];
-        assert_eq!(data[..4], expected, "type, removable, version, format: {unit:?}");
-        assert_eq!(data[4], 31, "additional length of {unit:?}");
-        assert_eq!((&data[8..16], &data[16..32]), (&b"QEMU    "[..], &product[..]), "{unit:?}");
-        let list = live.command(unit, &[0x12, 1, 0, 0, 255, 0], &[], 255)?.data;
-        let count = usize::from(list[3]);
-        assert_eq!((list[0], list[1], list[4]), (kind, 0, 0), "the list of pages: {unit:?}");
-        for page in &list[4..4 + count] {
-            let reply = live.command(unit, &[0x12, 1, *page, 0, 255, 0], &[], 255)?;
-            assert_eq!((reply.response, reply.status), (S_OK, GOOD), "page {page:#x} of {unit:?}");
-            assert_eq!(reply.data[..2], [kind, *page], "page {page:#x} of {unit:?}");
-            let length = u32::from(reply.data[2]) << 8 | u32::from(reply.data[3]);
-            // QEMU fills the rest with zeroes.
-            let left = [0, 255 - 4 - length];
-            assert!(left.contains(&reply.residual), "page {page:#x} of {unit:?}: {reply:?}");
-        }
-        let unknown = live.command(unit, &[0x12, 1, 0x7f, 0, 255, 0], &[], 255)?;
-        refused(&unknown, (5, 0x24, 0), "a page that is not there");
-    }
-    Ok(())
-}
-
-/// Would catch a capacity in other blocks, or one more than the last of them (SBC-3, 5.10, 5.11).
-fn capacity(device: &VirtioScsi, _: &Rc<Vm>) -> Result<()> {
-    let live = start(device)?;
-    for (unit, bytes) in [(DISK, IMAGE.size), (ZEROES, ZEROES_SIZE)] {
-        let last = bytes / BLOCK as u64 - 1;
-        let short = good(live.command(unit, &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[], 8)?, "10");
-        let expected = [&(last as u32).to_be_bytes()[..], &512u32.to_be_bytes()].concat();
-        assert_eq!(short, expected, "READ CAPACITY (10) of {unit:?}");
-        let cdb = [0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0];
-        let long = good(live.command(unit, &cdb, &[], 32)?, "READ CAPACITY (16)");
-        let expected = [&last.to_be_bytes()[..], &512u32.to_be_bytes()].concat();
-        assert_eq!(long[..12], expected, "READ CAPACITY (16) of {unit:?}");
-    }
-    Ok(())
-}
-
 /// A READ, or with the second number a WRITE, of 6, 10, 12 or 16 bytes.
 fn cdb(length: usize, write: bool, block: u32, count: u8) -> Vec<u8> {
     let [_, b1, b2, b3] = block.to_be_bytes();
@@ -154,105 +99,6 @@ fn cdb(length: usize, write: bool, block: u32, count: u8) -> Vec<u8> {
 /// Bytes of which no block is like another's.
 fn pattern(seed: usize, blocks: usize) -> Vec<u8> {
     (0..blocks * BLOCK).map(|at| (at * 7 + at / BLOCK * 13 + seed * 29) as u8).collect()
-}
-
-/// Would catch a command of some length that reads or writes other blocks, more or fewer, or not
-/// to the image.
-fn read_write(device: &VirtioScsi, vm: &Rc<Vm>) -> Result<()> {
-    let live = start(device)?;
-    let last = (IMAGE.size / BLOCK as u64) as u32 - 1;
-    let mut seed = 0;
-    for length in [6, 10, 12, 16] {
-        for (block, count) in [(0, 1), (1, 8), (1000, 3), (last - 4, 5), (last, 1)] {
-            seed += 1;
-            let what = format!("of {length} bytes, block {block}, {count} blocks");
-            let data = pattern(seed, usize::from(count));
-            let wrote = live.command(DISK, &cdb(length, true, block, count), &data, 0)?;
-            good(wrote, &format!("WRITE {what}"));
-            let at = u64::from(block) * BLOCK as u64;
-            let mut image = vec![0; data.len()];
-            vm.read_image(IMAGE.name, at, &mut image)?;
-            assert!(image == data, "WRITE {what}: the image");
-            let other = pattern(seed + 100, usize::from(count));
-            vm.write_image(IMAGE.name, at, &other)?;
-            let read = live.command(DISK, &cdb(length, false, block, count), &[], data.len())?;
-            assert!(good(read, &format!("READ {what}")) == other, "READ {what}: the data");
-        }
-    }
-    // What is beside what was written is as it was.
-    vm.write_image(IMAGE.name, 100 * BLOCK as u64, &[0x11; 3 * BLOCK])?;
-    good(live.command(DISK, &cdb(10, true, 101, 1), &[0x22; BLOCK], 0)?, "WRITE of one block");
-    let mut image = vec![0; 3 * BLOCK];
-    vm.read_image(IMAGE.name, 100 * BLOCK as u64, &mut image)?;
-    assert!(image == [[0x11; BLOCK], [0x22; BLOCK], [0x11; BLOCK]].concat(), "the neighbours");
-    let zeroes = good(live.command(ZEROES, &cdb(10, false, 5, 2), &[], 2 * BLOCK)?, "READ");
-    assert!(zeroes == [0; 2 * BLOCK], "a disk that reads as zeroes");
-    // A write that ends is on the disk; a flush says so.
-    good(live.command(DISK, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[], 0)?, "SYNCHRONIZE CACHE");
-    Ok(())
-}
-
-/// Would catch a residual that is not the room that was left (5.6.6.1), data that goes beyond what
-/// was asked for, and more data than there is room for that is not told of as such.
-fn residuals(device: &VirtioScsi, _: &Rc<Vm>) -> Result<()> {
-    let live = start(device)?;
-    for (asked, room) in [(36, 96), (5, 36), (36, 37)] {
-        let reply = live.command(DISK, &[0x12, 0, 0, 0, asked, 0], &[], room)?;
-        let what = format!("an INQUIRY of {asked} bytes with room for {room}");
-        assert_eq!((reply.response, reply.status), (S_OK, GOOD), "{what}");
-        assert_eq!(reply.residual as usize, room - usize::from(asked), "{what}: residual");
-        assert!(reply.data[asked.into()..].iter().all(|byte| *byte == 0), "{what}: beyond");
-    }
-    let reply = live.command(DISK, &[0x12, 0, 0, 0, 36, 0], &[], 20)?;
-    assert_eq!(reply.response, S_OVERRUN, "an INQUIRY of 36 bytes with room for 20");
-    let reply = live.command(DISK, &cdb(10, false, 0, 2), &[], BLOCK)?;
-    assert_eq!(reply.response, S_OVERRUN, "two blocks with room for one");
-    good(live.command(DISK, &cdb(10, false, 0, 1), &[], BLOCK)?, "a good READ after it");
-    Ok(())
-}
-
-/// Would catch a command for one block that reads or writes two because there is room for two, and
-/// a residual that does not say so: QEMU does all three.
-fn more_room(device: &VirtioScsi, vm: &Rc<Vm>) -> Result<()> {
-    let live = start(device)?;
-    let before = pattern(1, 4);
-    vm.write_image(IMAGE.name, 0, &before)?;
-    let read = live.command(DISK, &cdb(10, false, 0, 1), &[], 2 * BLOCK)?;
-    let write = live.command(DISK, &cdb(10, true, 2, 1), &[0xd7; 2 * BLOCK], 0)?;
-    let mut image = vec![0; 4 * BLOCK];
-    vm.read_image(IMAGE.name, 0, &mut image)?;
-    assert_eq!((read.response, write.response), (S_OK, S_OK), "responses");
-    assert!(read.data == [&before[..BLOCK], &[0; BLOCK]].concat(), "one block was to be read");
-    let expected = [&before[..2 * BLOCK], &[0xd7; BLOCK], &before[3 * BLOCK..]].concat();
-    assert!(image == expected, "one block was to be written");
-    assert_eq!((read.residual, write.residual), (BLOCK as u32, BLOCK as u32), "residuals");
-    Ok(())
-}
-
-/// Would catch a command that is not refused for the right reason, whole: unit attention after a
-/// reset (SAM-5, 5.14), a command unknown, a block behind the last, a write to what cannot be.
-fn sense(device: &VirtioScsi, _: &Rc<Vm>) -> Result<()> {
-    let live = start(device)?;
-    let last = (IMAGE.size / BLOCK as u64) as u32 - 1;
-    for length in [10, 12, 16] {
-        for write in [false, true] {
-            for (block, count) in [(last + 1, 1), (last, 2), (0xffff_fff0, 8)] {
-                let (out, room): (&[u8], usize) =
-                    if write { (&[0x33; 8 * BLOCK], 0) } else { (&[], 8 * BLOCK) };
-                let out = if write { &out[..usize::from(count) * BLOCK] } else { out };
-                let reply = live.command(DISK, &cdb(length, write, block, count), out, room)?;
-                let what = format!("{count} blocks from {block:#x} on, write: {write}");
-                refused(&reply, (5, 0x21, 0), &what);
-                assert!(reply.data.iter().all(|byte| *byte == 0), "{what}: data");
-            }
-        }
-    }
-    for operation in [0x02, 0x06, 0x0d] {
-        let reply = live.command(DISK, &[operation, 0, 0, 0, 0, 0], &[], 0)?;
-        refused(&reply, (5, 0x20, 0), &format!("the operation {operation:#x}"));
-    }
-    good(live.command(DISK, &[0; 6], &[], 0)?, "TEST UNIT READY");
-    Ok(())
 }
 
 /// Would catch a unit that is not listed or another's (5.6.6.1), a target that is not there, and a
