@@ -70,13 +70,12 @@ fn abort_in_flight(hba: &dyn ScsiHba, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch an adapter that is reset while a command is under way and does not forget it.
 fn restart_in_flight(hba: &dyn ScsiHba, vm: &Rc<Vm>) -> Result<()> {
     for seed in 0..3 {
-        let started = Started::new(hba, vm)?;
+        Started::new(hba, vm)?;
         hba.begin(SLOW, &cdb::transfer(10, false, 0, 4), Data::In(4 * BLOCK))?;
         let again = Started::new(hba, vm)?;
         again.works(seed)?;
         let read = again.good(SLOW, &cdb::transfer(10, false, 9, 1), Data::In(BLOCK))?;
         assert_same(&read, &[0; BLOCK], "the disk after the adapter's reset");
-        drop(started);
     }
     Ok(())
 }
@@ -143,6 +142,8 @@ fn medium(hba: &dyn ScsiHba, vm: &Rc<Vm>) -> Result<()> {
     started.refused(CDROM, &cdb::READ_CAPACITY_10, Data::In(8), NO_MEDIUM)?;
     vm.qmp().execute("blockdev-close-tray", json!({ "id": "cd" }))?;
     tray(false)?;
+    // That it was gone is told again, in case that nobody has asked meanwhile.
+    started.refused(CDROM, &cdb::TEST_UNIT_READY, Data::None, MEDIUM_GONE)?;
     started.refused(CDROM, &cdb::TEST_UNIT_READY, Data::None, NEW_MEDIUM)?;
     started.good(CDROM, &cdb::TEST_UNIT_READY, Data::None)?;
     started.works(1)

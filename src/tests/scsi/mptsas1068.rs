@@ -49,11 +49,11 @@ fn states(card: &Mptsas1068, vm: &Rc<Vm>) -> Result<()> {
 fn facts(card: &Mptsas1068, vm: &Rc<Vm>) -> Result<()> {
     card.reset(vm)?;
     let facts = card.handshake(vm, &message(function::IOC_FACTS, 77, 12))?;
-    assert_eq!((facts.len(), facts[2], facts[3]), (60, 15, function::IOC_FACTS), "IOC_FACTS");
-    assert_eq!(facts[0..2], [0, 1], "the version of messages, minor first");
+    assert_eq!((facts.len(), facts[2], facts[3]), (80, 20, function::IOC_FACTS), "IOC_FACTS");
+    assert_eq!(facts[0..2], [5, 1], "the version of messages, minor first");
     assert_eq!(facts[8..12], 77u32.to_le_bytes(), "the context of IOC_FACTS");
     assert_eq!(facts[14..16], [0, 0], "the status of IOC_FACTS");
-    let ports = facts[23];
+    let ports = facts[0x26];
     assert!(ports >= 1, "{ports} ports");
     for number in 0..ports {
         let mut ask = message(function::PORT_FACTS, 78, 12);

@@ -48,13 +48,13 @@ pub const DSPS: Register<u32> = Register::new("DSPS", 0x30).section("4.2");
 /// DMA mode.
 pub const DMODE: Register<u8> = Register::new("DMODE", 0x38).section("4.2").reset(0);
 /// DMA interrupt enable.
-pub const DIEN: Register<u8> = Register::new("DIEN", 0x39).section("4.2").reset(0).kept(0x7d);
+pub const DIEN: Register<u8> = Register::new("DIEN", 0x39).section("4.2").reset(0).kept(0x7d).reserved(0x82);
 /// DMA control: one instruction at a time, and the start of the next.
 pub const DCNTL: Register<u8> = Register::new("DCNTL", 0x3b).section("4.2").reset(0);
 /// SCSI interrupt enable zero.
 pub const SIEN0: Register<u8> = Register::new("SIEN0", 0x40).section("4.2").reset(0).kept(0xff);
 /// SCSI interrupt enable one.
-pub const SIEN1: Register<u8> = Register::new("SIEN1", 0x41).section("4.2").reset(0).kept(0x17);
+pub const SIEN1: Register<u8> = Register::new("SIEN1", 0x41).section("4.2").reset(0).kept(0x17).reserved(0xe8);
 /// SCSI interrupt status zero; a read clears it.
 pub const SIST0: Register<u8> = Register::new("SIST0", 0x42).section("4.2");
 /// SCSI interrupt status one; a read clears it.
@@ -93,7 +93,7 @@ const FAMILY: Identity = Identity {
     device: 0,
     revision: 0,
     class: 0x01_00_00,
-    subsystem: (0x1af4, 0x1000),
+    subsystem: (0, 0x1000),
     pin: 1,
     bars: &[
         ExpectedBar { number: 0, space: Space::Io, size: 0x100, witness: None },
@@ -400,6 +400,11 @@ impl ScsiHba for LsiHba {
         registers.set(ISTAT0, ISTAT0_ABORT)?;
         match self.card.stop(&vm)? {
             Stop::Dma(DSTAT_ABORTED) => registers.set(ISTAT0, 0)?,
+            // The command was done before.
+            Stop::Dma(both) if both == DSTAT_ABORTED | DSTAT_INT => {
+                registers.set(ISTAT0, 0)?;
+                return Ok(Answer::Aborted);
+            }
             other => return Err(Error::failed(format!("SCRIPTS that are stopped: {other:x?}"))),
         }
         let (at, base) = (address32(&way.bytes)?, address32(&way.script)?);
