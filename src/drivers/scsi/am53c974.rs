@@ -251,7 +251,8 @@ impl EspHba {
         let count = registers.get(FIFO_STATE)? & 0x1f;
         let (status, message) = (registers.get(FIFO)?, registers.get(FIFO)?);
         if (count, message) != (2, 0) {
-            let why = format!("{count} bytes in the FIFO, status {status:#x}, message {message:#x}");
+            let why =
+                format!("{count} bytes in the FIFO, status {status:#x}, message {message:#x}");
             return Err(Error::failed(why));
         }
         registers.set(COMMAND, command::ACCEPT)?;

@@ -232,9 +232,11 @@ impl Megasas {
     pub fn take(&self, queue: &ReplyQueue, frame: &Buffer) -> Result<()> {
         let registers = &self.plug.registers;
         let before = queue.indices.read_le32(4)?;
-        wait_until(&queue.vm, "the reply to a frame", || {
-            Ok(queue.indices.read_le32(0)? != before)
-        })?;
+        wait_until(
+            &queue.vm,
+            "the reply to a frame",
+            || Ok(queue.indices.read_le32(0)? != before),
+        )?;
         let told = queue.entries.read_le32(4 * before as usize)?;
         let (now, expected) = (queue.indices.read_le32(0)?, frame.read_le32(8)?);
         let pending = registers.get(OUTBOUND_STATUS)?;

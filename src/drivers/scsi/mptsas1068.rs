@@ -8,7 +8,9 @@ use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::{PciBus, PciFunction, PciPlug};
 use crate::qos::registers::{Register, RegistersExt};
-use crate::qos::scsi::{self, Answer, Data, Profile, Reach, Reply, SENSE, ScsiHba, Unit, address32};
+use crate::qos::scsi::{
+    self, Answer, Data, Profile, Reach, Reply, SENSE, ScsiHba, Unit, address32,
+};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 
@@ -140,9 +142,7 @@ impl Mptsas1068 {
     pub fn handshake(&self, vm: &Rc<Vm>, message: &[u8]) -> Result<Vec<u8>> {
         let registers = &self.plug.registers;
         let interrupts = |what| {
-            wait_until(vm, what, || {
-                Ok(registers.get(INTERRUPT_STATUS)? & INTERRUPT_DOORBELL != 0)
-            })
+            wait_until(vm, what, || Ok(registers.get(INTERRUPT_STATUS)? & INTERRUPT_DOORBELL != 0))
         };
         registers.set(INTERRUPT_STATUS, 0)?;
         registers.set(DOORBELL, HANDSHAKE | (message.len() as u32 / 4) << 16)?;
@@ -215,7 +215,9 @@ impl MptHba {
         if first & 1 << 31 == 0 {
             return match first {
                 first if first == context => Ok(None),
-                other => Err(Error::failed(format!("{what}: context {other:#x}, not {context:#x}"))),
+                other => {
+                    Err(Error::failed(format!("{what}: context {other:#x}, not {context:#x}")))
+                }
             };
         }
         let (address, mut found) = (first << 1, None);

@@ -162,7 +162,8 @@ impl PvscsiHba {
     }
 
     fn set_up(&self, rings: &Rings) -> Result<()> {
-        let page = |buffer: &Buffer, number: usize| buffer.address().0 / PAGE as u64 + number as u64;
+        let page =
+            |buffer: &Buffer, number: usize| buffer.address().0 / PAGE as u64 + number as u64;
         let mut words = vec![1, 1];
         let mut put = |value: u64| words.extend([value as u32, (value >> 32) as u32]);
         put(page(&rings.state, 0));

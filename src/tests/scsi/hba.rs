@@ -6,8 +6,8 @@ use std::rc::Rc;
 use crate::qemu::Vm;
 use crate::qos::scsi::cdb::{self, BLOCK};
 use crate::qos::scsi::{
-    Answer, CDROM, CHECK_CONDITION, DISK, Data, GOOD, IMAGE, Profile, Reach, Reply, SENSE, SERIAL, SLOW,
-    ScsiHba, Unit, ZEROES_SIZE,
+    Answer, CDROM, CHECK_CONDITION, DISK, Data, GOOD, IMAGE, Profile, Reach, Reply, SENSE, SERIAL,
+    SLOW, ScsiHba, Unit, ZEROES_SIZE,
 };
 use crate::{Error, Result, tests};
 

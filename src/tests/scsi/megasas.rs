@@ -93,7 +93,13 @@ struct Io {
 
 impl Io {
     /// `count` blocks of `target` from `block` on, with this memory.
-    fn new(vm: &Vm, command: u8, target: u8, (block, count): (u64, u32), memory: &Buffer) -> Result<Self> {
+    fn new(
+        vm: &Vm,
+        command: u8,
+        target: u8,
+        (block, count): (u64, u32),
+        memory: &Buffer,
+    ) -> Result<Self> {
         let (buffer, sense) = (vm.ram().alloc(mega::FRAME, 64)?, vm.ram().alloc(SENSE, 4)?);
         buffer.write(0, &[command, SENSE as u8, NONE, 0xee, target, 0, 0, 1])?;
         buffer.write_le32(8, 0x5151)?;

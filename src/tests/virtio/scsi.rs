@@ -9,8 +9,8 @@ use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
 use crate::qos::scsi::IMAGE;
 use crate::qos::virtio::scsi::{
-    self, BLOCK, CDROM, CHECK_CONDITION, DISK, GOOD, Live, Reply, S_BAD_TARGET, S_OK,
-    Unit, VirtioScsi, ZEROES,
+    self, BLOCK, CDROM, CHECK_CONDITION, DISK, GOOD, Live, Reply, S_BAD_TARGET, S_OK, Unit,
+    VirtioScsi, ZEROES,
 };
 use crate::qos::wait_event;
 use crate::{Error, Result, tests};

@@ -48,13 +48,15 @@ pub const DSPS: Register<u32> = Register::new("DSPS", 0x30).section("4.2");
 /// DMA mode.
 pub const DMODE: Register<u8> = Register::new("DMODE", 0x38).section("4.2").reset(0);
 /// DMA interrupt enable.
-pub const DIEN: Register<u8> = Register::new("DIEN", 0x39).section("4.2").reset(0).kept(0x7d).reserved(0x82);
+pub const DIEN: Register<u8> =
+    Register::new("DIEN", 0x39).section("4.2").reset(0).kept(0x7d).reserved(0x82);
 /// DMA control: one instruction at a time, and the start of the next.
 pub const DCNTL: Register<u8> = Register::new("DCNTL", 0x3b).section("4.2").reset(0);
 /// SCSI interrupt enable zero.
 pub const SIEN0: Register<u8> = Register::new("SIEN0", 0x40).section("4.2").reset(0).kept(0xff);
 /// SCSI interrupt enable one.
-pub const SIEN1: Register<u8> = Register::new("SIEN1", 0x41).section("4.2").reset(0).kept(0x17).reserved(0xe8);
+pub const SIEN1: Register<u8> =
+    Register::new("SIEN1", 0x41).section("4.2").reset(0).kept(0x17).reserved(0xe8);
 /// SCSI interrupt status zero; a read clears it.
 pub const SIST0: Register<u8> = Register::new("SIST0", 0x42).section("4.2");
 /// SCSI interrupt status one; a read clears it.
@@ -258,8 +260,7 @@ impl LsiHba {
     /// The script of a command, and its memory.
     fn prepare(&self, vm: &Vm, unit: Unit, cdb: &[u8], data: Data) -> Result<UnderWay> {
         let ram = vm.ram();
-        let (memory, bytes, script) =
-            (data.memory(vm)?, ram.alloc(32, 4)?, ram.alloc(8 * 40, 4)?);
+        let (memory, bytes, script) = (data.memory(vm)?, ram.alloc(32, 4)?, ram.alloc(8 * 40, 4)?);
         bytes.write(0, &[0x80 | unit.lun])?;
         bytes.write(COMMAND, cdb)?;
         bytes.write(STATUS, &[0xee, 0xee])?;

@@ -126,11 +126,10 @@ mod tests {
         script.transfer(Phase::Command, 10, 0x2000);
         script.jump_when(Phase::Status, 0x3000);
         assert_eq!(script.next(), 0x1018);
-        let expected: Vec<u8> =
-            [0x4105_0000u32, 0x1008, 0x0a00_000a, 0x2000, 0x830b_0000, 0x3000]
-                .into_iter()
-                .flat_map(u32::to_le_bytes)
-                .collect();
+        let expected: Vec<u8> = [0x4105_0000u32, 0x1008, 0x0a00_000a, 0x2000, 0x830b_0000, 0x3000]
+            .into_iter()
+            .flat_map(u32::to_le_bytes)
+            .collect();
         assert_eq!(script.bytes(), expected);
     }
 }
