@@ -229,3 +229,48 @@ fn what_is_no_list_has_a_message() {
     refused(&["list", "--guests", "."], "file");
     refused(&["list", "--group", "x"], "--guests");
 }
+
+/// Would catch an environment that changes nothing, one whose outcomes are taken for another's, a
+/// difference that the table lacks, and a name that is not there and is passed over.
+#[test]
+fn environments_side_by_side() {
+    let root = tempfile::tempdir().expect("a folder");
+    let list = "[good]\nfile = pass\n[pair]\nfile = two-cpus\ntimeout = 3s\n";
+    let Some(build) = build(root.path(), list) else { return };
+    let environments = "[[environment]]\nname = \"one\"\naccel = \"tcg,thread=single\"\n\
+                        [[environment]]\nname = \"two\"\nsmp = 2\ncpu = \"qemu64,-sse3\"\n\
+                        [[environment]]\nname = \"q35\"\nmachines = [\"q35\"]\n";
+    fs::write(root.path().join("qgraph.toml"), environments).expect("written");
+    let guests = build.to_str().expect("a name");
+    let run =
+        ["run", "--guests", guests, "--machine", "x86_64/pc", "--journal", "j", "--table", "t"];
+    let output = qgraph(root.path(), &[&run[..], &["--matrix"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("1 of 2 paths differ between environments"), "{text}");
+    assert!(text.contains("(1) hung: the guest did not end within 3s"), "{text}");
+    assert!(text.contains("(2) passed"), "{text}");
+    let table = fs::read(root.path().join("t")).expect("a table");
+    let table: Value = serde_json::from_slice(&table).expect("JSON");
+    let names: Vec<&str> =
+        table["environments"].as_array().expect("names").iter().filter_map(Value::as_str).collect();
+    assert_eq!(names, ["one", "two", "q35"]);
+    assert_eq!(table["differing"][0]["outcomes"][1], "passed", "{table}");
+    assert_eq!(table["paths"].as_array().map(Vec::len), Some(2), "{table}");
+    let journal = fs::read_to_string(root.path().join("j")).expect("a journal");
+    assert!(journal.contains("qemu-system-x86_64 [two]"), "{journal}");
+    assert!(journal.contains("-cpu qemu64,-sse3") || !journal.contains("\"failed\""), "{journal}");
+
+    let diff = qgraph(root.path(), &["diff", "j@one", "j@two"]);
+    let text = String::from_utf8_lossy(&diff.stdout).into_owned();
+    assert!(text.contains("now-passing: 1"), "{text}");
+    for (arguments, message) in [
+        (&["run", "--env", "nonesuch"][..], "no environment is called nonesuch"),
+        (&["run", "--matrix", "--config", "absent.toml"][..], "cannot read absent.toml"),
+        (&["diff", "j@one", "j@nonesuch"][..], "is in the environment nonesuch"),
+    ] {
+        let output = qgraph(root.path(), arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(message), "{said}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::shown::{self, shown};
 const ABOUT: &str = "\
 Each of OLD and NEW is a journal that `qgraph run` or `qgraph merge` has written, or an emulator
 or a folder of emulators, on which the paths are run first; what stands behind -- goes to these
-runs. A path counts as the same on emulators of the same file name.
+runs. JOURNAL@ENVIRONMENT is what a journal has of one environment (`qgraph run --env`). A path counts as the same on emulators of the same file name.
 
 What is gone or new is told by its largest part: a machine, a device or test of which the other
 run has no path at all, else the path.
@@ -32,6 +32,7 @@ The exit status is 1 if something differs in a way of --fail-on.
 
 Examples:
   qgraph diff before.jsonl after.jsonl
+  qgraph diff run.jsonl@tcg run.jsonl@kvm
   qgraph diff /usr/bin ./build --html diff.html -- --cover tests
   qgraph diff qemu-7.2/qemu-system-arm qemu-10.0/qemu-system-arm -- sdhci --machine raspi2b";
 
@@ -118,6 +119,14 @@ fn is_emulator(path: &Path) -> bool {
 impl Arguments {
     /// What came of every path in this journal, or on these emulators.
     fn outcomes(&self, of: &Path) -> Result<Vec<Outcome>, Stop> {
+        if let Some((file, environment)) = with_environment(of) {
+            return in_environment(read(&file)?, &environment).ok_or_else(|| {
+                Stop::Usage(format!(
+                    "no outcome of {} is in the environment {environment}",
+                    file.display()
+                ))
+            });
+        }
         if !is_emulator(of) {
             return read(of);
         }
@@ -138,6 +147,23 @@ impl Arguments {
             _ => Err(Stop::Usage(format!("the run on {} ended with {status}", of.display()))),
         }
     }
+}
+
+/// The journal and the environment, where this is `JOURNAL@ENVIRONMENT` and no file itself.
+fn with_environment(of: &Path) -> Option<(PathBuf, String)> {
+    let (file, environment) = of.to_str().filter(|_| !of.exists())?.rsplit_once('@')?;
+    Some((file.into(), environment.to_owned()))
+}
+
+/// The outcomes in this environment, as if there were no other; `None` if there are none.
+fn in_environment(outcomes: Vec<Outcome>, environment: &str) -> Option<Vec<Outcome>> {
+    let end = format!(" [{environment}]");
+    let bare = |outcome: Outcome| {
+        let emulator = outcome.emulator.strip_suffix(&end)?.to_owned();
+        Some(Outcome { emulator, ..outcome })
+    };
+    let here: Vec<Outcome> = outcomes.into_iter().filter_map(bare).collect();
+    (!here.is_empty()).then_some(here)
 }
 
 /// The outcomes of a journal.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Stop, warn};
 use crate::files::path_text;
 use crate::harness::journal::read::Reader;
+use crate::harness::outcome_name;
 use crate::harness::{Fleet, Journal, Merge, Verdict};
 
 /// The paths that failed, each with its emulator.
@@ -65,14 +66,19 @@ impl Failed {
     pub fn emulators(&self) -> Vec<PathBuf> {
         let emulators: BTreeSet<&String> =
             self.paths.iter().map(|(_, emulator)| emulator).collect();
-        emulators.into_iter().map(|text| path_text::path(text)).collect()
+        let file = |text: &&String| {
+            let end = text.rfind(" [").filter(|_| text.ends_with(']'));
+            path_text::path(&text[..end.unwrap_or(text.len())])
+        };
+        let files: BTreeSet<PathBuf> = emulators.iter().map(file).collect();
+        files.into_iter().collect()
     }
 
     /// What is to run on `fleet`: each path on the emulator on which it failed, or on all where
     /// that one is not among them.
     pub fn pairs(&self, fleet: &Fleet) -> HashSet<(String, String)> {
         let usable = fleet.usable.iter();
-        let emulators: Vec<String> = usable.map(|it| path_text::text(&it.path)).collect();
+        let emulators: Vec<String> = usable.map(|it| outcome_name(it)).collect();
         let on = |(name, emulator): &(String, String)| {
             let on = match emulators.contains(emulator) {
                 true => vec![emulator.clone()],

@@ -4,6 +4,7 @@ mod check;
 mod cover;
 mod coverage;
 mod diff;
+mod environments;
 mod exec;
 mod failed;
 mod files;

@@ -65,6 +65,11 @@ impl ReportArguments {
         [("--junit", self.junit.as_deref()), ("--html", self.html.as_deref())]
     }
 
+    /// Whether standard output is for people.
+    pub fn is_for_people(&self) -> bool {
+        self.format == Format::Pretty
+    }
+
     /// Whether this outcome fails the run.
     pub fn is_failure(&self, verdict: &Verdict) -> bool {
         verdict.is_failure() || self.fail_on.iter().any(|chosen| chosen.word() == verdict.word())

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 
 use super::cover::CoverArguments;
+use super::environments::{EnvironmentArguments, Table};
 use super::failed::Failed;
 use super::files;
 use super::report::ReportArguments;
@@ -118,6 +119,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     report: ReportArguments,
     #[command(flatten)]
+    environments: EnvironmentArguments,
+    #[command(flatten)]
     emulators: EmulatorArguments,
     #[command(flatten)]
     wrapper: WrapperArguments,
@@ -185,6 +188,7 @@ impl Arguments {
         let mut written = vec![("--journal", self.journal.as_deref())];
         written.extend(self.report.files());
         written.push(("--trace", self.trace.as_deref()));
+        written.push(("--table", self.environments.table.as_deref()));
         written.push(("GITHUB_STEP_SUMMARY", summary.as_deref()));
         let rerun = self.rerun_failed.as_ref().and_then(|file| file.as_deref());
         let read = [
@@ -192,6 +196,7 @@ impl Arguments {
             ("--names-from", self.filter.names_from.as_deref()),
             ("--rerun-failed", rerun),
             self.shard.durations_file(),
+            ("--config", self.environments.file()),
         ];
         files::distinct(&written, &read)
     }
@@ -201,9 +206,17 @@ impl Arguments {
         let prober = Prober { slow, ..Prober::for_tests_of(self.limit()) };
         let wrapper = self.wrapper.wrapper()?;
         let fleet = match failed {
-            Some(failed) if self.emulators.qemu.is_empty() => {
+            Some(failed) if self.emulators.qemu.is_empty() && !self.environments.are_given() => {
                 let qemu = failed.emulators();
                 EmulatorArguments { qemu, slow }.fleet_by(prober.clone())?
+            }
+            _ if self.environments.are_given() => {
+                let fleet = self.environments.fleet(&self.emulators, &prober)?;
+                for emulator in &fleet.usable {
+                    let trouble = emulator.environment.as_ref().and_then(|it| it.trouble.clone());
+                    trouble.into_iter().for_each(note);
+                }
+                fleet
             }
             _ => self.emulators.fleet_by(prober.clone())?,
         };
@@ -408,6 +421,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
             false => Model::registered().drawing(&[], wants),
         }
     });
+    let table = Table::begin(&arguments.environments, &fleet, &mut report, &arguments.report);
     if arguments.resume {
         note(format!("{} outcomes are in the journal of the earlier run", earlier.len()));
     }
@@ -436,6 +450,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {
     });
     let conclusion = report.finish();
     arguments.report.say_chosen(&conclusion);
+    all_kept &= table.is_none_or(Table::write);
     let Conclusion { all_passed, all_written, .. } = conclusion;
     if arguments.max_fail.is_some_and(|most| failures >= most.get()) {
         warn(format!("{failures} failed; nothing more was begun, as --max-fail says"));

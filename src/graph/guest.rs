@@ -151,6 +151,9 @@ impl Path {
         .into();
         words.extend(boots.console.iter().map(|word| (*word).to_owned()));
         words.extend(guest.words(|device| emulator.capabilities.has_device(device)));
+        if let Some(environment) = &emulator.environment {
+            environment.change(&mut words);
+        }
         Some(words)
     }
 }

@@ -132,7 +132,12 @@ impl Path {
     /// What this emulator is asked to be on this path.
     pub fn config_on(&self, emulator: &Emulator) -> Config {
         match self.guest_words(emulator, emulator.guest_accel()) {
-            None => self.config(&emulator.path, emulator.capabilities.version),
+            None => {
+                let mut config = self.config(&emulator.path, emulator.capabilities.version);
+                let environment = emulator.environment.iter();
+                config.options.extend(environment.flat_map(|it| it.words()));
+                config
+            }
             Some(words) => {
                 let (_, machine) = self.machine().split_once('/').unwrap_or_default();
                 let mut config = Config::new(machine, "", RamSpec::new(0, 0));

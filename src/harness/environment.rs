@@ -4,6 +4,8 @@
 use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
+use super::host;
+use super::plan::outcome_name;
 use crate::qemu::Emulator;
 
 /// On what a run was done.
@@ -15,6 +17,15 @@ pub struct Environment {
     pub host: String,
     /// The kernel: its name, release and the architecture it runs on.
     pub kernel: String,
+    /// The model of its CPUs, their microcode, and whether they are those of a virtual machine.
+    #[serde(default)]
+    pub cpu: String,
+    /// The flags of its CPUs, separated by blanks.
+    #[serde(default)]
+    pub cpu_flags: String,
+    /// The parameters of KVM's modules, `kvm_intel.nested=Y` and others, separated by blanks.
+    #[serde(default)]
+    pub kvm: String,
     /// The arguments of qgraph after the name of the command.
     pub arguments: Vec<String>,
     /// The emulators of the run.
@@ -34,6 +45,9 @@ pub struct EmulatorFacts {
     pub build: String,
     /// Where its qtest accelerator comes from.
     pub accelerator: String,
+    /// What the environment is in which it runs guests, if one is named.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub environment: String,
 }
 
 /// A fact, and what it is called.
@@ -43,11 +57,12 @@ impl EmulatorFacts {
     fn of(emulator: &Emulator) -> Self {
         let has = &emulator.capabilities;
         Self {
-            path: emulator.path.to_string_lossy().into_owned(),
+            path: outcome_name(emulator),
             arch: has.arch.clone(),
             version: has.version.to_string(),
             build: has.package.clone(),
             accelerator: emulator.accelerator.to_string(),
+            environment: emulator.environment.as_ref().map_or(String::new(), |it| it.in_words()),
         }
     }
 }
@@ -70,6 +85,9 @@ impl Environment {
             qgraph: env!("CARGO_PKG_VERSION").to_owned(),
             host,
             kernel,
+            cpu: host::cpu(),
+            cpu_flags: host::cpu_flags(),
+            kvm: host::kvm_parameters(),
             arguments,
             emulators: emulators.map(EmulatorFacts::of).collect(),
         }
@@ -98,6 +116,7 @@ pub(crate) fn emulator_facts(of: &[Environment], path: &str) -> Vec<Fact> {
         ("qemu-build", distinct(each(|it| &it.build))),
         ("architecture", distinct(each(|it| &it.arch))),
         ("accelerator", distinct(each(|it| &it.accelerator))),
+        ("environment", distinct(each(|it| &it.environment))),
     ];
     facts.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
@@ -114,6 +133,8 @@ fn general(of: &[&Environment]) -> Vec<Fact> {
     let facts = [
         ("host", distinct(of.iter().map(|it| it.host.clone()))),
         ("kernel", distinct(of.iter().map(|it| it.kernel.clone()))),
+        ("cpu", distinct(of.iter().map(|it| it.cpu.clone()))),
+        ("kvm", distinct(of.iter().map(|it| it.kvm.clone()))),
         ("qgraph", distinct(of.iter().map(|it| it.qgraph.clone()))),
         ("options", distinct(of.iter().map(words))),
     ];

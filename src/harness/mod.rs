@@ -5,7 +5,9 @@ mod cargo_test;
 pub mod compare;
 mod diagnose;
 mod environment;
+mod host;
 pub mod journal;
+mod matrix;
 pub mod mutate;
 mod outcome;
 mod plan;
@@ -17,7 +19,9 @@ pub(crate) mod start;
 pub use cargo_test::main as cargo_test;
 pub use environment::{EmulatorFacts, Environment};
 pub use journal::{Header, Journal, Merge, Missing, Shares};
+pub use matrix::{Differing, Matrix, MatrixOutput};
 pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
+pub(crate) use plan::outcome_name;
 pub use plan::{
     BadCover, BadPattern, BadShard, Cover, Durations, Filter, Fleet, Order, Plan, Shard, Size,
     Trial,

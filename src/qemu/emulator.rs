@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::accel::{self, AccelError, Source};
 use super::cache::Stamp;
 use super::capabilities::{Capabilities, Version};
+use super::environment::NamedEnvironment;
 use super::keep::Keep;
 use super::pace::Pace;
 use super::wrapper::Wrapper;
@@ -35,6 +37,9 @@ pub struct Emulator {
     /// What starts it when paths run on it; it is probed without.
     #[serde(skip)]
     pub wrapper: Option<Wrapper>,
+    /// The environment in which it runs what it is given, if one is named.
+    #[serde(skip)]
+    pub environment: Option<Arc<NamedEnvironment>>,
     /// Of which failures its QEMUs stay, if any may.
     #[serde(skip)]
     pub keep: Option<Keep>,
@@ -77,7 +82,7 @@ impl Emulator {
 
     /// The accelerator with which guests run on it.
     pub fn guest_accel(&self) -> &str {
-        "tcg"
+        self.environment.as_ref().map_or("tcg", |environment| &environment.accel)
     }
 
     /// The folder in which it must look for modules first, if it has its accelerator from

@@ -240,8 +240,16 @@ impl Prober {
         }
         let accelerator = Source::of(way, build.as_deref(), &self.cache)?;
         let path = path.to_owned();
-        let emulator =
-            Emulator { path, accelerator, capabilities, behind, pace, wrapper: None, keep: None };
+        let emulator = Emulator {
+            path,
+            accelerator,
+            capabilities,
+            behind,
+            pace,
+            wrapper: None,
+            environment: None,
+            keep: None,
+        };
         emulator.ensure_module().ok()?;
         let is_script = emulator.behind.is_some() || runs.is_some();
         let is_the_same = !self.is_careful || !is_script || self.runs_as(&emulator, runs.as_ref());
@@ -295,6 +303,7 @@ impl Prober {
                 behind,
                 pace,
                 wrapper: None,
+                environment: None,
                 keep: None,
             };
             match interview(emulator, self.limit()) {
@@ -384,6 +393,7 @@ fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
         behind: None,
         pace: Pace::default(),
         wrapper: None,
+        environment: None,
         keep: None,
     };
     let arguments = |wiring: &Wiring| wiring.no_machine(false);

@@ -21,7 +21,7 @@ pub use shares::{Missing, Shares};
 use crate::files::prune::{self, DAY};
 use crate::files::{atomic, bounded, path_text, trust};
 use crate::harness::outcome::{Outcome, Verdict};
-use crate::harness::plan::Trial;
+use crate::harness::plan::{Trial, outcome_name};
 use crate::qemu::cache;
 use crate::shown;
 
@@ -239,7 +239,7 @@ impl Done {
 
     /// Whether `trial` was done; each outcome stands for one trial.
     pub fn take(&mut self, trial: &Trial) -> bool {
-        let key = (trial.path.name(), path_text::text(&trial.emulator.path));
+        let key = (trial.path.name(), outcome_name(&trial.emulator));
         let left = self.0.get_mut(&key).filter(|left| **left > 0);
         left.map(|left| *left -= 1).is_some()
     }

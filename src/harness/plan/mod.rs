@@ -46,7 +46,7 @@ impl Trial {
     pub fn unique_name(&self) -> String {
         match self.copies_before {
             0 => self.path.name(),
-            _ => format!("{}@{}", self.path.name(), self.emulator.path.display()),
+            _ => format!("{}@{}", self.path.name(), outcome_name(&self.emulator)),
         }
     }
 
@@ -58,7 +58,11 @@ impl Trial {
 
 /// How outcomes name an emulator.
 pub(crate) fn outcome_name(emulator: &Emulator) -> String {
-    crate::files::path_text::text(&emulator.path)
+    let path = crate::files::path_text::text(&emulator.path);
+    match &emulator.environment {
+        Some(environment) => format!("{path} [{}]", environment.name),
+        None => path,
+    }
 }
 
 /// What is to run.
@@ -177,7 +181,12 @@ impl Plan {
                 let pair = |name: &String| (path.name(), name.clone());
                 pairs.as_ref().is_none_or(|(pairs, name)| pairs.contains(&pair(name)))
             };
-            let paths = plan.wanted(Some(plan.available[number].clone())).filter(is_paired);
+            let environment = emulator.environment.clone();
+            let is_here = move |path: &Path| {
+                environment.as_ref().is_none_or(|it| it.has_machine(path.machine()))
+            };
+            let paths = plan.wanted(Some(plan.available[number].clone()));
+            let paths = paths.filter(is_here).filter(is_paired);
             paths.map(move |path| Trial {
                 copies_before: before.iter().filter(|available| path.is_in(available)).count(),
                 path,

@@ -34,7 +34,8 @@ pub(super) fn run_guest(
     limits: Limits,
 ) -> Tried {
     let accel = emulator.guest_accel();
-    if let Some(why) = guest.lacks(accel) {
+    let trouble = emulator.environment.as_ref().and_then(|it| it.trouble.clone());
+    if let Some(why) = trouble.or_else(|| guest.lacks(accel)) {
         return Tried::new(path, emulator, Verdict::Skipped(why));
     }
     let words = path.guest_words(emulator, accel).unwrap_or_default();

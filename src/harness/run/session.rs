@@ -8,12 +8,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use crate::files::path_text;
 use crate::graph::Path;
 use crate::guests::Part;
 use crate::harness::diagnose;
 use crate::harness::outcome::{Attempt, Evidence, Outcome, Phases, Verdict, here};
-use crate::harness::plan::Trial;
+use crate::harness::plan::{Trial, outcome_name};
 use crate::harness::reproduce::recorder::Recorder;
 use crate::harness::run::guest::run_guest;
 use crate::harness::run::trace;
@@ -115,7 +114,7 @@ impl Tried {
         let plain = self.is_good() || self.verdict == Verdict::Stopped;
         Outcome {
             name: trial.path.name(),
-            emulator: path_text::text(&trial.emulator.path),
+            emulator: outcome_name(&trial.emulator),
             verdict: self.verdict,
             took: self.took + attempts.iter().map(|attempt| attempt.took).sum::<Duration>(),
             phases: self.phases,

@@ -115,6 +115,7 @@ fn a_known_emulator_is_not_started() {
         behind: None,
         pace: Pace::default(),
         wrapper: None,
+        environment: None,
         keep: None,
     };
     let found = Found { emulator: emulator.clone(), way: Candidate::BuiltIn, runs: None };

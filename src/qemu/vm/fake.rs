@@ -48,6 +48,7 @@ impl Vm {
             behind: None,
             pace: Pace::default(),
             wrapper: None,
+            environment: None,
             keep: None,
         };
         Ok(Rc::new(Self {
