@@ -15,6 +15,10 @@ pub enum Error {
     /// The test does not apply here; the reason.
     #[error("{0}")]
     Skipped(String),
+    /// The set-up of a test has ended, after which the machine is reset and the path begins anew:
+    /// see [`Vm::set_up_ends`](crate::qemu::Vm::set_up_ends).
+    #[error("the set-up ends here; the machine is to be reset")]
+    SetUpEnds,
     /// An error, and what was being done.
     #[error("{what}: {source}")]
     Context {
@@ -39,6 +43,15 @@ impl Error {
     /// The same error, with what was being done.
     pub fn context(self, what: impl Into<String>) -> Self {
         Self::Context { what: what.into(), source: Box::new(self) }
+    }
+
+    /// What broke off the conversation with QEMU, if that is what stopped the test.
+    pub fn into_protocol(self) -> Option<protocol::Error> {
+        match self {
+            Self::Protocol(e) => Some(e),
+            Self::Context { source, .. } => source.into_protocol(),
+            _ => None,
+        }
     }
 
     /// The error without what was being done.

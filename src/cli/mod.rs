@@ -42,8 +42,8 @@ use once_cell::unsync::OnceCell;
 use self::guests::GuestArguments;
 use crate::Program;
 use crate::graph::{Kind, Model};
-use crate::harness::{BadPattern, Filter, Fleet, Plan, possible_jobs};
-use crate::qemu::{Prober, Wrapper, is_stopping};
+use crate::harness::{BadPattern, Filter, Fleet, Form, Plan, possible_jobs};
+use crate::qemu::{Between, Prober, Wrapper, is_stopping};
 use crate::shown::shown_lines;
 
 /// Tests QEMU's device models: every test on every machine that has a path to it.
@@ -149,6 +149,12 @@ struct FilterArguments {
     /// With --discover, also the versions of a machine type, such as pc-q35-7.1.
     #[arg(long, requires = "discover", help_heading = "Filters")]
     versioned: bool,
+    /// Paths of this form: with nothing, or a reset of the machine, or its move to another QEMU,
+    /// between set-up and check. Their names end with @reset and @migrate [default: plain, or
+    /// what FILTER says].
+    #[arg(long, value_name = "FORM", value_delimiter = ',', value_parser = form)]
+    #[arg(help_heading = "Filters")]
+    form: Vec<Form>,
     /// FILTER and --skip are whole names.
     #[arg(long, help_heading = "Filters")]
     exact: bool,
@@ -202,6 +208,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(duration) if !duration.is_zero() && seconds <= MOST_SECONDS => Ok(duration),
         _ => Err(format!("must be more than 0 seconds and at most {MOST_SECONDS}")),
     }
+}
+
+/// What `--form` says is done between set-up and check.
+fn form(text: &str) -> Result<Form, String> {
+    let word = |form: &Form| form.map_or("plain", Between::word);
+    let all = || std::iter::once(None).chain(Between::ALL.map(Some));
+    all().find(|form| word(form) == text).ok_or_else(|| {
+        let known: Vec<&str> = all().map(|form| word(&form)).collect();
+        format!("known forms are {}", known.join(", "))
+    })
 }
 
 /// How many QEMUs run at once: as many as are wanted, if that is possible, else one for each
@@ -270,6 +286,7 @@ impl FilterArguments {
             && self.machine.is_empty()
             && self.skip.is_empty()
             && self.names_from.is_none()
+            && self.form.is_empty()
     }
 
     /// Whether they choose among the paths of a machine.
@@ -278,7 +295,8 @@ impl FilterArguments {
     }
 
     fn filter(&self) -> Result<Filter, Stop> {
-        let filter = Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?;
+        let filter = Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?
+            .with_forms(self.form.clone());
         Ok(match self.names()? {
             Some(names) => filter.with_names(names.clone()),
             None => filter,

@@ -10,7 +10,7 @@ use super::decl::Object;
 use super::guest::shell_line;
 use super::model::{Availability, Boot, BootFn, Edge, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Setup, Site};
-use crate::qemu::{Config, Emulator, RamSpec, Version, Vm};
+use crate::qemu::{Between, Config, Emulator, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
 /// A way from a machine to a test.
@@ -20,11 +20,22 @@ pub struct Path {
     model: Arc<Model>,
     machine: NodeIndex,
     edges: Vec<EdgeIndex>,
+    between: Option<Between>,
 }
 
 impl Path {
     pub(super) fn new(model: Arc<Model>, machine: NodeIndex, edges: Vec<EdgeIndex>) -> Self {
-        Self { model, machine, edges }
+        Self { model, machine, edges, between: None }
+    }
+
+    /// The same path, with this done between its set-up and its check.
+    pub fn with_between(&self, between: Option<Between>) -> Self {
+        Self { between, ..self.clone() }
+    }
+
+    /// What is done between its set-up and its check.
+    pub fn between(&self) -> Option<Between> {
+        self.between
     }
 
     pub(super) fn steps(&self) -> impl Iterator<Item = (&Edge, &NodeEntry)> {
@@ -82,7 +93,8 @@ impl Path {
     }
 
     /// `/ARCH/MACHINE/NODE/…/SUITE/CASE`, as QEMU's framework spells it. A variant stands
-    /// behind its node, `NODE:VARIANT`.
+    /// behind its node, `NODE:VARIANT`. What is done between set-up and check stands at the end,
+    /// `…@reset`.
     pub fn name(&self) -> String {
         let mut name = format!("/{}", self.machine());
         for (edge, node) in self.steps() {
@@ -92,6 +104,10 @@ impl Path {
                 name.push(':');
                 name.push_str(edge.offer.name);
             }
+        }
+        if let Some(between) = self.between {
+            name.push('@');
+            name.push_str(between.word());
         }
         name
     }
@@ -168,6 +184,7 @@ impl Path {
             config.images.extend_from_slice(edge.offer.args.images);
             config.sockets.extend_from_slice(edge.offer.args.sockets);
         }
+        config.moves = self.between == Some(Between::Migrate);
         config
     }
 
@@ -178,12 +195,44 @@ impl Path {
     /// # Errors
     /// What a driver or the test found wrong. A panic of theirs is not caught here.
     pub fn run(&self, vm: &Rc<Vm>) -> Result<()> {
+        match self.between {
+            None => self.run_with(vm, Marks::default()),
+            Some(it @ Between::Migrate) => {
+                self.run_with(vm, Marks { attached: Some(it), in_test: Some(it) })
+            }
+            // Reset once its drivers are attached, and once more where its test says so.
+            Some(it @ Between::Reset) => {
+                let marks = Marks { attached: Some(it), in_test: None };
+                self.begin_anew(
+                    self.run_with(vm, marks),
+                    vm,
+                    Marks { in_test: Some(it), ..Marks::default() },
+                )
+            }
+        }
+    }
+
+    /// Where the set-up ended `before`, resets the machine and runs the path again; what came of
+    /// it, then or else before.
+    fn begin_anew(&self, before: Result<()>, vm: &Rc<Vm>, marks: Marks) -> Result<()> {
+        match before {
+            Err(e) if matches!(e.root(), Error::SetUpEnds) => {
+                vm.reset_between()?;
+                let result = self.run_with(vm, marks);
+                self.begin_anew(result, vm, Marks::default())
+            }
+            other => other,
+        }
+    }
+
+    fn run_with(&self, vm: &Rc<Vm>, marks: Marks) -> Result<()> {
+        vm.set_between(None);
         let site = Site { vm, node: self.machine(), variant: "", plug: Plug::NONE };
         let first = match self.declared_boot() {
             Some((_, boot)) => boot(&site).map_err(|e| attaching(site.node, e))?,
             None => Object::none(),
         };
-        self.follow(&first, self.steps(), Plug::NONE, vm)
+        self.follow(&first, self.steps(), Plug::NONE, vm, marks)
     }
 
     fn follow<'a>(
@@ -192,6 +241,7 @@ impl Path {
         mut steps: impl Iterator<Item = (&'a Edge, &'a NodeEntry)>,
         plug: Plug,
         vm: &Rc<Vm>,
+        marks: Marks,
     ) -> Result<()> {
         let Some((edge, node)) = steps.next() else {
             // The graph has a test and something else of one name.
@@ -203,28 +253,40 @@ impl Path {
                 Err(Error::failed(format!("{} is a guest, and needs CPUs that run", self.test())))
             }
             Step::Run(run) => {
+                vm.set_between(marks.attached);
+                vm.set_up_ends()?;
                 vm.note_attached();
+                vm.set_between(marks.in_test);
                 run(at, vm)?;
                 Ok(vm.qtest().flush()?)
             }
             Step::Find(find) => {
                 let next = find.follow(vm).map_err(|e| attaching(node.name, e))?;
-                self.follow(&next, steps, edge.plug_after(plug), vm)
+                self.follow(&next, steps, edge.plug_after(plug), vm, marks)
             }
             Step::Plug(plugged) => {
                 let (node, variant) = (node.name, edge.offer.name);
                 let site = Site { vm, node, variant, plug: edge.offer.args.plug(plug) };
                 let next = plugged.follow(at, &site).map_err(|e| attaching(node, e))?;
-                self.follow(&next, steps, edge.plug_after(plug), vm)
+                self.follow(&next, steps, edge.plug_after(plug), vm, marks)
             }
             Step::Follow(follow, offer) => {
                 let (node, variant) = (node.name, edge.offer.name);
                 let site = Site { vm, node, variant, plug: edge.offer.args.plug(plug) };
                 let next = follow(at, &site, *offer).map_err(|e| attaching(node, e))?;
-                self.follow(&next, steps, edge.plug_after(plug), vm)
+                self.follow(&next, steps, edge.plug_after(plug), vm, marks)
             }
         }
     }
+}
+
+/// What is done where.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    /// Once the objects are attached.
+    attached: Option<Between>,
+    /// Where the test says that its set-up ends.
+    in_test: Option<Between>,
 }
 
 fn attaching(node: &str, e: Error) -> Error {

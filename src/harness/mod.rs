@@ -23,8 +23,8 @@ pub use matrix::{Differing, Matrix, MatrixOutput};
 pub use outcome::{Attempt, Evidence, Outcome, Phases, Verdict};
 pub(crate) use plan::outcome_name;
 pub use plan::{
-    BadCover, BadPattern, BadShard, Cover, Durations, Filter, Fleet, Order, Plan, Shard, Size,
-    Trial,
+    BadCover, BadPattern, BadShard, Cover, Durations, Filter, Fleet, Form, Order, Plan, Shard,
+    Size, Trial,
 };
 pub use report::{Conclusion, Report};
 pub use reproduce::{

@@ -9,6 +9,8 @@ use super::qtest::{Qtest, check_words, put};
 #[derive(Default)]
 pub(super) struct Irqs {
     lines: Vec<Irq>,
+    /// The requests by which lines were intercepted, in order.
+    intercepts: Vec<String>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -84,7 +86,9 @@ impl Qtest {
         let text = format!("{command} {}", words.join(" "));
         check_words(&text, words)?;
         self.note_lasting("irq_intercept");
-        self.ask(|out| put(out, format_args!("{text}")), answer::nothing)
+        self.ask(|out| put(out, format_args!("{text}")), answer::nothing)?;
+        self.inner.borrow_mut().irqs.intercepts.push(text);
+        Ok(())
     }
 
     /// Sets the input `number` of the lines called `gpio_name` (`unnamed-gpio-in` for those
@@ -143,5 +147,42 @@ impl Qtest {
     pub fn poll_irqs(&self) -> Result<()> {
         self.flush()?;
         self.inner.borrow_mut().take_arrived()
+    }
+
+    /// The device whose inputs are intercepted, if a device's are.
+    fn inputs_of(&self) -> Option<String> {
+        let first = self.inner.borrow().irqs.intercepts.first().cloned()?;
+        first.strip_prefix("irq_intercept_in ").map(str::to_owned)
+    }
+
+    fn high_lines(&self) -> Vec<u32> {
+        let lines = &self.inner.borrow().irqs.lines;
+        (0..).zip(lines).filter(|(_, irq)| irq.level).map(|(line, _)| line).collect()
+    }
+
+    /// Whether an intercepted output is high. No other QEMU can be told so.
+    pub(crate) fn has_high_output(&self) -> bool {
+        self.inputs_of().is_none() && !self.high_lines().is_empty()
+    }
+
+    /// Makes what reports lines in another QEMU, to which the machine of this one is about to
+    /// move, report them as this one does: a QEMU tells changes only, and takes for granted that
+    /// all lines are low at its start.
+    ///
+    /// # Errors
+    /// As for [`irq_intercept_in`](Self::irq_intercept_in).
+    pub(super) fn hand_lines_to(&self, other: &Self) -> Result<()> {
+        let intercepts = self.inner.borrow().irqs.intercepts.clone();
+        for text in &intercepts {
+            other.ask(|out| put(out, format_args!("{text}")), answer::nothing)?;
+        }
+        for (device, line) in self
+            .inputs_of()
+            .iter()
+            .flat_map(|device| self.high_lines().into_iter().map(move |line| (device, line)))
+        {
+            other.set_irq_in(device, "unnamed-gpio-in", line, 1)?;
+        }
+        Ok(())
     }
 }

@@ -124,6 +124,13 @@ impl Qmp {
         self.execute("getfd", json!({ "fdname": name })).map(drop)
     }
 
+    /// Goes on with the connection of `other`, a client of the QEMU to which the machine of this
+    /// one has moved. What was done to bring that about is no change of the machine.
+    pub(crate) fn go_on_at(&self, other: Self) {
+        self.changed.set(false);
+        *self.inner.borrow_mut() = other.inner.into_inner();
+    }
+
     /// Whether a command was run that may have changed the machine for longer than until its
     /// next reset, such as one that plugs a device or sets a property.
     pub fn has_changed_something(&self) -> bool {

@@ -251,6 +251,27 @@ impl Qtest {
         self.inner.borrow().channel.socket()
     }
 
+    /// Makes `other`, a client of the QEMU to which the machine of this one is about to move,
+    /// what this one is: its clock is set, its lines are intercepted.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(crate) fn hand_over_to(&self, other: &Self) -> Result<()> {
+        self.flush()?;
+        if !self.clock.get().is_zero() {
+            other.clock_set(self.clock.get())?;
+        }
+        self.hand_lines_to(other)
+    }
+
+    /// Goes on with the connection of `other`. What is known of lines stays.
+    pub(crate) fn go_on_at(&self, other: &Self) {
+        let there = &mut *other.inner.borrow_mut();
+        let here = &mut *self.inner.borrow_mut();
+        std::mem::swap(&mut here.channel, &mut there.channel);
+        here.owed = there.owed;
+    }
+
     /// One request, one answer. Allocates nothing unless something is wrong.
     pub(super) fn ask<T>(
         &self,

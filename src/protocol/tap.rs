@@ -47,6 +47,12 @@ pub trait Tap {
 
     /// A piece of the image `name` is written.
     fn image_written(&self, _name: &str, _offset: u64, _bytes: &[u8]) {}
+
+    /// The machine was reset in the middle of a path, all memory and images made zeroes.
+    fn machine_reset(&self) {}
+
+    /// The machine was saved and restored in another QEMU.
+    fn machine_moved(&self) {}
 }
 
 /// The place for a tap, shared by all that goes to one QEMU.
@@ -57,6 +63,14 @@ impl TapSlot {
     /// Puts a tap in, or takes it out.
     pub fn set(&self, tap: Option<Rc<dyn Tap>>) {
         *self.0.borrow_mut() = tap;
+    }
+
+    /// Takes the tap out while `body` runs.
+    pub fn without<T>(&self, body: impl FnOnce() -> T) -> T {
+        let tap = self.0.take();
+        let result = body();
+        self.set(tap);
+        result
     }
 
     /// Calls `with` if there is a tap.

@@ -120,6 +120,9 @@ pub struct Config {
     /// `machine` only says which machine they name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verbatim: bool,
+    /// Whether the machine may move to another QEMU.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moves: bool,
 }
 
 /// The open files that QEMU inherits, by the numbers they have there.
@@ -153,6 +156,7 @@ impl Config {
             images: Vec::new(),
             sockets: Vec::new(),
             verbatim: false,
+            moves: false,
         }
     }
 

@@ -39,5 +39,5 @@ pub use probe::{Probed, Prober, Unusable};
 pub use process::{Ending, is_stopping, stop_all};
 pub(crate) use ram::GUARD_PATTERN;
 pub use ram::{Buffer, Ram};
-pub use vm::{LaunchError, ResetError, Starting, Vm};
+pub use vm::{Between, LaunchError, ResetError, Starting, Vm};
 pub use wrapper::{BadWrapper, Wrapper};

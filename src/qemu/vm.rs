@@ -2,6 +2,7 @@
 //! How it starts is in `start`, how it becomes what it was then in `reset`, and what it is
 //! found to do when it does not answer in `hang`.
 
+mod between;
 #[cfg(test)]
 mod fake;
 mod hang;
@@ -11,12 +12,14 @@ mod start;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use between::Between;
 pub(super) use hang::watch;
 pub use reset::ResetError;
 pub(super) use start::{Connected, connect};
@@ -45,6 +48,8 @@ pub struct Vm {
     ram: Rc<Ram>,
     images: Vec<File>,
     sockets: Vec<End>,
+    /// QEMU's ends of the sockets, for the QEMU to which the machine moves.
+    far_ends: Vec<OwnedFd>,
     config: Config,
     emulator: Arc<Emulator>,
     deadline: Rc<Deadline>,
@@ -53,6 +58,11 @@ pub struct Vm {
     attached: Cell<Option<Instant>>,
     lasting: Cell<Option<&'static str>>,
     suite: Cell<Option<&'static str>>,
+    limits: Cell<Limits>,
+    /// What is done at the marks of this path.
+    between: Cell<Option<Between>>,
+    /// What the QEMUs wrote in which the machine was before.
+    said_before: RefCell<String>,
 }
 
 impl Vm {
@@ -71,6 +81,7 @@ impl Vm {
     }
 
     fn set_limits(&self, limits: Limits) {
+        self.limits.set(limits);
         let limits = limits.scaled(self.emulator.pace.factor());
         self.deadline.set_limit(limits.request);
         self.deadline.set_end(Instant::now().checked_add(limits.whole));
@@ -242,7 +253,9 @@ impl Vm {
 
     /// What QEMU wrote to standard error and output so far.
     pub fn output(&self) -> String {
-        self.process.borrow().output()
+        let mut output = self.said_before.borrow().clone();
+        output.push_str(&self.process.borrow().output());
+        output
     }
 
     /// Asks QEMU to quit and waits for its end; kills it when it does not come.

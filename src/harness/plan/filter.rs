@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::glob::Glob;
+use crate::qemu::Between;
 
 /// A pattern that cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,14 @@ impl Pattern {
         }
     }
 
+    /// Its text.
+    fn text(&self) -> &str {
+        match self {
+            Self::Exact(text) | Self::Part(text) => text,
+            Self::Glob(glob) => glob.text(),
+        }
+    }
+
     fn matches(&self, name: &str) -> bool {
         match self {
             Self::Exact(whole) => whole == name,
@@ -75,7 +84,12 @@ pub struct Filter {
     machines: Vec<Pattern>,
     /// The names that are wanted; `None` for all.
     names: Option<Arc<BTreeSet<String>>>,
+    /// What is to be done between set-up and check, if that was said.
+    forms: Vec<Form>,
 }
+
+/// What is done between set-up and check of a path: nothing, on a plain one.
+pub type Form = Option<Between>;
 
 impl Filter {
     /// Paths that match one of `wanted` (all if there is none) and none of `skipped`.
@@ -104,7 +118,28 @@ impl Filter {
             skipped: skipped.iter().map(pattern).collect::<Result<_, _>>()?,
             machines: machines.iter().map(machine).collect::<Result<_, _>>()?,
             names: None,
+            forms: Vec::new(),
         })
+    }
+
+    /// Only paths of these forms. Patterns and names may name the plain ones then.
+    pub fn with_forms(self, forms: Vec<Form>) -> Self {
+        Self { forms, ..self }
+    }
+
+    /// The forms of paths that may be wanted: those that were asked for, or else the plain one
+    /// and those that are part of a pattern or a name.
+    pub fn forms(&self) -> Vec<Form> {
+        if !self.forms.is_empty() {
+            return self.forms.clone();
+        }
+        let named = |between: &Between| {
+            let end = format!("@{between}");
+            let names = self.names.iter().flat_map(|names| names.iter());
+            self.wanted.iter().any(|pattern| pattern.text().contains(&end))
+                || names.into_iter().any(|name| name.ends_with(&end))
+        };
+        std::iter::once(None).chain(Between::ALL.into_iter().filter(named).map(Some)).collect()
     }
 
     /// Only what is wanted so far and has one of these names.
@@ -158,10 +193,22 @@ impl Filter {
 
     /// Whether a path of this name is wanted.
     pub fn wants_path(&self, name: &str) -> bool {
-        self.names.as_ref().is_none_or(|names| names.contains(name))
-            && (self.wanted.is_empty() || self.wanted.iter().any(|pattern| pattern.matches(name)))
-            && !self.skipped.iter().any(|pattern| pattern.matches(name))
+        let plain = match self.forms.is_empty() {
+            true => name,
+            false => plain_name(name),
+        };
+        let is_named = |names: &BTreeSet<String>| names.contains(name) || names.contains(plain);
+        let matches = |pattern: &Pattern| pattern.matches(name) || pattern.matches(plain);
+        self.names.as_ref().is_none_or(|names| is_named(names))
+            && (self.wanted.is_empty() || self.wanted.iter().any(matches))
+            && !self.skipped.iter().any(matches)
     }
+}
+
+/// The name of the plain path that is like that of this name.
+fn plain_name(name: &str) -> &str {
+    let ends = Between::ALL.map(|between| format!("@{between}"));
+    ends.iter().find_map(|end| name.strip_suffix(end.as_str())).unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -220,6 +267,26 @@ mod tests {
         for start in ["/arm/virt/b/", "/aarch64/", "/z/", "/arm/virt/a/t/"] {
             assert!(!listed.may_want(start), "{start}");
         }
+    }
+
+    /// Would catch a form that runs although nobody asked for it, or one that cannot be asked for.
+    #[test]
+    fn forms_by_option_and_by_name() {
+        let (plain, reset, moved) = (None, Some(Between::Reset), Some(Between::Migrate));
+        let name = "/arm/virt/a/t";
+        let globbed = filter(&["/arm/*/t"], &[], &[], false);
+        assert_eq!(globbed.forms(), [plain]);
+        assert!(globbed.wants_path(name) && !globbed.wants_path("/arm/virt/a/t@migrate"));
+        let formed = globbed.with_forms(vec![reset]);
+        assert_eq!(formed.forms(), [reset]);
+        assert!(formed.wants_path("/arm/virt/a/t@reset"));
+        let named = filter(&["/arm/virt/a/t@migrate"], &[], &[], true);
+        assert_eq!(named.forms(), [plain, moved]);
+        assert!(named.wants_path("/arm/virt/a/t@migrate") && !named.wants_path(name));
+        let names = ["/arm/virt/a/t", "/arm/virt/b/t@reset"].map(str::to_owned);
+        let listed = Filter::default().with_names(Arc::new(names.into()));
+        assert_eq!(listed.forms(), [plain, reset]);
+        assert!(listed.wants_path(name) && !listed.wants_path("/arm/virt/a/t@reset"));
     }
 
     /// Would catch a machine taken for another whose name it begins.

@@ -19,7 +19,7 @@ use shard::{Load, Rule};
 
 pub use cover::{BadCover, Cover, Size};
 pub use durations::Durations;
-pub use filter::{BadPattern, Filter};
+pub use filter::{BadPattern, Filter, Form};
 pub use fleet::Fleet;
 pub use order::Order;
 pub use shard::{BadShard, Shard};
@@ -214,7 +214,14 @@ impl Plan {
         let share = self.share.clone().filter(|_| is_available);
         let plan = Self { share, ..plan };
         let wants_all = plan.filter.wants_all() && plan.share.is_none();
-        walk.filter(move |path| wants_all || plan.wants(&path.name()))
+        let forms = plan.filter.forms();
+        let formed = walk.flat_map(move |path| {
+            // A guest has no mark, and a machine of its own.
+            let is_guest = path.guest().is_some();
+            let forms = forms.clone().into_iter().filter(move |form| form.is_none() || !is_guest);
+            forms.map(move |between| path.with_between(between))
+        });
+        formed.filter(move |path| wants_all || plan.wants(&path.name()))
     }
 
     /// Why none of the emulators has `path`: the reason of the one that comes closest.

@@ -15,7 +15,7 @@ use vm_memory::GuestAddress;
 use self::store::Store;
 use crate::harness::reproduce::reproducer::{Record, Step};
 use crate::protocol::{Passage, Tap, Wire, answer, message::Message};
-use crate::qemu::{GUARD_PATTERN, Vm};
+use crate::qemu::{Between, GUARD_PATTERN, Vm};
 
 /// How much is kept of one test, in bytes.
 pub(super) const LIMIT: usize = 32 << 20;
@@ -53,6 +53,8 @@ enum Kind {
     MemoryWritten,
     ImageRead(u16),
     ImageWritten(u16),
+    Reset,
+    Moved,
 }
 
 struct Entry {
@@ -76,6 +78,8 @@ impl Entry {
             Kind::MemoryWritten => (5, 0),
             Kind::ImageRead(number) => (6, number),
             Kind::ImageWritten(number) => (7, number),
+            Kind::Reset => (8, 0),
+            Kind::Moved => (9, 0),
         };
         let kind = u128::from(kind | u32::from(number) << 16);
         (kind | u128::from(self.length) << 32 | u128::from(self.at) << 64).to_le_bytes()
@@ -92,7 +96,9 @@ impl Entry {
             4 => Kind::MemoryRead,
             5 => Kind::MemoryWritten,
             6 => Kind::ImageRead(number),
-            _ => Kind::ImageWritten(number),
+            7 => Kind::ImageWritten(number),
+            8 => Kind::Reset,
+            _ => Kind::Moved,
         };
         Self { kind, length: (all >> 32) as u32, at: (all >> 64) as u64 }
     }
@@ -181,6 +187,14 @@ impl Tap for Recorder {
     fn image_written(&self, name: &str, offset: u64, bytes: &[u8]) {
         self.note(Kind::ImageWritten(self.image(name)), offset, bytes);
     }
+
+    fn machine_reset(&self) {
+        self.note(Kind::Reset, 0, b"");
+    }
+
+    fn machine_moved(&self) {
+        self.note(Kind::Moved, 0, b"");
+    }
 }
 
 /// Entries on their way to requests.
@@ -236,6 +250,15 @@ impl Steps {
             Kind::ImageWritten(number) => chunks(entry.at, bytes, |at, bytes| {
                 self.steps.push(Step::new(Step::write_image(image(number), at, bytes)));
             }),
+            Kind::Reset | Kind::Moved => {
+                self.looks.clear();
+                let moved = entry.kind == Kind::Moved;
+                self.steps.push(Step::between(if moved {
+                    Between::Migrate
+                } else {
+                    Between::Reset
+                }));
+            }
         }
     }
 

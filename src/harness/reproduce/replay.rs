@@ -13,7 +13,7 @@ use crate::harness::start::NoStart;
 use crate::protocol;
 use crate::protocol::answer::{self, Wrong};
 use crate::protocol::message::Message;
-use crate::qemu::{Emulator, Ending, LaunchError, Limits, Vm};
+use crate::qemu::{Between, Emulator, Ending, LaunchError, Limits, Vm};
 use crate::{Error, Result};
 
 /// How long a QEMU that closed its sockets may take to end.
@@ -126,7 +126,8 @@ pub fn replay(
             tries.push(count);
         }
         // Requests that QEMU refuses are part of many tests.
-        if let Err(Error::Protocol(e)) = result
+        if let Err(e) = result
+            && let Some(e) = e.into_protocol()
             && matches!(e, protocol::Error::Deadline { .. } | protocol::Error::Closed { .. })
         {
             broken = Some(e);
@@ -200,6 +201,8 @@ fn take(step: &Step, vm: &Vm) -> Result<String> {
             vm.read_image(name, offset, &mut vec![0; length])?;
         }
         Action::WriteImage(name, offset, bytes) => vm.write_image(name, offset, &bytes)?,
+        Action::Between(Between::Reset) => vm.reset_between()?,
+        Action::Between(Between::Migrate) => vm.migrate()?,
         Action::Nothing => {}
     }
     Ok(String::new())

@@ -24,7 +24,7 @@ use crate::guests::Guest;
 use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::reproduce::recorder::Recorder;
 use crate::protocol::MOST_POSTED;
-use crate::qemu::{Config, Emulator, cache};
+use crate::qemu::{Between, Config, Emulator, cache};
 
 /// How the line begins that says what the file is, and which kind of such files.
 const MARK: &str = "#qgraph-reproducer 1 ";
@@ -57,6 +57,8 @@ pub(crate) enum Action<'a> {
     /// Writes a piece of an image: its name, offset in bytes, and data.
     WriteImage(&'a str, u64, Vec<u8>),
     WaitEvent(&'a str),
+    /// Resets the machine, or moves it to another QEMU.
+    Between(Between),
     /// A remark.
     Nothing,
 }
@@ -78,6 +80,10 @@ impl Step {
         format!("# wait-event {name}")
     }
 
+    pub(crate) fn between(between: Between) -> Self {
+        Self::new(format!("# {between}"))
+    }
+
     pub(crate) fn action(&self) -> Action<'_> {
         if self.text.starts_with('{') {
             return Action::Qmp;
@@ -86,6 +92,10 @@ impl Step {
         let words: Vec<&str> = order.trim_start().splitn(4, ' ').collect();
         let read = match words[..] {
             ["wait-event", name] => Some(Action::WaitEvent(name)),
+            [word] => {
+                let known = Between::ALL.into_iter().find(|between| between.word() == word);
+                known.map(Action::Between)
+            }
             ["read-image", name, offset, length] => offset
                 .parse()
                 .ok()

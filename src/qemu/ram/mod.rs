@@ -7,6 +7,7 @@ mod map;
 mod tests;
 
 use std::cell::RefCell;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
 use super::heap::Heap;
@@ -48,7 +49,7 @@ impl Ram {
     /// # Errors
     /// The kernel does not give the memory back.
     pub(super) fn renew(&self) -> std::io::Result<()> {
-        if let Some(file) = self.mapping.as_ref().and_then(Mapping::file) {
+        if let Some(file) = self.file() {
             zero(file, self.spec.size)?;
         }
         *self.heap.borrow_mut() = heap(self.spec);
@@ -59,6 +60,11 @@ impl Ram {
     /// Where it is and how large.
     pub fn spec(&self) -> RamSpec {
         self.spec
+    }
+
+    /// The file that is mapped here, if one is.
+    pub(super) fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.mapping.as_ref().and_then(Mapping::file)
     }
 
     /// Whether it is mapped here.

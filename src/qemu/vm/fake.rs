@@ -59,6 +59,7 @@ impl Vm {
             qmp,
             images: Vec::new(),
             sockets,
+            far_ends: Vec::new(),
             config,
             emulator: Arc::new(emulator),
             deadline,
@@ -67,6 +68,9 @@ impl Vm {
             attached: Default::default(),
             lasting: Default::default(),
             suite: Default::default(),
+            limits: Default::default(),
+            between: Default::default(),
+            said_before: Default::default(),
         }))
     }
 }

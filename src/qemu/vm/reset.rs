@@ -40,13 +40,24 @@ impl Vm {
         self.qtest.flush().map_err(ResetError::Protocol)?;
         self.transcript.clear();
         self.process.borrow().forget_output();
+        self.said_before.borrow_mut().clear();
+        self.renew(limits.request)?;
+        self.set_limits(limits);
+        Ok(())
+    }
+
+    /// The same in the middle of a path, which keeps its limits and what was said: a request may
+    /// take as long as `limit`.
+    pub(super) fn renew(&self, limit: Duration) -> Result<(), ResetError> {
         // Before the reset, which puts firmware and device trees back.
         self.ram.renew().map_err(ResetError::Io)?;
         self.qmp.events();
         self.qmp.execute("system_reset", serde_json::Value::Null).map_err(ResetError::Protocol)?;
-        let factor = self.emulator.pace.factor();
-        self.deadline.set_limit(scaled(limits.request.min(RESET), factor));
-        match self.qmp.wait_event("RESET") {
+        let (before, factor) = (self.deadline.limit(), self.emulator.pace.factor());
+        self.deadline.set_limit(scaled(limit.min(RESET), factor));
+        let told = self.qmp.wait_event("RESET");
+        self.deadline.set_limit(before);
+        match told {
             Ok(_) => {}
             Err(protocol::Error::Deadline { .. }) => return Err(ResetError::Unknown),
             Err(e) => return Err(ResetError::Protocol(e)),
@@ -56,9 +67,7 @@ impl Vm {
         }
         self.sockets.iter().filter_map(End::ours).try_for_each(drain).map_err(ResetError::Io)?;
         self.qmp.events();
-        self.qtest.poll_irqs().map_err(ResetError::Protocol)?;
-        self.set_limits(limits);
-        Ok(())
+        self.qtest.poll_irqs().map_err(ResetError::Protocol)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The start of a QEMU: what is handed to it, its process, and its sockets up to the greeting.
 //! Its arguments are made in `command_line`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -120,6 +120,7 @@ pub struct Starting {
     mapping: Option<Mapping>,
     images: Vec<File>,
     sockets: Vec<End>,
+    far_ends: Vec<OwnedFd>,
     config: Config,
     emulator: Arc<Emulator>,
 }
@@ -143,43 +144,33 @@ impl Vm {
     /// There is no process.
     pub fn start(emulator: &Arc<Emulator>, config: Config) -> Result<Starting, LaunchError> {
         let machine = emulator.capabilities.machines.get(&config.machine);
-        let backend = machine.and_then(|machine| machine.default_ram_id.clone());
-        let mapping = backend.as_ref().filter(|_| config.asks_for_ram());
-        let mapping = mapping.map(|_| Mapping::new(config.ram.size)).transpose();
+        let has_backend = machine.is_some_and(|machine| machine.default_ram_id.is_some());
+        let is_mapped = has_backend && config.asks_for_ram();
+        let mapping = is_mapped.then(|| Mapping::new(config.ram.size)).transpose();
         let mapping = mapping.map_err(resource("shared memory"))?;
         let images = config.images.iter().map(|image| memory_file(image.name, image.size));
         let images = images.collect::<io::Result<Vec<File>>>().map_err(resource("an image"))?;
 
-        let image_files = images.iter().map(|file| file.as_fd().try_clone_to_owned());
-        let image_files = image_files.collect::<io::Result<Vec<OwnedFd>>>();
-        let image_files = image_files.map_err(resource("an image"))?;
-        let image_numbers = image_files.iter().map(AsRawFd::as_raw_fd).collect();
         let pairs = config.sockets.iter().map(|_| UnixStream::pair());
         let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(resource("a socket"))?;
-        let (sockets, sockets_there): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let (sockets, far_ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let serve = |(socket, stream): (&Socket, UnixStream)| match socket.backend {
             Some(backend) => backend.serve(stream).map(End::Served),
             None => Ok(End::Ours(stream)),
         };
         let sockets = config.sockets.iter().zip(sockets).map(serve);
         let sockets = sockets.collect::<io::Result<Vec<End>>>().map_err(resource("a back end"))?;
-        let socket_numbers = sockets_there.iter().map(AsRawFd::as_raw_fd).collect();
-        let ram_file = mapping.as_ref().and_then(Mapping::file);
-        let ram_file = ram_file.map(|file| file.try_clone_to_owned()).transpose();
-        let ram_file = ram_file.map_err(resource("shared memory"))?;
-        let ram = ram_file.as_ref().map(AsRawFd::as_raw_fd).zip(backend);
-        let sockets_there = sockets_there.into_iter().map(OwnedFd::from);
-        let files = image_files.into_iter().chain(sockets_there).chain(ram_file).collect();
         let monitors = emulator.keep.as_ref().map(|_| Monitors::new()).transpose();
         let monitors = monitors.map_err(resource("sockets of monitors"))?;
-        let make = |wiring: &Wiring| {
-            let (images, sockets) = (image_numbers, socket_numbers);
-            let words = config.arguments(&Wiring { ram, images, sockets, ..wiring.clone() });
-            words.into_iter().chain(monitors.iter().flat_map(Monitors::arguments)).collect()
-        };
-        let spawned = spawn(emulator, make, files)?;
+        let mut far_ends: Vec<OwnedFd> = far_ends.into_iter().map(OwnedFd::from).collect();
+        let ram = mapping.as_ref().and_then(Mapping::file);
+        let handed = Handed { ram, images: &images, far_ends: &far_ends, is_incoming: false };
+        let spawned = handed.spawn(emulator, &config, monitors.as_ref())?;
+        if !config.moves {
+            far_ends.clear();
+        }
         let emulator = emulator.clone();
-        Ok(Starting { spawned, monitors, mapping, images, sockets, config, emulator })
+        Ok(Starting { spawned, monitors, mapping, images, sockets, far_ends, config, emulator })
     }
 }
 
@@ -201,6 +192,7 @@ impl Starting {
     pub fn ready(self, limits: Limits) -> Result<Vm, LaunchError> {
         let (deadline, transcript) = (Rc::new(Deadline::new()), Rc::new(Transcript::default()));
         let pace = &self.emulator.pace;
+        let given = limits;
         let (limits, start) = (limits.scaled(pace.factor()), pace.start_allowance());
         deadline.set_limit(limits.request.saturating_add(start));
         deadline.set_end(Instant::now().checked_add(limits.whole.saturating_add(start)));
@@ -219,15 +211,63 @@ impl Starting {
             qmp,
             images: self.images,
             sockets: self.sockets,
+            far_ends: self.far_ends,
             config: self.config,
             emulator: self.emulator,
             deadline,
             transcript,
+            limits: Cell::new(given),
             endian: OnceCell::new(),
             attached: Cell::new(None),
             lasting: Cell::new(None),
             suite: Cell::new(None),
+            between: Cell::new(None),
+            said_before: RefCell::default(),
         })
+    }
+}
+
+/// What a QEMU is handed beside the sockets of qtest and QMP.
+pub(super) struct Handed<'a> {
+    /// The memory that is its RAM, when that is mapped.
+    pub ram: Option<BorrowedFd<'a>>,
+    pub images: &'a [File],
+    /// QEMU's ends of the sockets.
+    pub far_ends: &'a [OwnedFd],
+    /// Whether it waits for the state of another QEMU, with which it is to go on.
+    pub is_incoming: bool,
+}
+
+impl Handed<'_> {
+    /// Starts `emulator` as `config` says, with all this.
+    pub fn spawn(
+        self,
+        emulator: &Emulator,
+        config: &Config,
+        monitors: Option<&Monitors>,
+    ) -> Result<Spawned, LaunchError> {
+        let copies = |what, files: Vec<BorrowedFd>| {
+            let copies = files.into_iter().map(|file| file.try_clone_to_owned());
+            copies.collect::<io::Result<Vec<OwnedFd>>>().map_err(resource(what))
+        };
+        let numbers = |files: &[OwnedFd]| files.iter().map(AsRawFd::as_raw_fd).collect();
+        let images = copies("an image", self.images.iter().map(AsFd::as_fd).collect())?;
+        let sockets = copies("a socket", self.far_ends.iter().map(AsFd::as_fd).collect())?;
+        let ram = copies("shared memory", self.ram.into_iter().collect())?;
+        let machine = emulator.capabilities.machines.get(&config.machine);
+        let backend = machine.and_then(|machine| machine.default_ram_id.clone());
+        let wiring =
+            (ram.first().map(AsRawFd::as_raw_fd).zip(backend), numbers(&images), numbers(&sockets));
+        let incoming = self.is_incoming.then_some(["-incoming", "defer"]);
+        let make = |own: &Wiring| {
+            let (ram, images, sockets) = wiring;
+            let words = config.arguments(&Wiring { ram, images, sockets, ..own.clone() });
+            let incoming = incoming.into_iter().flatten().map(str::to_owned);
+            let monitors = monitors.into_iter().flat_map(Monitors::arguments);
+            words.into_iter().chain(incoming).chain(monitors).collect()
+        };
+        let files = images.into_iter().chain(sockets).chain(ram);
+        spawn(emulator, make, files.collect())
     }
 }
 
@@ -251,7 +291,7 @@ pub(in crate::qemu) fn connect(
 }
 
 /// A process and our ends of its sockets.
-struct Spawned {
+pub(super) struct Spawned {
     process: Process,
     /// What started it, in words.
     wrapper: Option<String>,
@@ -306,7 +346,7 @@ fn spawn(
 }
 
 impl Spawned {
-    fn connect(
+    pub(super) fn connect(
         mut self,
         deadline: &Rc<Deadline>,
         transcript: &Rc<Transcript>,

@@ -53,6 +53,13 @@ const USAGE: &str = "\
 # that are not needed. It reads the next line and the requests.
 ";
 
+const BETWEEN: &str = r#"
+# Among the requests is a reset of the machine, or its move to another QEMU: too much for a shell.
+if command -v qgraph >/dev/null; then exec qgraph replay "$0"; fi
+echo "for this file qgraph itself is needed: qgraph replay $0" >&2
+exit 3
+"#;
+
 const BEGINNING: &str = r#"
 seconds=${1:-10}
 case $seconds in
@@ -317,6 +324,9 @@ impl Reproducer {
                  QEMU_MODULE_DIR=${{QEMU_MODULE_DIR-{}}}\nexport QEMU_MODULE_DIR\n",
                 path_in_default(folder)
             ));
+        }
+        if has(|action| matches!(action, Action::Between(_))) {
+            text.push_str(BETWEEN);
         }
         text.push_str(BEGINNING);
         text.push_str(if has_qmp { "mkfifo in out qmp.in qmp.out" } else { "mkfifo in out" });
