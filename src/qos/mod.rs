@@ -4,8 +4,11 @@
 
 pub mod block;
 mod failed_waits;
+pub mod flash;
 pub mod fuzz;
+pub mod fw_cfg;
 pub mod i2c;
+pub mod ide;
 pub mod interrupt;
 pub mod net;
 pub mod nic;

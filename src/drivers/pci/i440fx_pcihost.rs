@@ -17,6 +17,11 @@ impl I440FxPcihost {
     pub fn new(vm: &Rc<Vm>) -> Self {
         Self { vm: vm.clone() }
     }
+
+    /// The machine that it is in.
+    pub fn vm(&self) -> &Rc<Vm> {
+        &self.vm
+    }
 }
 
 impl Contains<PciBusPc> for I440FxPcihost {

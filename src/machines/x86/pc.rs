@@ -1,5 +1,6 @@
 //! The PC with the i440FX chipset.
 
+use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::graph::{Boots, Contains, Setup};
@@ -11,7 +12,7 @@ machine! {
     /// QEMU's `pc`.
     pub struct Pc = "x86_64/pc", "i386/pc";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains I440FxPcihost, Mc146818
+    contains I440FxPcihost, Mc146818, FwCfgIo
 }
 
 boots!(Pc, Boots::with_serial(Way::Multiboot));
@@ -27,5 +28,11 @@ impl Contains<I440FxPcihost> for Pc {
 impl Contains<Mc146818> for Pc {
     fn contained(&self) -> Result<Mc146818> {
         Ok(Mc146818::of_pc(&self.vm))
+    }
+}
+
+impl Contains<FwCfgIo> for Pc {
+    fn contained(&self) -> Result<FwCfgIo> {
+        Ok(FwCfgIo::of_pc(&self.vm))
     }
 }

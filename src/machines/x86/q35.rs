@@ -1,5 +1,6 @@
 //! The PC with the Q35 chipset.
 
+use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::graph::{Boots, Contains, Setup};
@@ -11,7 +12,7 @@ machine! {
     /// QEMU's `q35`.
     pub struct Q35 = "x86_64/q35", "i386/q35";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains Q35Pcihost, Mc146818
+    contains Q35Pcihost, Mc146818, FwCfgIo
 }
 
 boots!(Q35, Boots::with_serial(Way::Multiboot));
@@ -27,5 +28,11 @@ impl Contains<Q35Pcihost> for Q35 {
 impl Contains<Mc146818> for Q35 {
     fn contained(&self) -> Result<Mc146818> {
         Ok(Mc146818::of_pc(&self.vm))
+    }
+}
+
+impl Contains<FwCfgIo> for Q35 {
+    fn contained(&self) -> Result<FwCfgIo> {
+        Ok(FwCfgIo::of_pc(&self.vm))
     }
 }
