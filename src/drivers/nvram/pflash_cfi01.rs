@@ -29,7 +29,7 @@ impl Discovered for PflashCfi01 {
         };
         let (device_width, most) = (number("device-width")?, number("max-device-width")?);
         // A device whose width is less than it could be has more bits in its addresses.
-        let wider = if device_width == 0 { 1 } else { most.max(device_width) / device_width };
+        let wider = most.max(device_width).checked_div(device_width).unwrap_or(1);
         let shift = (width.bytes() as u64 * wider).trailing_zeros();
         Ok(Self(IntelFlash {
             vm: vm.clone(),
