@@ -24,6 +24,7 @@ pub mod sdhci;
 mod stream;
 pub mod sweep;
 pub mod uart;
+pub mod usb;
 pub mod virtio;
 mod wait;
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::usb::pci_ohci::{self as ohci, PciOhci};
+use crate::drivers::usb::ohci::{self as ohci, PciOhci};
 use crate::qemu::Vm;
 use crate::qos::registers::{Register, RegistersExt};
 use crate::qos::{wait_event, wait_until};
