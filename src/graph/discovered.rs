@@ -48,6 +48,12 @@ impl FoundDevice {
         *self.ty == *ty || self.machine.types.is_a(&self.ty, ty)
     }
 
+    /// Whether it is one of these types, or derived from one, and the first CPU sees registers of
+    /// it in memory. Others that a machine has are covered, or seen by other CPUs alone.
+    pub fn is_mapped_one_of(&self, types: &[&str]) -> bool {
+        types.iter().any(|ty| self.is_a(ty)) && self.base().is_ok()
+    }
+
     /// The device that it is a part of, if it is a part of one.
     pub fn parent(&self) -> Option<Self> {
         let (parent, _) = self.path.rsplit_once('/')?;

@@ -7,6 +7,7 @@ mod failed_waits;
 pub mod flash;
 pub mod fuzz;
 pub mod fw_cfg;
+pub mod gpio;
 pub mod i2c;
 pub mod ide;
 pub mod interrupt;
@@ -23,10 +24,13 @@ pub mod sd;
 pub mod sdhci;
 mod stream;
 pub mod sweep;
+pub mod timer;
 pub mod uart;
 pub mod usb;
 pub mod virtio;
+
 mod wait;
+pub mod watchdog;
 
 pub use reset::{reset, reset_from_any_state};
 pub use wait::{settle, wait_event, wait_until, wait_with_clock_still};
