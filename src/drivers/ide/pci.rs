@@ -75,7 +75,7 @@ driver!(PiixIde = "piix3-ide"; produces IdeController);
 edge!(I440FxPcihost; contains PiixIde);
 
 /// The cards, with what their properties must say.
-const MEMBERS: [Member<()>; 2] = [Member::new("cmd646-ide", ()), Member::new("sii3112", ())];
+const MEMBERS: [Member<()>; 1] = [Member::new("cmd646-ide", ())];
 
 /// A card with channels of its own.
 pub struct NativeIde {

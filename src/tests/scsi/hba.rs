@@ -154,7 +154,7 @@ impl<'a> Started<'a> {
 }
 
 /// All of the sense data of a current error in fixed format.
-fn sense((key, code, qualifier): (u8, u8, u8)) -> Vec<u8> {
+pub(super) fn sense((key, code, qualifier): (u8, u8, u8)) -> Vec<u8> {
     let mut sense = vec![0; SENSE];
     (sense[0], sense[2], sense[7]) = (0x70, key, 10);
     (sense[12], sense[13]) = (code, qualifier);
