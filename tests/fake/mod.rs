@@ -28,7 +28,7 @@ use signal_hook::flag;
 use tempfile::TempDir;
 
 /// Far more than any run takes, even on a busy machine: one that takes longer hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 /// How long a process that was killed may take to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(10);
 /// The name under which an executable is the runner of `cargo test`, if its `main` asks.
