@@ -54,8 +54,8 @@ check-guests: qemu
 qemu:
 	@contrib/ensure-qemu
 
-# Every test on every architecture that has it, and every edge of the graph: a few of the paths,
-# on which everything is all the same. `make check-qtest` runs them all.
+# Every test on every architecture that has it, each on one of its paths. `make check-qtest` runs
+# them all.
 .PHONY: check
 check: qemu
 	$(CARGO) fmt --all --check
@@ -63,10 +63,10 @@ check: qemu
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	QGRAPH_COVER=tests $(CARGO) test
-	QGRAPH_COVER=edges $(CARGO) test --test paths
 	$(CARGO) test -p board-tests --lib
-	$(CARGO) test -p board-tests --test paths edu-tests
-	QGRAPH_COVER=edges $(CARGO) test -p board-tests --test paths
+	$(CARGO) test -p board-tests --test paths edu-
+	$(CARGO) test -p board-tests --test paths shouted-serial-tests
+	$(CARGO) test -p board-tests --test paths system-control-tests
 
 # Needs a nightly Rust and cargo-fuzz (`cargo install cargo-fuzz`). What it finds to be worth
 # keeping is in fuzz/corpus; `make check` replays tests/corpus on any Rust.
