@@ -56,7 +56,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The check that a line of the log tells of, if it tells of one.
+    /// The check whose result this line of the log is, if it is one.
     fn of(line: &str, number: u64) -> Option<Self> {
         let (word, text) = line.split_once(": ")?;
         let result = PartKind::ALL.into_iter().find(|kind| kind.word() == word)?;

@@ -1,4 +1,4 @@
-//! What the kernel tells of this computer: its CPUs, and how KVM is set.
+//! The description of this computer for reports: its CPUs, and the parameters of KVM.
 
 use std::path::Path;
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::guests::PartKind;
-use crate::harness::outcome::Outcome;
+use crate::harness::outcome::{Outcome, Verdict};
 use crate::harness::report::{Output, Summary};
 use crate::shown::shown;
 
@@ -49,8 +49,12 @@ impl Matrix {
         Self { columns, rows: BTreeMap::new() }
     }
 
-    /// Takes in an outcome.
+    /// Takes in an outcome; not that of a path that was stopped, which says nothing of its
+    /// environment.
     pub fn add(&mut self, outcome: &Outcome) {
+        if outcome.verdict == Verdict::Stopped {
+            return;
+        }
         let environment = environment_of(&outcome.emulator);
         let column = match self.columns.iter().position(|it| it == environment) {
             Some(column) => column,

@@ -189,7 +189,7 @@ impl Reader {
         Ok(Self { console, finished })
     }
 
-    /// Waits for the end of the text; not for long, should somebody else hold the console.
+    /// Waits for the end of the text, up to a limit: another process may hold the console open.
     fn finish(self) {
         if self.finished.recv_timeout(REST).is_err() {
             let _ = self.console.shutdown(std::net::Shutdown::Both);

@@ -23,7 +23,7 @@ const DIRECTION: Register<u32> = bits("GPIO_GDIR", 0x04).kept(0xffff_ffff);
 const PADS: Register<u32> = bits("GPIO_PSR", 0x08).volatile(0xffff_ffff).read_only();
 /// Interrupt configuration of pins 0 to 15, two bits each.
 const CONFIGURATION: Register<u32> = bits("GPIO_ICR1", 0x0c).kept(0xffff_ffff);
-/// The same of pins 16 to 31.
+/// Interrupt configuration of pins 16 to 31, two bits each.
 const CONFIGURATION_HIGH: Register<u32> = bits("GPIO_ICR2", 0x10).kept(0xffff_ffff);
 /// Interrupt mask: a one lets it through.
 const MASK: Register<u32> = bits("GPIO_IMR", 0x14).kept(0xffff_ffff);

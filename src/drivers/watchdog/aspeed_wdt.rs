@@ -17,7 +17,7 @@ const STATUS: Register<u32> =
 /// The count from which it begins.
 const RELOAD: Register<u32> =
     Register::new("WDT04", 0x04).section("Counter Reload").reset(0x014f_b180).kept(0xffff_ffff);
-/// The same of the AST2400.
+/// The count from which the watchdog of the AST2400 begins.
 const RELOAD_2400: Register<u32> = RELOAD.reset(0x03ef_1480);
 /// Restart, by a number.
 const RESTART: Register<u32> =

@@ -385,7 +385,7 @@ impl Core {
             .map(drop)
     }
 
-    /// The same of the endpoint of a device.
+    /// Clears the halt of this endpoint of `device`.
     pub fn clear_halt_of(&mut self, device: &Device, endpoint: &Endpoint) -> Result<()> {
         self.clear_halt(device.slot, index(endpoint))
     }
