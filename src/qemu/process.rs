@@ -309,8 +309,10 @@ impl Process {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "the run is being stopped"));
         }
         let alive = alive.get_or_insert_with(Alive::new);
-        // It names itself, since we may be killed before we could.
-        let guard = alive.guard.input().filter(|_| !dies_with_us);
+        // It names itself where its own death does not end all that comes from it: we may be
+        // killed before we could.
+        let names_itself = !dies_with_us || mark.is_some();
+        let guard = alive.guard.input().filter(|_| names_itself);
         let prepare = move || {
             if dies_with_us {
                 set_pdeathsig(Signal::SIGKILL)?;
