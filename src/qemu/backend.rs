@@ -4,9 +4,10 @@
 
 use std::any::Any;
 use std::fmt;
+use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 /// What is left of a back end that runs: its state, which the test reads, and whose `Drop` ends
 /// it once QEMU is gone.
@@ -35,18 +36,39 @@ pub type Served = Box<dyn Any + Send>;
 ///
 /// In a test, [`Vm::backend`](super::Vm::backend) gives what the function returned.
 #[derive(Clone, Copy)]
-pub struct Backend(fn(UnixStream) -> io::Result<Served>);
+pub struct Backend(pub(super) Serve);
+
+/// What a back end is given when it begins.
+#[derive(Clone, Copy)]
+pub(super) enum Serve {
+    /// The harness's end of a socket.
+    Stream(fn(UnixStream) -> io::Result<Served>),
+    /// That, and an image of the machine.
+    Image(&'static str, fn(UnixStream, File) -> io::Result<Served>),
+    /// A socket to which QEMU connects.
+    Listener(fn(UnixListener) -> io::Result<Served>),
+}
 
 impl Backend {
     /// A back end that `serve` begins. It must return at once: what goes on stands in a thread,
     /// which ends when its socket is closed.
     pub const fn new(serve: fn(UnixStream) -> io::Result<Served>) -> Self {
-        Self(serve)
+        Self(Serve::Stream(serve))
     }
 
-    /// Begins to serve `stream`.
-    pub(super) fn serve(self, stream: UnixStream) -> io::Result<Served> {
-        (self.0)(stream)
+    /// A back end that is also given the image `name`, of those of the same edge or test.
+    pub const fn with_image(
+        name: &'static str,
+        serve: fn(UnixStream, File) -> io::Result<Served>,
+    ) -> Self {
+        Self(Serve::Image(name, serve))
+    }
+
+    /// A back end to which QEMU connects, and can connect again. Where options say the name of
+    /// the socket, a name of the abstract namespace stands then, for `path=…,abstract=on`
+    /// (QEMU 5.1 and later).
+    pub const fn listening(serve: fn(UnixListener) -> io::Result<Served>) -> Self {
+        Self(Serve::Listener(serve))
     }
 }
 
@@ -77,7 +99,14 @@ impl fmt::Debug for Backend {
 // Two configurations are equal if they are served by the same function.
 impl PartialEq for Backend {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::fn_addr_eq(self.0, other.0)
+        match (self.0, other.0) {
+            (Serve::Stream(one), Serve::Stream(other)) => std::ptr::fn_addr_eq(one, other),
+            (Serve::Image(name, one), Serve::Image(its, other)) => {
+                name == its && std::ptr::fn_addr_eq(one, other)
+            }
+            (Serve::Listener(one), Serve::Listener(other)) => std::ptr::fn_addr_eq(one, other),
+            _ => false,
+        }
     }
 }
 
@@ -85,6 +114,10 @@ impl Eq for Backend {}
 
 impl Hash for Backend {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.0 as usize).hash(state);
+        match self.0 {
+            Serve::Stream(serve) => (serve as usize).hash(state),
+            Serve::Image(_, serve) => (serve as usize).hash(state),
+            Serve::Listener(serve) => (serve as usize).hash(state),
+        }
     }
 }

@@ -19,6 +19,8 @@ pub struct RamSpec {
     pub usable: (u64, u64),
 }
 
+/// What stands for the size of the machine's RAM in options, in bytes.
+const RAM_SIZE: &str = "{ram}";
 /// One mebibyte.
 pub const MIB: u64 = 1 << 20;
 
@@ -42,7 +44,8 @@ pub struct Image {
 /// A socket that QEMU inherits: a stream, whose other end is the harness's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Socket {
-    /// Its name: options say `{NAME}` where the number of QEMU's end belongs.
+    /// Its name: options say `{NAME}` where the number of QEMU's end belongs, or, where a back
+    /// end listens, its address.
     pub name: &'static str,
     /// What a line for a shell has instead of the word that names the socket: there nobody
     /// holds the other end.
@@ -139,8 +142,9 @@ pub struct Wiring {
     pub ram: Option<(RawFd, String)>,
     /// The images, in the order of [`Config::images`].
     pub images: Vec<RawFd>,
-    /// QEMU's ends of the sockets, in the order of [`Config::sockets`].
-    pub sockets: Vec<RawFd>,
+    /// QEMU's ends of the sockets, in the order of [`Config::sockets`]: a number of a file each,
+    /// or the address to connect to.
+    pub sockets: Vec<String>,
 }
 
 impl Config {
@@ -158,6 +162,12 @@ impl Config {
             verbatim: false,
             moves: false,
         }
+    }
+
+    /// Whether an option makes the memory that is the machine's RAM, of `{ram}` bytes: none is
+    /// mapped then.
+    pub(super) fn brings_ram(&self) -> bool {
+        self.options.iter().any(|word| word.contains(RAM_SIZE))
     }
 
     /// Whether QEMU is told how much RAM the machine gets.
@@ -199,7 +209,9 @@ impl Config {
         file: impl Fn(usize, &Image) -> String,
         connected: impl Fn(usize, &Socket, &str) -> String,
     ) -> Vec<String> {
+        let size = self.ram.size.to_string();
         let place = |word: &String| {
+            let word = &word.replace(RAM_SIZE, &size);
             let images = self.images.iter().enumerate();
             let word = images.fold(word.clone(), |word, (number, image)| {
                 word.replace(&format!("{{{}}}", image.name), &file(number, image))
@@ -234,8 +246,8 @@ impl Config {
             None => "/dev/null".to_owned(),
         };
         words.extend(self.placed(file, |number, socket, word| {
-            let fd = wiring.sockets.get(number).copied().unwrap_or(-1);
-            word.replace(&socket.placeholder(), &fd.to_string())
+            let there = wiring.sockets.get(number).map_or("-1", String::as_str);
+            word.replace(&socket.placeholder(), there)
         }));
         words
     }
@@ -340,7 +352,7 @@ mod tests {
             qmp: 8,
             ram: Some((9, "mach-virt.ram".to_owned())),
             images: vec![10],
-            sockets: vec![11],
+            sockets: vec!["11".to_owned()],
         };
         let line = config().arguments(&wiring).join(" ");
         assert_eq!(

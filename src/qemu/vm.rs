@@ -12,7 +12,6 @@ mod start;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -22,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use between::Between;
 pub(super) use hang::watch;
 pub use reset::ResetError;
+use start::FarEnd;
 pub(super) use start::{Connected, connect};
 pub use start::{LaunchError, Starting};
 
@@ -49,7 +49,9 @@ pub struct Vm {
     images: Vec<File>,
     sockets: Vec<End>,
     /// QEMU's ends of the sockets, for the QEMU to which the machine moves.
-    far_ends: Vec<OwnedFd>,
+    far_ends: Vec<FarEnd>,
+    /// What QEMU calls its ends of them.
+    socket_words: Vec<String>,
     config: Config,
     emulator: Arc<Emulator>,
     deadline: Rc<Deadline>,
@@ -191,6 +193,18 @@ impl Vm {
             End::Ours(stream) => Ok(stream),
             End::Served(_) => Err(Error::failed(format!("a back end serves the socket {name}"))),
         }
+    }
+
+    /// What QEMU calls its end of the socket `name`: the number of the file, or an address.
+    ///
+    /// # Errors
+    /// There is no such socket.
+    pub fn socket_there(&self, name: &str) -> Result<&str> {
+        let mut sockets = self.config.sockets.iter().zip(&self.socket_words);
+        let found = sockets.find(|(socket, _)| socket.name == name);
+        found
+            .map(|(_, word)| word.as_str())
+            .ok_or_else(|| Error::failed(format!("this machine has no socket called {name}")))
     }
 
     /// What the back end of the socket `name` returned when it began.

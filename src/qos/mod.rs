@@ -27,6 +27,7 @@ pub mod sweep;
 pub mod timer;
 pub mod uart;
 pub mod usb;
+pub mod vhost;
 pub mod virtio;
 
 mod wait;

@@ -1,13 +1,24 @@
 //! The virtio block device, with an image in memory.
 
+use serde_json::json;
+
 use crate::Result;
 use crate::drivers::virtio::pci::virtio_kind;
-use crate::qemu::Image;
+use crate::qemu::{Image, Vm};
 use crate::qos::virtio::blk::{self, VirtioBlk};
 use crate::qos::virtio::{Features, Kind, Plain, Virtio};
 
 /// The disk's image, and the device's ID as the guest sees it.
 pub use crate::qos::block::{DISK as IMAGE, SERIAL};
+
+/// Makes the drive one of so many bytes.
+///
+/// # Errors
+/// QEMU refuses.
+pub fn resize(vm: &Vm, bytes: u64) -> Result<()> {
+    vm.qmp().execute("block_resize", json!({ "device": "drive0", "size": bytes }))?;
+    Ok(())
+}
 
 /// The block device.
 pub struct Blk;
@@ -25,7 +36,7 @@ impl Kind for Blk {
     type Interface = VirtioBlk;
 
     fn interface(virtio: Virtio) -> VirtioBlk {
-        VirtioBlk(virtio)
+        VirtioBlk(virtio, resize)
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {

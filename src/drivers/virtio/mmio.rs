@@ -32,6 +32,14 @@ impl Produces<VirtioBus> for VirtioMmio {
 
 driver!(VirtioMmio = "virtio-mmio"; produces VirtioBus);
 
+/// The device of the kind `K` with its properties.
+const fn plain_args<K: Kind>() -> QemuArgs {
+    match K::IN_SLOT {
+        Some(name) => QemuArgs::named(name, K::PROPERTIES),
+        None => QemuArgs::device(K::PROPERTIES),
+    }
+}
+
 /// A device of the kind `K` in a slot.
 pub struct InSlot<K> {
     virtio: Virtio,
@@ -55,11 +63,8 @@ impl<K: Kind> Consumes<VirtioBus> for InSlot<K>
 where
     Self: Node,
 {
-    const ARGS: QemuArgs = QemuArgs::device(K::PROPERTIES)
-        .before(K::BACKEND)
-        .after(K::BEHIND)
-        .images(K::IMAGES)
-        .sockets(K::SOCKETS);
+    const ARGS: QemuArgs =
+        plain_args::<K>().before(K::BACKEND).after(K::BEHIND).images(K::IMAGES).sockets(K::SOCKETS);
     const VARIANTS: &'static [Variant] = &[
         Variant { name: "modern", add: Addition::properties(&[K::MODERN]).after(MODERN) },
         Variant {

@@ -17,6 +17,15 @@ pub struct OverPci<K> {
 }
 
 impl<K: Kind> OverPci<K> {
+    /// Without a legacy interface, with either kind of ring.
+    const WITHOUT_LEGACY: &'static [Variant] = &[
+        Variant { name: "modern", add: Addition::properties(&["disable-legacy=on", K::MODERN]) },
+        Variant {
+            name: "packed",
+            add: Addition::properties(&["disable-legacy=on", K::MODERN, "packed=on"]),
+        },
+    ];
+
     /// The function.
     pub fn pci(&self) -> &VirtioPci {
         &self.pci
@@ -41,13 +50,8 @@ where
         .add(Addition::properties(&["bus={bus},addr={addr}"]).before(K::BACKEND).after(K::BEHIND))
         .images(K::IMAGES)
         .sockets(K::SOCKETS);
-    const VARIANTS: &'static [Variant] = &[
-        Variant { name: "modern", add: Addition::properties(&["disable-legacy=on", K::MODERN]) },
-        Variant {
-            name: "packed",
-            add: Addition::properties(&["disable-legacy=on", K::MODERN, "packed=on"]),
-        },
-    ];
+    const VARIANTS: &'static [Variant] =
+        if K::IS_TRANSITIONAL { Self::WITHOUT_LEGACY } else { &[] };
 
     fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
         let pci = VirtioPci::new(PciDevice::plugged(&bus, site)?, site.vm)?;

@@ -194,7 +194,7 @@ impl Vm {
         self.deadline.set_limit(limit.saturating_add(self.emulator.pace.start_allowance()));
         let connected = handed
             .spawn(&self.emulator, &self.config, monitors.as_ref())
-            .and_then(|spawned| spawned.connect(&self.deadline, &self.transcript));
+            .and_then(|(spawned, _)| spawned.connect(&self.deadline, &self.transcript));
         self.deadline.set_limit(limit);
         let connected = connected.map_err(|e| Error::failed(e.to_string()))?;
         let Connected { process, qtest, qmp } = connected;

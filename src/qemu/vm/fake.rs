@@ -60,6 +60,7 @@ impl Vm {
             images: Vec::new(),
             sockets,
             far_ends: Vec::new(),
+            socket_words: Vec::new(),
             config,
             emulator: Arc::new(emulator),
             deadline,

@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use once_cell::unsync::OnceCell;
 use super::{Limits, Vm, hang};
 use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::AccelError;
-use crate::qemu::backend::End;
+use crate::qemu::backend::{Backend, End, Serve};
 use crate::qemu::command_line::{Config, Socket, Wiring};
 use crate::qemu::emulator::Emulator;
 use crate::qemu::keep::Monitors;
@@ -120,9 +121,61 @@ pub struct Starting {
     mapping: Option<Mapping>,
     images: Vec<File>,
     sockets: Vec<End>,
-    far_ends: Vec<OwnedFd>,
+    far_ends: Vec<FarEnd>,
+    socket_words: Vec<String>,
     config: Config,
     emulator: Arc<Emulator>,
+}
+
+/// QEMU's end of a socket.
+pub(super) enum FarEnd {
+    /// It inherits this.
+    File(UnixStream),
+    /// It connects to this name of the abstract namespace.
+    Address(String),
+}
+
+impl FarEnd {
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::File(stream) => Some(stream.as_fd()),
+            Self::Address(_) => None,
+        }
+    }
+}
+
+/// Both ends of a socket, ours served if a back end does that.
+fn connected(
+    socket: &Socket,
+    config: &Config,
+    images: &[File],
+) -> Result<(End, FarEnd), LaunchError> {
+    let pair = || UnixStream::pair().map_err(resource("a socket"));
+    let Some(Backend(serve)) = socket.backend else {
+        let (ours, far) = pair()?;
+        return Ok((End::Ours(ours), FarEnd::File(far)));
+    };
+    let (served, far) = match serve {
+        Serve::Stream(serve) => {
+            let (ours, far) = pair()?;
+            (serve(ours), FarEnd::File(far))
+        }
+        Serve::Image(name, serve) => {
+            let (ours, far) = pair()?;
+            let mut named = config.images.iter().zip(images);
+            let image = named.find(|(image, _)| image.name == name).map(|(_, file)| file);
+            let image = image.ok_or_else(|| io::Error::other(format!("no image {name}")));
+            let served = image.and_then(File::try_clone).and_then(|file| serve(ours, file));
+            (served, FarEnd::File(far))
+        }
+        Serve::Listener(serve) => {
+            let address = format!("qgraph-{}-{:016x}", std::process::id(), fastrand::u64(..));
+            let listener = SocketAddr::from_abstract_name(&address)
+                .and_then(|address| UnixListener::bind_addr(&address));
+            (listener.and_then(serve), FarEnd::Address(address))
+        }
+    };
+    Ok((End::Served(served.map_err(resource("a back end"))?), far))
 }
 
 impl Vm {
@@ -145,32 +198,38 @@ impl Vm {
     pub fn start(emulator: &Arc<Emulator>, config: Config) -> Result<Starting, LaunchError> {
         let machine = emulator.capabilities.machines.get(&config.machine);
         let has_backend = machine.is_some_and(|machine| machine.default_ram_id.is_some());
-        let is_mapped = has_backend && config.asks_for_ram();
+        let is_mapped = has_backend && config.asks_for_ram() && !config.brings_ram();
         let mapping = is_mapped.then(|| Mapping::new(config.ram.size)).transpose();
         let mapping = mapping.map_err(resource("shared memory"))?;
         let images = config.images.iter().map(|image| memory_file(image.name, image.size));
         let images = images.collect::<io::Result<Vec<File>>>().map_err(resource("an image"))?;
 
-        let pairs = config.sockets.iter().map(|_| UnixStream::pair());
-        let pairs = pairs.collect::<io::Result<Vec<_>>>().map_err(resource("a socket"))?;
-        let (sockets, far_ends): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-        let serve = |(socket, stream): (&Socket, UnixStream)| match socket.backend {
-            Some(backend) => backend.serve(stream).map(End::Served),
-            None => Ok(End::Ours(stream)),
-        };
-        let sockets = config.sockets.iter().zip(sockets).map(serve);
-        let sockets = sockets.collect::<io::Result<Vec<End>>>().map_err(resource("a back end"))?;
+        let (mut sockets, mut far_ends) = (Vec::new(), Vec::new());
+        for socket in &config.sockets {
+            let (end, far) = connected(socket, &config, &images)?;
+            sockets.push(end);
+            far_ends.push(far);
+        }
         let monitors = emulator.keep.as_ref().map(|_| Monitors::new()).transpose();
         let monitors = monitors.map_err(resource("sockets of monitors"))?;
-        let mut far_ends: Vec<OwnedFd> = far_ends.into_iter().map(OwnedFd::from).collect();
         let ram = mapping.as_ref().and_then(Mapping::file);
         let handed = Handed { ram, images: &images, far_ends: &far_ends, is_incoming: false };
-        let spawned = handed.spawn(emulator, &config, monitors.as_ref())?;
+        let (spawned, socket_words) = handed.spawn(emulator, &config, monitors.as_ref())?;
         if !config.moves {
             far_ends.clear();
         }
         let emulator = emulator.clone();
-        Ok(Starting { spawned, monitors, mapping, images, sockets, far_ends, config, emulator })
+        Ok(Starting {
+            spawned,
+            monitors,
+            mapping,
+            images,
+            sockets,
+            far_ends,
+            socket_words,
+            config,
+            emulator,
+        })
     }
 }
 
@@ -212,6 +271,7 @@ impl Starting {
             images: self.images,
             sockets: self.sockets,
             far_ends: self.far_ends,
+            socket_words: self.socket_words,
             config: self.config,
             emulator: self.emulator,
             deadline,
@@ -233,31 +293,43 @@ pub(super) struct Handed<'a> {
     pub ram: Option<BorrowedFd<'a>>,
     pub images: &'a [File],
     /// QEMU's ends of the sockets.
-    pub far_ends: &'a [OwnedFd],
+    pub far_ends: &'a [FarEnd],
     /// Whether it waits for the state of another QEMU, with which it is to go on.
     pub is_incoming: bool,
 }
 
 impl Handed<'_> {
-    /// Starts `emulator` as `config` says, with all this.
+    /// Starts `emulator` as `config` says, with all this. Beside that, what QEMU calls its ends of
+    /// the sockets.
     pub fn spawn(
         self,
         emulator: &Emulator,
         config: &Config,
         monitors: Option<&Monitors>,
-    ) -> Result<Spawned, LaunchError> {
+    ) -> Result<(Spawned, Vec<String>), LaunchError> {
         let copies = |what, files: Vec<BorrowedFd>| {
             let copies = files.into_iter().map(|file| file.try_clone_to_owned());
             copies.collect::<io::Result<Vec<OwnedFd>>>().map_err(resource(what))
         };
-        let numbers = |files: &[OwnedFd]| files.iter().map(AsRawFd::as_raw_fd).collect();
+        let numbers_of =
+            |files: &[OwnedFd]| files.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
         let images = copies("an image", self.images.iter().map(AsFd::as_fd).collect())?;
-        let sockets = copies("a socket", self.far_ends.iter().map(AsFd::as_fd).collect())?;
+        let streams = self.far_ends.iter().filter_map(FarEnd::file).collect();
+        let sockets = copies("a socket", streams)?;
+        let mut inherited = numbers_of(&sockets).into_iter();
+        let word = |end: &FarEnd| match end {
+            FarEnd::File(_) => inherited.next().map_or(String::new(), |number| number.to_string()),
+            FarEnd::Address(address) => address.clone(),
+        };
+        let socket_words: Vec<String> = self.far_ends.iter().map(word).collect();
         let ram = copies("shared memory", self.ram.into_iter().collect())?;
         let machine = emulator.capabilities.machines.get(&config.machine);
         let backend = machine.and_then(|machine| machine.default_ram_id.clone());
-        let wiring =
-            (ram.first().map(AsRawFd::as_raw_fd).zip(backend), numbers(&images), numbers(&sockets));
+        let wiring = (
+            ram.first().map(AsRawFd::as_raw_fd).zip(backend),
+            numbers_of(&images),
+            socket_words.clone(),
+        );
         let incoming = self.is_incoming.then_some(["-incoming", "defer"]);
         let make = |own: &Wiring| {
             let (ram, images, sockets) = wiring;
@@ -267,7 +339,7 @@ impl Handed<'_> {
             words.into_iter().chain(incoming).chain(monitors).collect()
         };
         let files = images.into_iter().chain(sockets).chain(ram);
-        spawn(emulator, make, files.collect())
+        Ok((spawn(emulator, make, files.collect())?, socket_words))
     }
 }
 

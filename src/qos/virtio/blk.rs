@@ -3,7 +3,7 @@
 use super::device::Virtio;
 use super::queue::{Queue, Used};
 use super::{Features, Ordered, Plain, Segment};
-use crate::qemu::Buffer;
+use crate::qemu::{Buffer, Vm};
 use crate::qos::block::BlockDevice;
 use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
@@ -110,7 +110,12 @@ pub const ID_BYTES: usize = 20;
 pub struct VirtioBlk(
     /// The device.
     pub Virtio,
+    /// What changes its size.
+    pub Resize,
 );
+
+/// Makes the disk of a machine one of so many bytes.
+pub type Resize = fn(&Vm, u64) -> Result<()>;
 
 interface!(VirtioBlk = "virtio-blk"; produces dyn BlockDevice);
 
@@ -267,6 +272,14 @@ impl VirtioBlk {
     /// As for [`VirtioBlk::start`].
     pub fn start_with_everything(&self) -> Result<Queue> {
         self.start(self.0.acceptable()?)
+    }
+
+    /// Makes the disk one of so many bytes, and has the device know.
+    ///
+    /// # Errors
+    /// QEMU or the back end refuses.
+    pub fn resize(&self, bytes: u64) -> Result<()> {
+        (self.1)(self.0.vm(), bytes)
     }
 
     /// Makes every queue live. `accepted` is what was negotiated.

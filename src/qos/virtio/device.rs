@@ -30,6 +30,22 @@ pub struct Virtio {
     plain: fn(&Self) -> Result<Option<Plain>>,
 }
 
+/// How large each queue of a device can be.
+fn queue_sizes(transport: &dyn Transport) -> Result<Vec<u16>> {
+    let mut sizes = Vec::new();
+    for queue in 0..MOST_QUEUES {
+        let size = transport.max_queue_size(queue)?;
+        if size == 0 {
+            break;
+        }
+        if !size.is_power_of_two() || size > MOST_DESCRIPTORS {
+            return Err(Error::failed(format!("queue {queue} has {size} descriptors")));
+        }
+        sizes.push(size);
+    }
+    Ok(sizes)
+}
+
 impl Virtio {
     /// The device of the kind `K` behind `transport`.
     ///
@@ -56,18 +72,17 @@ impl Virtio {
         }
         let offered = transport.device_features()?;
         kind::check(own, transport.is_modern(), offered)?;
-        let mut sizes = Vec::new();
-        for queue in 0..MOST_QUEUES {
-            let size = transport.max_queue_size(queue)?;
-            if size == 0 {
-                break;
-            }
-            if !size.is_power_of_two() || size > MOST_DESCRIPTORS {
-                return Err(Error::failed(format!("queue {queue} has {size} descriptors")));
-            }
-            sizes.push(size);
-        }
+        let sizes = queue_sizes(&*transport)?;
         Ok(Self { vm: vm.clone(), transport, offered, sizes: sizes.into(), plain })
+    }
+
+    /// This device with the queues that it has now: some have others when a feature was accepted
+    /// (5.1.2).
+    ///
+    /// # Errors
+    /// A queue has a size that no queue can have.
+    pub fn with_queues_of_now(&self) -> Result<Self> {
+        Ok(Self { sizes: queue_sizes(&*self.transport)?.into(), ..self.clone() })
     }
 
     /// How many queues it has.

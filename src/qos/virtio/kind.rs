@@ -21,6 +21,10 @@ pub trait Kind: 'static {
     const SOCKETS: &[Socket] = &[];
     /// Properties of the device, whatever the transport.
     const PROPERTIES: &str;
+    /// Whether QEMU's PCI function can have a legacy interface, and can be made one without.
+    const IS_TRANSITIONAL: bool = true;
+    /// QEMU's name of the device in a slot in memory, if that is not its node's.
+    const IN_SLOT: Option<&str> = None;
     /// Further properties of the variants `modern` and `packed`.
     const MODERN: &str = "";
     /// How the tests of the kind see the device.

@@ -9,6 +9,7 @@ mod device;
 mod kind;
 mod mmio;
 pub mod net;
+pub mod p9;
 mod packed;
 mod pci;
 mod pci_legacy;

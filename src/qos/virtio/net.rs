@@ -40,6 +40,8 @@ pub const F_CTRL_VLAN: u64 = 1 << 19;
 pub const F_CTRL_RX_EXTRA: u64 = 1 << 20;
 /// Feature: the driver can be asked to announce itself.
 pub const F_GUEST_ANNOUNCE: u64 = 1 << 21;
+/// Feature: there are several pairs of queues.
+pub const F_MQ: u64 = 1 << 22;
 /// Feature: the address can be set by the control queue.
 pub const F_CTRL_MAC_ADDR: u64 = 1 << 23;
 /// Feature: notifications can be put off, by the control queue.
@@ -62,8 +64,8 @@ pub const FEATURES: Features = Features {
         | F_CTRL_RX_EXTRA
         | F_GUEST_ANNOUNCE
         | F_CTRL_MAC_ADDR,
-    may: F_CTRL_GUEST_OFFLOADS,
-    legacy_may: F_CTRL_GUEST_OFFLOADS | F_GSO,
+    may: F_CTRL_GUEST_OFFLOADS | F_MQ,
+    legacy_may: F_CTRL_GUEST_OFFLOADS | F_MQ | F_GSO,
 };
 
 /// Fields of the configuration (5.1.4): the address, six bytes.

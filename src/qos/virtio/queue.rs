@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::device::Virtio;
 use super::packed::{self, PackedRing};
 use super::split::{self, SplitRing};
-use super::transport::Transport;
+use super::transport::{RingAddresses, Transport};
 use super::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Segment, features};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::wait_until;
@@ -119,6 +119,14 @@ impl Queue {
     /// The number of descriptors.
     pub fn size(&self) -> u16 {
         self.size
+    }
+
+    /// Where its ring is.
+    pub fn addresses(&self) -> RingAddresses {
+        match &*self.ring.borrow() {
+            Ring::Split { ring, .. } => ring.addresses(),
+            Ring::Packed { ring, .. } => ring.addresses(),
+        }
     }
 
     /// Whether it is a packed ring.

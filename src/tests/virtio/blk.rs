@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use serde_json::json;
-
 use crate::drivers::virtio::blk::{IMAGE, SERIAL};
 use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
@@ -163,7 +161,7 @@ fn resize(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     let generation = transport.config_generation()?;
     transport.take_interrupts()?;
     let size = 2 * IMAGE.size;
-    vm.qmp().execute("block_resize", json!({ "device": "drive0", "size": size }))?;
+    blk.resize(size)?;
     wait_until(vm, "a configuration change", || {
         Ok(transport.take_interrupts()? & virtio::ISR_CONFIG != 0)
     })?;

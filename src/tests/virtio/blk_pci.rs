@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::drivers::virtio::blk::{Blk, IMAGE};
+use crate::drivers::virtio::blk::{Blk, IMAGE, resize};
 use crate::drivers::virtio::pci::OverPci;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::hotplug;
@@ -266,7 +266,7 @@ fn hotplug(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(pci.capabilities(), device.pci().capabilities(), "as of the old device");
         let vectors = pci.msix().map(|msix| msix.size());
         assert_eq!(vectors, device.pci().msix().map(|_| 2), "of the configuration, of the queue");
-        let new = VirtioBlk(Virtio::of_kind::<Blk>(vm, pci.transport().clone())?);
+        let new = VirtioBlk(Virtio::of_kind::<Blk>(vm, pci.transport().clone())?, resize);
         assert_eq!(new.0.queue_count(), 1, "queues");
         let queue = new.start_with_everything()?;
         assert_eq!(new.capacity()?, sectors, "capacity in sectors");

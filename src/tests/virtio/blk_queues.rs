@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde_json::json;
-
 use crate::drivers::virtio::blk::IMAGE;
 use crate::protocol::Endian;
 use crate::qemu::Vm;
@@ -115,7 +113,7 @@ fn config_generation(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
         let low = u64::from(config.read32(low)?);
         if first.is_none() {
             let size = after * SECTOR as u64;
-            vm.qmp().execute("block_resize", json!({ "device": "drive0", "size": size }))?;
+            blk.resize(size)?;
             wait_until(vm, "a configuration change", || {
                 Ok(transport.take_interrupts()? & virtio::ISR_CONFIG != 0)
             })?;
