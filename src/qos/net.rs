@@ -22,6 +22,26 @@ pub const PCI_DEVICE: QemuArgs =
         .before(BACKEND)
         .sockets(&[SOCKET]);
 
+/// What gives a cable to each of a board's own NICs, which all have the address [`MAC`]. Which
+/// NIC has which, [`board::Wiring`](super::nic::board::Wiring) finds out: boards count as they
+/// like.
+pub const BOARD: QemuArgs = QemuArgs::NONE
+    .before(
+        "-netdev socket,id=net,fd={net} -net nic,netdev=net,macaddr=02:11:22:33:44:55 \
+         -netdev socket,id=net1,fd={net1} -net nic,netdev=net1,macaddr=02:11:22:33:44:55 \
+         -netdev socket,id=net2,fd={net2} -net nic,netdev=net2,macaddr=02:11:22:33:44:55 \
+         -netdev socket,id=net3,fd={net3} -net nic,netdev=net3,macaddr=02:11:22:33:44:55",
+    )
+    .sockets(&BOARD_SOCKETS);
+
+/// The sockets that are the cables of a board; each is called as its back end.
+pub const BOARD_SOCKETS: [Socket; 4] = [
+    SOCKET,
+    Socket::new("net1", "hubport,id=net1,hubid=1"),
+    Socket::new("net2", "hubport,id=net2,hubid=2"),
+    Socket::new("net3", "hubport,id=net3,hubid=3"),
+];
+
 /// An Ethernet address.
 pub type Address = [u8; 6];
 /// The address that the devices are given.
@@ -52,6 +72,12 @@ pub fn frame(to: Address, from: Address, length: usize, number: u8) -> Vec<u8> {
 pub fn check_sequence(frame: &[u8]) -> u32 {
     let step = |crc: u32, _| crc >> 1 ^ if crc & 1 != 0 { 0xedb8_8320 } else { 0 };
     !frame.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+/// The upper six bits of the check sequence over an address as many controllers compute it, the
+/// highest bit first and not inverted, by which their hash tables find a group.
+pub fn group_hash(address: &Address) -> u32 {
+    (!check_sequence(address)).reverse_bits() >> 26
 }
 
 /// `frame` without the frame check sequence that it ends with.
@@ -126,7 +152,15 @@ impl Wire {
     /// # Errors
     /// It has none: its device was not started with [`SOCKET`].
     pub fn new(vm: &Rc<Vm>) -> Result<Self> {
-        let cable = Stream::new(vm, SOCKET.name)?;
+        Self::on(vm, SOCKET.name)
+    }
+
+    /// The cable that is the socket `name`.
+    ///
+    /// # Errors
+    /// Returns an error if the machine has no socket of that name.
+    pub fn on(vm: &Rc<Vm>, name: &'static str) -> Result<Self> {
+        let cable = Stream::new(vm, name)?;
         Ok(Self { vm: vm.clone(), cable, arrived: RefCell::default() })
     }
 

@@ -1,11 +1,16 @@
 //! Network interface controllers as a class: [`Nic`] shows what a test of Ethernet frames
 //! needs of any of them: frames, a filter, events, the link. Registers and descriptors are
-//! known to the drivers alone; [`Wire`](super::net::Wire) is the other end of the cable.
+//! known to the drivers alone; [`Wire`](super::net::Wire) is the other end of the cable. The
+//! parts that the NICs of boards share are in [`board`] and [`rings`].
+
+pub mod board;
+pub mod rings;
 
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
-use super::net::{Address, MAC};
+use super::interrupt::InterruptLine;
+use super::net::{Address, MAC, SOCKET};
 use super::pci::PciDevice;
 use crate::qemu::{Buffer, Vm};
 use crate::{Error, Result, interface};
@@ -148,6 +153,9 @@ pub struct Limits {
     pub single_masks: bool,
     /// Whether a change of the link is an event.
     pub link_event: bool,
+    /// Whether it has a FIFO instead of descriptors: a frame that is taken frees its place, without
+    /// being recycled.
+    pub fifo: bool,
 }
 
 impl Limits {
@@ -163,6 +171,7 @@ impl Limits {
         overrun: Overrun::Waits,
         single_masks: true,
         link_event: true,
+        fifo: false,
     };
 }
 
@@ -181,14 +190,67 @@ pub enum Promise {
     AddressAfterReset,
     /// A reset takes back the interrupt.
     PinAfterReset,
+    /// An overrun is reported.
+    OverrunEvent,
+    /// The frame check sequence that is stored with a frame is the frame's.
+    CheckSequence,
+    /// What loops back is not sent out of the cable, and nothing is received from there.
+    ClosedLoop,
 }
 
-/// A network interface controller on a PCI bus whose cable is a
-/// [`Wire`](super::net::Wire). Until [`Nic::start`] it neither sends nor receives, and the
-/// methods that move frames fail.
+/// What a guest that breaks the rules does to a [`RingNic`] that was started.
+#[derive(Debug, Clone, Copy)]
+pub enum Attack {
+    /// Both rings begin at this guest-physical address.
+    Rings(u64),
+    /// All descriptors of both rings are the device's.
+    Buffers {
+        /// The guest-physical address of all their buffers.
+        at: u64,
+        /// The length in bytes of what is to be sent from each, cut to what a descriptor can hold.
+        length: usize,
+    },
+}
+
+/// A network interface controller whose cable is a [`Wire`](super::net::Wire). Until
+/// [`Nic::start`] it neither sends nor receives, and the methods that move frames fail.
 pub trait Nic {
-    /// Its function on the PCI bus.
-    fn device(&self) -> &PciDevice;
+    /// Its function on the PCI bus, if it is on one.
+    fn function(&self) -> Option<&PciDevice>;
+
+    /// Its interrupt line, watched from now on, if it is on no PCI bus; `None` if QEMU cannot
+    /// watch it.
+    ///
+    /// # Errors
+    /// Returns an error if another device's lines are watched.
+    fn line(&self) -> Result<Option<InterruptLine>> {
+        Ok(None)
+    }
+
+    /// The socket that is its cable.
+    ///
+    /// # Errors
+    /// Returns [`Error::Skipped`] if it has none.
+    fn cable(&self) -> Result<&'static str> {
+        Ok(SOCKET.name)
+    }
+
+    /// Has it receive what it sends, or takes that back. Returns `false` if it cannot.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn set_loopback(&self, _: bool) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// The frame check sequence that was stored with the frame [taken](Nic::take) last, as bytes
+    /// on the cable; `None` if the device stores none.
+    ///
+    /// # Errors
+    /// Returns an error if no frame was taken.
+    fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
+        Ok(None)
+    }
 
     /// What it is able to do.
     fn limits(&self) -> Limits;
@@ -297,6 +359,20 @@ pub trait Nic {
 }
 
 interface!(dyn Nic = "nic");
+
+/// A NIC with rings of descriptors, whose driver can break their rules.
+pub trait RingNic: Nic {
+    /// The guest-physical address of its registers.
+    fn base(&self) -> u64;
+
+    /// Breaks the rules while it runs, and has it look at its receive ring.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn attack(&self, attack: Attack) -> Result<()>;
+}
+
+interface!(dyn RingNic = "nic-rings");
 
 /// What a driver holds from [`Nic::start`] on, such as rings and its places in them.
 pub struct Started<T>(RefCell<Option<T>>);

@@ -183,11 +183,16 @@ impl Rtl8139 {
     fn get<T: Value>(&self, register: Register<T>) -> Result<T> {
         self.plug.registers.get(register)
     }
+
+    /// Its function on the PCI bus.
+    pub fn device(&self) -> &PciDevice {
+        &self.plug.device
+    }
 }
 
 impl Nic for Rtl8139 {
-    fn device(&self) -> &PciDevice {
-        &self.plug.device
+    fn function(&self) -> Option<&PciDevice> {
+        Some(&self.plug.device)
     }
 
     fn limits(&self) -> Limits {

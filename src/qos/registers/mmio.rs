@@ -22,6 +22,11 @@ impl Mmio {
         Self { vm: vm.clone(), base: GuestAddress(base), order }
     }
 
+    /// The guest-physical address of the first register.
+    pub fn base(&self) -> u64 {
+        self.base.0
+    }
+
     /// The machine that they are in.
     pub fn vm(&self) -> &Rc<Vm> {
         &self.vm

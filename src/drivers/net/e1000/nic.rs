@@ -80,6 +80,11 @@ impl GigabitNic {
         Self { device, registers, bar, chip, rings: Started::default() }
     }
 
+    /// Its function on the PCI bus.
+    pub fn device(&self) -> &PciDevice {
+        &self.device
+    }
+
     /// Its registers.
     pub fn registers(&self) -> &Rc<Bar> {
         &self.registers
@@ -112,8 +117,8 @@ impl GigabitNic {
 }
 
 impl Nic for GigabitNic {
-    fn device(&self) -> &PciDevice {
-        &self.device
+    fn function(&self) -> Option<&PciDevice> {
+        Some(&self.device)
     }
 
     fn limits(&self) -> Limits {
@@ -129,6 +134,7 @@ impl Nic for GigabitNic {
             overrun: Overrun::Waits,
             single_masks: true,
             link_event: true,
+            fifo: false,
         }
     }
 

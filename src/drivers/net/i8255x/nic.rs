@@ -79,8 +79,8 @@ impl I8255xNic {
 }
 
 impl Nic for I8255xNic {
-    fn device(&self) -> &PciDevice {
-        self.chip.device()
+    fn function(&self) -> Option<&PciDevice> {
+        Some(self.chip.device())
     }
 
     fn limits(&self) -> Limits {
@@ -96,6 +96,7 @@ impl Nic for I8255xNic {
             // The 82557 has one mask for all (6.3.2.1).
             single_masks: !self.chip.is_82557(),
             link_event: false,
+            fifo: false,
         }
     }
 

@@ -116,6 +116,11 @@ impl Pcnet {
         self.registers.set(register, value)
     }
 
+    /// Its function on the PCI bus.
+    pub fn device(&self) -> &PciDevice {
+        &self.plug.device
+    }
+
     /// Its ports: address PROM, registers, reset.
     pub fn ports(&self) -> &Bar {
         &self.plug.registers
@@ -153,8 +158,8 @@ impl Pcnet {
 }
 
 impl Nic for Pcnet {
-    fn device(&self) -> &PciDevice {
-        &self.plug.device
+    fn function(&self) -> Option<&PciDevice> {
+        Some(&self.plug.device)
     }
 
     fn limits(&self) -> Limits {
@@ -168,6 +173,7 @@ impl Nic for Pcnet {
             overrun: Overrun::Discards,
             single_masks: true,
             link_event: false,
+            fifo: false,
         }
     }
 

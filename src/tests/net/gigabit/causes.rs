@@ -10,7 +10,6 @@ use crate::drivers::net::e1000::ring::{CMD_RS, STA_DD};
 use crate::drivers::net::e1000::{self, ICR, ICS, IMC, IMS, ITR, TCTL};
 use crate::qemu::{Version, Vm};
 use crate::qos::net::{MAC, PEER, frame};
-use crate::qos::nic::Nic;
 use crate::qos::settle;
 use crate::{Error, Result, tests};
 

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::bench::{Bench, into, out};
 use crate::qemu::Vm;
-use crate::qos::net::{self, MAC, assert_frame};
+use crate::qos::net::{MAC, assert_frame};
 use crate::qos::nic::{Events, Filter, Nic, Promise};
 use crate::qos::pci::{intx, regs};
 use crate::qos::{reset, wait_until};
-use crate::{Result, tests};
+use crate::{Error, Result, tests};
 
 tests!(dyn Nic, "nic-tests":
     interrupts,
@@ -20,6 +20,7 @@ tests!(dyn Nic, "nic-tests":
     bus_master = "bus-master",
     software_reset = "software-reset",
     machine_reset = "machine-reset",
+    loopback,
 );
 
 /// Would catch a pin that does not follow events and mask, an interrupt for another event than
@@ -74,20 +75,37 @@ fn one_unmasked(bench: &Bench, round: u8) -> Result<()> {
 fn interrupt_line(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(nic, vm)?;
     nic.unmask(Events::SENT)?;
-    intx::check(
-        nic.device(),
-        vm,
-        || bench.assert_sent(&[out(60, 7)], "a frame for its interrupt"),
-        || nic.events().map(drop),
-    )
+    let raise = || bench.assert_sent(&[out(60, 7)], "a frame for its interrupt");
+    let lower = || nic.events().map(drop);
+    if let Some(function) = nic.function() {
+        return intx::check(function, vm, raise, lower);
+    }
+    if bench.asserts_interrupt()?.is_none() {
+        return Err(Error::skipped("QEMU cannot watch where its interrupt line ends"));
+    }
+    for _ in 0..3 {
+        raise()?;
+        bench.wait_for_pin("raised")?;
+        lower()?;
+        bench.assert_no_pin("lowered")?;
+    }
+    raise()?;
+    bench.wait_for_pin("before a reset")?;
+    reset(vm)?;
+    match bench.asserts_interrupt()? {
+        Some(true) => {
+            Err(bench.broken(Promise::PinAfterReset, "the line is high after a reset".into()))
+        }
+        _ => Ok(()),
+    }
 }
 
-/// The link, which goes up again when this is dropped.
-struct Link<'a>(&'a Vm);
+/// The link of a cable, which goes up again when this is dropped.
+struct Link<'a>(&'a Vm, &'static str);
 
 impl Link<'_> {
     fn set(&self, up: bool) -> Result<()> {
-        self.0.qmp().execute("set_link", json!({"name": net::SOCKET.name, "up": up}))?;
+        self.0.qmp().execute("set_link", json!({"name": self.1, "up": up}))?;
         Ok(())
     }
 }
@@ -115,7 +133,7 @@ fn link(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
     shows(true)?;
     bench.assert_received(&[into(60, 0)], "before the link is down")?;
     nic.events()?;
-    let link = Link(vm);
+    let link = Link(vm, nic.cable()?);
     for round in 1..3 {
         nic.unmask(Events::LINK)?;
         bench.assert_no_pin("before the link is down")?;
@@ -147,8 +165,10 @@ fn link(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a device that reads or writes memory although it is no bus master (PCI 3.0,
 /// 6.2.2).
 fn bus_master(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
+    let Some(device) = nic.function() else {
+        return Err(Error::skipped("it is on no PCI bus"));
+    };
     let bench = Bench::new(nic, vm)?;
-    let device = nic.device();
     bench.assert_sent(&[out(60, 1)], "as a bus master")?;
     bench.assert_received(&[into(60, 1)], "as a bus master")?;
     let command = device.config_read16(regs::COMMAND)?;
@@ -217,12 +237,13 @@ fn assert_in_order(late: &[Vec<u8>], sent: &[Vec<u8>], what: &str) {
 
 /// What shows that the device was not stopped by a reset, if something does.
 fn not_stopped(bench: &Bench) -> Result<Option<&'static str>> {
-    let (nic, device) = (bench.nic, bench.nic.device());
-    let before = (device.asserts_interrupt()?, nic.memory()?);
+    let nic = bench.nic;
+    let asserts = || -> Result<bool> { Ok(bench.asserts_interrupt()? == Some(true)) };
+    let before = (asserts()?, nic.memory()?);
     bench.wire.send(&into(300, 0xdd))?;
     bench.let_frames_arrive()?;
     let memory = nic.memory()?;
-    Ok(match (before.0, memory == before.1, device.asserts_interrupt()?) {
+    Ok(match (before.0, memory == before.1, asserts()?) {
         (true, ..) => Some("the interrupt pin is asserted after a reset"),
         (_, false, _) => Some("memory is written after a reset"),
         (.., true) => Some("a frame after a reset asserts the interrupt pin"),
@@ -251,8 +272,10 @@ fn machine_reset(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(nic, vm)?;
     let (inward, outward) = traffic(&bench, 0)?;
     reset(vm)?;
-    nic.device().bus().reopen()?;
-    let pin = nic.device().asserts_interrupt()?;
+    if let Some(function) = nic.function() {
+        function.bus().reopen()?;
+    }
+    let pin = bench.asserts_interrupt()? == Some(true);
     let again = nic.remapped()?;
     let bench = Bench::new(&*again, vm)?;
     assert_works_after(&bench, inward, &outward)?;
@@ -294,4 +317,33 @@ fn assert_works_after(bench: &Bench, inward: Vec<Vec<u8>>, outward: &[Vec<u8>]) 
     let frames: Vec<_> = (0..most.receive - 1).map(|number| into(100, number as u8)).collect();
     bench.assert_received(&frames, "after the reset")?;
     bench.nic.events().map(drop)
+}
+
+/// Would catch a loop that does not come back or that lets frames out of the cable or in, and one
+/// that does not end.
+fn loopback(nic: &dyn Nic, vm: &Rc<Vm>) -> Result<()> {
+    let bench = Bench::new(nic, vm)?;
+    if !nic.set_loopback(false)? {
+        return Err(Error::skipped("it cannot receive what it sends"));
+    }
+    let mut open = None;
+    for round in 0..2 {
+        nic.set_loopback(true)?;
+        for (number, length) in [60, 700, 1514].into_iter().enumerate() {
+            let own = into(length, round * 8 + number as u8);
+            bench.send_out(&[&own])?;
+            let got = bench.receive(1, "a frame that loops back")?.remove(0);
+            assert_frame(&got, &own, "a frame that loops back");
+            nic.recycle()?;
+            bench.assert_reported_sent(1, "a frame that loops back")?;
+        }
+        if !bench.wire.waiting("while frames loop back")?.is_empty() {
+            open = Some("a frame that loops back was sent as well");
+        }
+        nic.set_loopback(false)?;
+        bench.assert_sent(&[out(200, round)], "when nothing loops back any more")?;
+        bench.assert_received(&[into(201, round)], "when nothing loops back any more")?;
+        bench.assert_none_arrived("when nothing loops back any more")?;
+    }
+    open.map_or(Ok(()), |seen| Err(bench.broken(Promise::ClosedLoop, seen.into())))
 }
