@@ -250,7 +250,9 @@ impl<L: Layout> Rings<L> {
         let length = self.length(0)?.unwrap_or_default();
         let mut frame = self.receive.bytes(self.next(), length)?;
         let Some(end) = length.checked_sub(self.behind) else {
-            return Err(Error::failed(format!("a frame of {length} bytes, check sequence included")));
+            return Err(Error::failed(format!(
+                "a frame of {length} bytes, check sequence included"
+            )));
         };
         let sequence = frame.split_off(end).try_into().ok();
         self.sequence.replace(sequence);
