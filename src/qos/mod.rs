@@ -2,6 +2,7 @@
 //! Ethernet, as traits and the logic that all their drivers share. It does not know which
 //! machine it runs on.
 
+pub mod ahci;
 pub mod block;
 mod failed_waits;
 pub mod flash;

@@ -119,6 +119,8 @@ impl PciBus for PciBusPc {
                 }
                 ROUTED_TO.into()
             }
+            // What is in the chipset itself has routes of its own (ICH9, 10.1.53: D31IR).
+            Chipset::Q35 if at.device >= 25 => 16 + u32::from(pin),
             Chipset::Q35 => 20 + u32::from((at.device + pin) % 4),
         };
         InterruptLine::watch(&self.vm, "ioapic", input).map(Some)

@@ -18,6 +18,11 @@ impl Q35Pcihost {
     pub fn new(vm: &Rc<Vm>) -> Self {
         Self { vm: vm.clone() }
     }
+
+    /// The machine.
+    pub fn vm(&self) -> &Rc<Vm> {
+        &self.vm
+    }
 }
 
 impl Contains<PciBusPc> for Q35Pcihost {

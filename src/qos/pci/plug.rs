@@ -25,10 +25,14 @@ impl PciPlug {
     /// # Errors
     /// Returns an error if no function is there, or the BAR cannot be mapped.
     pub fn attach(bus: &Rc<dyn PciBus>, site: &Site, bar: u8) -> Result<Self> {
-        Self::map(PciDevice::plugged(bus, site)?, bar)
+        Self::of(PciDevice::plugged(bus, site)?, bar)
     }
 
-    fn map(device: PciDevice, bar: u8) -> Result<Self> {
+    /// The function `device`, its BAR of number `bar` mapped.
+    ///
+    /// # Errors
+    /// Returns an error if the BAR cannot be mapped.
+    pub fn of(device: PciDevice, bar: u8) -> Result<Self> {
         let registers = device.map_bar(bar)?;
         device.enable()?;
         Ok(Self { device, registers, bar })
@@ -39,7 +43,7 @@ impl PciPlug {
     /// # Errors
     /// Returns an error if the BAR cannot be mapped.
     pub fn again(&self) -> Result<Self> {
-        Self::map(self.device.clone(), self.bar)
+        Self::of(self.device.clone(), self.bar)
     }
 
     /// The function as the suite of all PCI functions takes it.
@@ -53,7 +57,7 @@ impl PciPlug {
     pub fn block(&self, sheet: &'static str, table: &[&dyn AnyRegister]) -> RegisterBlock {
         let (device, bar) = (self.device.clone(), self.bar);
         RegisterBlock::new(sheet, self.registers.clone(), table).attach(
-            move || -> Result<Rc<dyn Registers>> { Ok(Self::map(device.clone(), bar)?.registers) },
+            move || -> Result<Rc<dyn Registers>> { Ok(Self::of(device.clone(), bar)?.registers) },
         )
     }
 }
