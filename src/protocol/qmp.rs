@@ -208,7 +208,15 @@ impl Qmp {
 
 /// Whether a command changes nothing, or nothing that outlives a reset.
 fn only_asks(command: &str) -> bool {
-    let asks = ["query-", "qom-get", "qom-list", "device-list-properties", "system_reset"];
+    let asks = [
+        "query-",
+        "qom-get",
+        "qom-list",
+        "device-list-properties",
+        "system_reset",
+        // It writes an image, which is renewed.
+        "screendump",
+    ];
     asks.iter().any(|prefix| command.starts_with(prefix))
 }
 

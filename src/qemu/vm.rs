@@ -12,6 +12,7 @@ mod start;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -47,6 +48,8 @@ pub struct Vm {
     qmp: Qmp,
     ram: Rc<Ram>,
     images: Vec<File>,
+    /// The numbers that the images have in QEMU.
+    image_numbers: RefCell<Vec<RawFd>>,
     sockets: Vec<End>,
     /// QEMU's ends of the sockets, for the QEMU to which the machine moves.
     far_ends: Vec<FarEnd>,
@@ -158,6 +161,20 @@ impl Vm {
         let number = self.config.images.iter().position(|image| image.name == name);
         number
             .and_then(|number| self.images.get(number))
+            .ok_or_else(|| Error::failed(format!("this machine has no image called {name}")))
+    }
+
+    /// The file name by which QEMU itself reaches the image `name`, for commands that write a
+    /// file, such as `screendump`.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn image_path(&self, name: &str) -> Result<String> {
+        let number = self.config.images.iter().position(|image| image.name == name);
+        let numbers = self.image_numbers.borrow();
+        number
+            .and_then(|number| numbers.get(number))
+            .map(|number| format!("/proc/self/fd/{number}"))
             .ok_or_else(|| Error::failed(format!("this machine has no image called {name}")))
     }
 

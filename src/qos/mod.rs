@@ -4,6 +4,7 @@
 
 pub mod ahci;
 pub mod block;
+pub mod display;
 mod failed_waits;
 pub mod flash;
 pub mod fuzz;
@@ -23,6 +24,7 @@ pub mod rtc;
 pub mod scsi;
 pub mod sd;
 pub mod sdhci;
+pub mod sound;
 mod stream;
 pub mod sweep;
 pub mod timer;

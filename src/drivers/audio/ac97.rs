@@ -5,13 +5,10 @@
 use std::rc::Rc;
 
 use crate::graph::{Addition, Consumes, Produces, QemuArgs, Site, Variant};
-use crate::qemu::{Image, MIB};
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, Space};
 use crate::qos::registers::Register;
+use crate::qos::sound::{WAV, plays_into_file};
 use crate::{Result, driver};
-
-/// The file that is played into.
-pub const WAV: Image = Image { name: "wav", size: 4 * MIB };
 
 /// The codec's registers, behind BAR 0: reset, and what it is able to do.
 pub const RESET: Register<u16> = Register::new("RESET", 0x00);
@@ -124,7 +121,7 @@ impl Consumes<dyn PciBus> for Ac97 {
         let device = PciDevice::plugged(&bus, site)?;
         let (codec, master) = (device.map_bar(0)?, device.map_bar(1)?);
         device.enable()?;
-        let plays_into_file = site.vm.config().options.iter().any(|it| it.starts_with("wav,"));
+        let plays_into_file = plays_into_file(site.vm);
         Ok(Self { device, codec, master, plays_into_file })
     }
 }

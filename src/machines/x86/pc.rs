@@ -3,6 +3,8 @@
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
+use crate::drivers::timer::hpet::Hpet;
+use crate::drivers::timer::i8254::I8254;
 use crate::graph::{Boots, Contains, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
@@ -12,7 +14,7 @@ machine! {
     /// QEMU's `pc`.
     pub struct Pc = "x86_64/pc", "i386/pc";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains I440FxPcihost, Mc146818, FwCfgIo
+    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, Hpet
 }
 
 boots!(Pc, Boots::with_serial(Way::Multiboot));
@@ -34,5 +36,17 @@ impl Contains<Mc146818> for Pc {
 impl Contains<FwCfgIo> for Pc {
     fn contained(&self) -> Result<FwCfgIo> {
         Ok(FwCfgIo::of_pc(&self.vm))
+    }
+}
+
+impl Contains<I8254> for Pc {
+    fn contained(&self) -> Result<I8254> {
+        Ok(I8254::of_pc(&self.vm))
+    }
+}
+
+impl Contains<Hpet> for Pc {
+    fn contained(&self) -> Result<Hpet> {
+        Hpet::of_pc(&self.vm)
     }
 }

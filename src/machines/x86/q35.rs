@@ -3,6 +3,8 @@
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
+use crate::drivers::timer::hpet::Hpet;
+use crate::drivers::timer::i8254::I8254;
 use crate::graph::{Boots, Contains, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
@@ -12,7 +14,7 @@ machine! {
     /// QEMU's `q35`.
     pub struct Q35 = "x86_64/q35", "i386/q35";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains Q35Pcihost, Mc146818, FwCfgIo
+    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, Hpet
 }
 
 boots!(Q35, Boots::with_serial(Way::Multiboot));
@@ -34,5 +36,17 @@ impl Contains<Mc146818> for Q35 {
 impl Contains<FwCfgIo> for Q35 {
     fn contained(&self) -> Result<FwCfgIo> {
         Ok(FwCfgIo::of_pc(&self.vm))
+    }
+}
+
+impl Contains<I8254> for Q35 {
+    fn contained(&self) -> Result<I8254> {
+        Ok(I8254::of_pc(&self.vm))
+    }
+}
+
+impl Contains<Hpet> for Q35 {
+    fn contained(&self) -> Result<Hpet> {
+        Hpet::of_pc(&self.vm)
     }
 }

@@ -197,7 +197,8 @@ impl Vm {
             .and_then(|(spawned, _)| spawned.connect(&self.deadline, &self.transcript));
         self.deadline.set_limit(limit);
         let connected = connected.map_err(|e| Error::failed(e.to_string()))?;
-        let Connected { process, qtest, qmp } = connected;
+        let Connected { process, qtest, qmp, images } = connected;
+        self.image_numbers.replace(images);
 
         let before = self.output();
         drop(self.process.replace(process));

@@ -58,6 +58,7 @@ impl Vm {
             qtest,
             qmp,
             images: Vec::new(),
+            image_numbers: Default::default(),
             sockets,
             far_ends: Vec::new(),
             socket_words: Vec::new(),

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -255,7 +255,8 @@ impl Starting {
         let (limits, start) = (limits.scaled(pace.factor()), pace.start_allowance());
         deadline.set_limit(limits.request.saturating_add(start));
         deadline.set_end(Instant::now().checked_add(limits.whole.saturating_add(start)));
-        let Connected { process, qtest, qmp } = self.spawned.connect(&deadline, &transcript)?;
+        let connected = self.spawned.connect(&deadline, &transcript)?;
+        let Connected { process, qtest, qmp, images: image_numbers } = connected;
         deadline.set_limit(limits.request);
         if let Some(is) = self.emulator.is_now(qmp.greeting()) {
             let (program, was) = (self.emulator.path.clone(), self.emulator.version_in_words());
@@ -269,6 +270,7 @@ impl Starting {
             qtest,
             qmp,
             images: self.images,
+            image_numbers: image_numbers.into(),
             sockets: self.sockets,
             far_ends: self.far_ends,
             socket_words: self.socket_words,
@@ -312,7 +314,7 @@ impl Handed<'_> {
             copies.collect::<io::Result<Vec<OwnedFd>>>().map_err(resource(what))
         };
         let numbers_of =
-            |files: &[OwnedFd]| files.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
+            |files: &[OwnedFd]| files.iter().map(AsRawFd::as_raw_fd).collect::<Vec<RawFd>>();
         let images = copies("an image", self.images.iter().map(AsFd::as_fd).collect())?;
         let streams = self.far_ends.iter().filter_map(FarEnd::file).collect();
         let sockets = copies("a socket", streams)?;
@@ -338,8 +340,10 @@ impl Handed<'_> {
             let monitors = monitors.into_iter().flat_map(Monitors::arguments);
             words.into_iter().chain(incoming).chain(monitors).collect()
         };
+        let image_numbers = numbers_of(&images);
         let files = images.into_iter().chain(sockets).chain(ram);
-        Ok((spawn(emulator, make, files.collect())?, socket_words))
+        let spawned = spawn(emulator, make, files.collect())?;
+        Ok((Spawned { images: image_numbers, ..spawned }, socket_words))
     }
 }
 
@@ -348,6 +352,8 @@ pub(in crate::qemu) struct Connected {
     pub process: Process,
     pub qtest: Rc<Qtest>,
     pub qmp: Qmp,
+    /// The numbers that the images have there.
+    pub images: Vec<RawFd>,
 }
 
 /// Starts `emulator` with two socketpairs and these files, and waits for its greeting.
@@ -370,6 +376,7 @@ pub(super) struct Spawned {
     qtest_on_stdio: bool,
     qtest: UnixStream,
     qmp: UnixStream,
+    images: Vec<RawFd>,
 }
 
 fn spawn(
@@ -414,7 +421,7 @@ fn spawn(
     let process = process.map_err(|source| LaunchError::Spawn { program, source })?;
     let qtest_on_stdio = wiring.qtest_on_stdio;
     let wrapper = emulator.wrapper.as_ref().map(ToString::to_string);
-    Ok(Spawned { process, wrapper, qtest_on_stdio, qtest, qmp })
+    Ok(Spawned { process, wrapper, qtest_on_stdio, qtest, qmp, images: Vec::new() })
 }
 
 impl Spawned {
@@ -441,7 +448,7 @@ impl Spawned {
                 if let (Some(wrapper), Some(ending)) = (self.wrapper, self.process.ending()) {
                     return Err(LaunchError::Left { wrapper, ending });
                 }
-                Ok(Connected { process: self.process, qtest, qmp })
+                Ok(Connected { process: self.process, qtest, qmp, images: self.images })
             }
             Err(protocol) => Err(LaunchError::not_ready(&mut self.process, protocol, transcript)),
         }

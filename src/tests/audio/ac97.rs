@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::drivers::audio::ac97::{self as ac97, Ac97, Channel, PLAY, RECORD, WAV};
+use crate::drivers::audio::ac97::{self as ac97, Ac97, Channel, PLAY, RECORD};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::RegistersExt;
+use crate::qos::sound::{Format, assert_heard};
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
 
@@ -74,11 +75,8 @@ fn prepare(card: &Ac97) -> Result<()> {
     card.codec.set(ac97::EXTENDED, 1)
 }
 
-/// A tone of 16 bits, left and right, no sample of which is zero.
-fn tone() -> Vec<u8> {
-    let sample = |at: usize| (at as i16).wrapping_mul(37).wrapping_add(1001) | 1;
-    (0..SAMPLES * BUFFERS).flat_map(|at| sample(at).to_le_bytes()).collect()
-}
+/// What it plays.
+const STEREO: Format = Format { is_wide: true, is_stereo: true };
 
 /// Would catch samples that are lost, repeated, swapped or changed between guest memory and what
 /// is heard, a list of buffers that does not end where it should, and a rate of one sample a
@@ -88,12 +86,12 @@ fn playback_upsample(card: &Ac97, vm: &Rc<Vm>) -> Result<()> {
     prepare(card)?;
     card.codec.set(ac97::FRONT_RATE, 48_000)?;
     assert_eq!(card.codec.get(ac97::FRONT_RATE)?, 48_000, "the rate");
-    let tone = tone();
+    let tone = STEREO.tone(2 * SAMPLES * BUFFERS);
     let list = List::new(vm, &tone)?;
     list.run(card, vm, PLAY)?;
     assert_eq!(list.data.to_vec()?, tone, "guest memory that was played");
     if card.plays_into_file {
-        heard(vm, &tone)?;
+        assert_heard(vm, &STEREO.samples(&tone), "the tone")?;
     }
     // The rate of the peers' test.
     card.codec.set(ac97::FRONT_RATE, 1)?;
@@ -104,30 +102,6 @@ fn playback_upsample(card: &Ac97, vm: &Rc<Vm>) -> Result<()> {
     vm.qtest().clock_step(Some(std::time::Duration::from_millis(100)))?;
     card.master.set(PLAY.control(), 0)?;
     card.codec.set(ac97::RESET, 0)
-}
-
-/// What was played is in the file, sample by sample, but for what QEMU still has in its buffers.
-fn heard(vm: &Vm, tone: &[u8]) -> Result<()> {
-    let (mut file, mut block) = (Vec::new(), vec![0; 4096]);
-    while file.len() < WAV.size as usize
-        && vm.read_image(WAV.name, file.len() as u64, &mut block).is_ok()
-    {
-        file.extend_from_slice(&block);
-    }
-    // Behind the header, and what was silent before.
-    let samples: Vec<&[u8]> = file.get(44..).unwrap_or_default().chunks_exact(2).collect();
-    let start = samples.iter().position(|sample| *sample != [0, 0]);
-    let start = start.ok_or_else(|| Error::failed("nothing was heard"))?;
-    let heard = samples[start..].concat();
-    let length = heard.len().min(tone.len());
-    assert!(length >= tone.len() / 2, "{length} bytes were heard of {}", tone.len());
-    let differs = heard.iter().zip(tone).position(|(heard, played)| heard != played);
-    if let Some(at) = differs {
-        let some = |bytes: &[u8]| hex::encode(&bytes[at & !3..length.min((at & !3) + 32)]);
-        let (heard, played) = (some(&heard), some(tone));
-        panic!("from byte {at} on {heard} was heard, not {played}");
-    }
-    Ok(())
 }
 
 /// Would catch what is recorded at another place than in its buffers, or not at all: silence, as

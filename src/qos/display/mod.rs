@@ -1,0 +1,21 @@
+//! Displays: what a card shows, and the two register interfaces by which it is told: that of the
+//! VGA, and Bochs's VBE extensions. It does not know which card has them, or on which bus.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `screen` | what is shown, as the monitor's `screendump` has it |
+//! | `registers` | the declarations of the VGA's registers |
+//! | `vga` | the VGA: its register files, its planes and its window |
+//! | `modes` | modes of the VGA as the values of its registers |
+//! | `dispi` | Bochs's VBE extensions |
+
+pub mod dispi;
+mod modes;
+pub mod registers;
+pub mod screen;
+mod vga;
+
+pub use dispi::{Dispi, DispiPorts, Extra};
+pub use modes::{Graphics, Text};
+pub use screen::{Edid, Picture, SCREEN, dump};
+pub use vga::{Colour, Vga, Window};
