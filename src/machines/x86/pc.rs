@@ -1,5 +1,6 @@
 //! The PC with the i440FX chipset.
 
+use crate::drivers::block::isa_fdc::IsaFdc;
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
@@ -14,7 +15,7 @@ machine! {
     /// QEMU's `pc`.
     pub struct Pc = "x86_64/pc", "i386/pc";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, Hpet
+    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, Hpet, IsaFdc
 }
 
 boots!(Pc, Boots::with_serial(Way::Multiboot));
@@ -48,5 +49,11 @@ impl Contains<I8254> for Pc {
 impl Contains<Hpet> for Pc {
     fn contained(&self) -> Result<Hpet> {
         Hpet::of_pc(&self.vm)
+    }
+}
+
+impl Contains<IsaFdc> for Pc {
+    fn contained(&self) -> Result<IsaFdc> {
+        Ok(IsaFdc::of_pc(&self.vm))
     }
 }

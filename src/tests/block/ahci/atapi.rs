@@ -197,7 +197,7 @@ fn pio_multi(hba: &AhciHba, vm: &Rc<Vm>) -> Result<()> {
 /// of a block or takes several, and a limit of zero that is taken.
 fn bcl(hba: &AhciHba, vm: &Rc<Vm>) -> Result<()> {
     let cdrom = CdRom::start(hba, vm)?;
-    for limit in [2, 128, 1000, 2046, 2050, 4096, 6144, 0xfffe, 0xffff] {
+    for limit in [2, 128, 1000, 1001, 2046, 2049, 2050, 4096, 6144, 0xfffe, 0xffff] {
         let count = if limit < 100 { 1 } else { 9 };
         cdrom.read(vm, (40, count), false, limit)?;
         let whole = usize::from(count) * BLOCK;

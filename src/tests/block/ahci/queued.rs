@@ -214,10 +214,14 @@ fn order(hba: &AhciHba, vm: &Rc<Vm>) -> Result<()> {
 fn max(hba: &AhciHba, vm: &Rc<Vm>) -> Result<()> {
     let port = started(hba, Unit::Broken)?;
     let memory = vm.ram().alloc(1 << 20, 4096)?;
-    let pieces = [Piece::whole(&memory); 32];
+    let end = vm.ram().alloc(1 << 20, 4096)?;
+    end.write(0, &vec![0xa5; 1 << 20])?;
+    let mut pieces = [Piece::whole(&memory); 32];
+    pieces[31] = Piece::whole(&end);
     port.put(4, &Command::queued(READ_QUEUED, 4, 0x77, 0).into(&pieces))?;
     issue(&port, 1 << 4)?;
     done(&port, "65,536 sectors, read")?;
+    assert!(end.to_vec()?.iter().all(|byte| *byte == 0), "the memory of the last sectors");
     // One piece less is too short for them.
     port.put(4, &Command::queued(READ_QUEUED, 4, 0x77, 0).into(&pieces[1..]))?;
     issue(&port, 1 << 4)?;
