@@ -127,6 +127,9 @@ pub enum Overrun {
     Waits,
     /// It is discarded, and [`Events::overrun`] reported.
     Discards,
+    /// As [`Overrun::Discards`], but the receiver stops with that: what comes after it waits until
+    /// descriptors are recycled.
+    Stops,
 }
 
 /// What a NIC, set up by [`Nic::start`], is able to do. Lengths are in bytes, without the frame
@@ -153,6 +156,8 @@ pub struct Limits {
     pub single_masks: bool,
     /// Whether a change of the link is an event.
     pub link_event: bool,
+    /// Whether an event that happens while it is masked is pending when it is unmasked.
+    pub latches_masked: bool,
     /// Whether it has a FIFO instead of descriptors: a frame that is taken frees its place, without
     /// being recycled.
     pub fifo: bool,
@@ -171,6 +176,7 @@ impl Limits {
         overrun: Overrun::Waits,
         single_masks: true,
         link_event: true,
+        latches_masked: true,
         fifo: false,
     };
 }
@@ -218,13 +224,13 @@ pub trait Nic {
     /// Its function on the PCI bus, if it is on one.
     fn function(&self) -> Option<&PciDevice>;
 
-    /// Its interrupt line, watched from now on, if it is on no PCI bus; `None` if QEMU cannot
-    /// watch it.
+    /// Its interrupt lines, watched from now on, if it is on no PCI bus; none if QEMU cannot watch
+    /// them.
     ///
     /// # Errors
     /// Returns an error if another device's lines are watched.
-    fn line(&self) -> Result<Option<InterruptLine>> {
-        Ok(None)
+    fn lines(&self) -> Result<Vec<InterruptLine>> {
+        Ok(Vec::new())
     }
 
     /// The socket that is its cable.

@@ -306,8 +306,8 @@ impl Nic for Ftgmac100 {
         None
     }
 
-    fn line(&self) -> Result<Option<InterruptLine>> {
-        self.wiring.line()
+    fn lines(&self) -> Result<Vec<InterruptLine>> {
+        self.wiring.lines()
     }
 
     fn cable(&self) -> Result<&'static str> {

@@ -48,11 +48,11 @@ impl Wiring {
         socket.map(|socket| socket.name).ok_or_else(none)
     }
 
-    /// Its first interrupt line, watched from now on; `None` if QEMU cannot watch it.
+    /// Those of its interrupt lines that QEMU can watch, watched from now on.
     ///
     /// # Errors
     /// Returns an error if another device's lines are watched.
-    pub fn line(&self) -> Result<Option<InterruptLine>> {
-        self.pins.first().map(|pin| pin.watch(&self.vm)).transpose()
+    pub fn lines(&self) -> Result<Vec<InterruptLine>> {
+        self.pins.iter().map(|pin| pin.watch(&self.vm)).collect()
     }
 }

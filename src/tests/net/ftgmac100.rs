@@ -16,6 +16,7 @@ tests!(Ftgmac100, "ftgmac100-tests":
     segments,
     small_buffers = "small-buffers",
     long_frames = "long-frames",
+    acknowledge,
     bus_error = "bus-error",
     half_on = "half-on",
     phy;
@@ -165,6 +166,24 @@ fn long_frames(nic: &Ftgmac100, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(here, expected, "{what}: the length in RXDES0");
         let bytes = nic.rings()?.receive.bytes(index, here - 4)?;
         assert_frame(&bytes, &whole[..here - 4], &what);
+    }
+    Ok(())
+}
+
+/// Would catch an acknowledgement that takes others with it, or nothing.
+fn acknowledge(nic: &Ftgmac100, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    nic.queue(&frame(PEER, MAC, 60, 1))?;
+    nic.send()?;
+    wire.receive("a frame")?;
+    wire.send(&frame(MAC, PEER, 60, 2))?;
+    net::wait_received(vm, "a frame", || Ok(nic.arrived()? > 0))?;
+    let mut left = nic.registers().get(mac::STATUS)?;
+    assert_eq!(left & 0x11, 0x11, "MAC00: sent and received");
+    for bit in (0..11).map(|bit| 1 << bit) {
+        nic.registers().set(mac::STATUS, bit)?;
+        left &= !bit;
+        assert_eq!(nic.registers().get(mac::STATUS)?, left, "MAC00, {bit:#x} acknowledged");
     }
     Ok(())
 }

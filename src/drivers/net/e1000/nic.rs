@@ -134,6 +134,7 @@ impl Nic for GigabitNic {
             overrun: Overrun::Waits,
             single_masks: true,
             link_event: true,
+            latches_masked: true,
             fifo: false,
         }
     }

@@ -96,6 +96,7 @@ impl Nic for I8255xNic {
             // The 82557 has one mask for all (6.3.2.1).
             single_masks: !self.chip.is_82557(),
             link_event: false,
+            latches_masked: true,
             fifo: false,
         }
     }

@@ -198,11 +198,11 @@ impl Nic for Lan9118 {
         None
     }
 
-    fn line(&self) -> Result<Option<InterruptLine>> {
-        let line = self.wiring.line()?;
+    fn lines(&self) -> Result<Vec<InterruptLine>> {
+        let lines = self.wiring.lines()?;
         // Asserted is high from now on; it is low when it is watched.
         self.registers.set(reg::IRQ_CFG, reg::IRQ_ON)?;
-        Ok(line)
+        Ok(lines)
     }
 
     fn cable(&self) -> Result<&'static str> {

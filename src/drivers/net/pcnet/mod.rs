@@ -173,6 +173,7 @@ impl Nic for Pcnet {
             overrun: Overrun::Discards,
             single_masks: true,
             link_event: false,
+            latches_masked: true,
             fifo: false,
         }
     }

@@ -14,7 +14,7 @@ pub(super) struct Bench<'a> {
     pub nic: &'a dyn Nic,
     pub vm: &'a Rc<Vm>,
     pub wire: Wire,
-    line: Option<InterruptLine>,
+    lines: Vec<InterruptLine>,
 }
 
 impl<'a> Bench<'a> {
@@ -24,9 +24,9 @@ impl<'a> Bench<'a> {
             function.bus().reaches_ram()?;
         }
         let wire = Wire::on(vm, nic.cable()?)?;
-        let line = nic.line()?;
+        let lines = nic.lines()?;
         nic.start(vm)?;
-        Ok(Self { nic, vm, wire, line })
+        Ok(Self { nic, vm, wire, lines })
     }
 
     /// Sends these frames out of the NIC, and asserts that they come out of the cable, whole and
@@ -138,11 +138,14 @@ impl<'a> Bench<'a> {
 
     /// Whether the NIC asserts its interrupt pin or line; `None` if QEMU cannot tell.
     pub fn asserts_interrupt(&self) -> Result<Option<bool>> {
-        match (self.nic.function(), &self.line) {
-            (Some(function), _) => function.asserts_interrupt().map(Some),
-            (None, Some(line)) => line.is_high().map(Some),
-            (None, None) => Ok(None),
+        if let Some(function) = self.nic.function() {
+            return function.asserts_interrupt().map(Some);
         }
+        let mut asserted = None;
+        for line in &self.lines {
+            asserted = Some(asserted.unwrap_or(false) | line.is_high()?);
+        }
+        Ok(asserted)
     }
 
     /// Waits until the NIC asserts its interrupt pin, if that can be told.
