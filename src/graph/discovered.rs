@@ -65,11 +65,17 @@ impl FoundDevice {
     /// The address of its first block of registers in memory.
     ///
     /// # Errors
-    /// Returns [`Error::Failed`] if it has none.
+    /// As [`unreachable`](Self::unreachable) says, if it has none.
     pub fn base(&self) -> Result<u64> {
         let region = self.registers().next();
-        let none = || Error::failed(format!("{} has no registers in memory", self.path));
-        region.map(|region| region.base).ok_or_else(none)
+        region.map(|region| region.base).ok_or_else(|| self.unreachable())
+    }
+
+    /// What to say of a device without registers in memory: the path is skipped. On a machine with
+    /// several systems, or with memory that only secure software sees, its registers are in
+    /// another memory than that which qtest reads.
+    pub fn unreachable(&self) -> Error {
+        Error::skipped(format!("{} has no registers in the memory that qtest reads", self.path))
     }
 
     /// The value of its property `name`, if it has one of that name that is a number.

@@ -66,6 +66,8 @@ pub struct Vm {
     limits: Cell<Limits>,
     /// What is done at the marks of this path.
     between: Cell<Option<Between>>,
+    /// How many moves there were after which QEMU told a switch so.
+    announced: Cell<usize>,
     /// What the QEMUs wrote in which the machine was before.
     said_before: RefCell<String>,
 }

@@ -42,6 +42,9 @@ pub const BOARD_SOCKETS: [Socket; 4] = [
     Socket::new("net3", "hubport,id=net3,hubid=3"),
 ];
 
+/// The type of frames by which QEMU says for its cards where they are, after a move (RFC 903).
+const RARP: [u8; 2] = [0x80, 0x35];
+
 /// An Ethernet address.
 pub type Address = [u8; 6];
 /// The address that the devices are given.
@@ -225,6 +228,10 @@ impl Wire {
                 if length <= rest.len() {
                     let frame = rest[..length].to_vec();
                     arrived.drain(..4 + length);
+                    // One that follows a move is not the device's.
+                    if frame.get(12..14) == Some(&RARP) && self.vm.take_announcement() {
+                        continue;
+                    }
                     return Ok(Some(frame));
                 }
             }

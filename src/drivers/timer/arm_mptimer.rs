@@ -178,7 +178,7 @@ impl Discovered for ArmMptimer {
         });
         let counters = counters.collect::<Result<Vec<_>>>()?;
         let Some(first) = counters.first().map(|counter| counter.registers.clone()) else {
-            return Err(Error::failed(format!("{} has no registers in memory", device.path)));
+            return Err(device.unreachable());
         };
         Ok(Self { first, timers: counters.into_iter().map(|it| it as Rc<dyn Timer>).collect() })
     }

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::hash::Hash;
 use std::str::FromStr;
 
-use super::{Plan, Trial, outcome_name};
+use super::{Form, Plan, Trial, outcome_name};
 
 /// The environment variable that names a [`Cover`], for `cargo test`.
 pub const ENVIRONMENT: &str = "QGRAPH_COVER";
@@ -58,7 +58,7 @@ pub struct Size {
 enum Part {
     Node(usize, &'static str),
     Edge(usize, usize),
-    Test(usize, &'static str, &'static str),
+    Test(usize, &'static str, &'static str, Form),
 }
 
 /// The parts of one trial, by number.
@@ -77,7 +77,7 @@ impl Cover {
             Self::Edges => path.edges().map(|edge| Part::Edge(build, edge)).collect(),
             Self::Tests => {
                 let arch = path.machine().split('/').next().unwrap_or_default();
-                vec![Part::Test(build, arch, path.test())]
+                vec![Part::Test(build, arch, path.test(), path.between())]
             }
         }
     }

@@ -124,7 +124,16 @@ impl Vm {
             self.restore(state).map_err(|e| e.context("restoring the machine"))
         })?;
         self.transcript.tap().with(|tap| tap.machine_moved());
+        self.announced.update(|count| count + 1);
         Ok(())
+    }
+
+    /// Whether QEMU sends a frame on its own, after a move, that nobody has taken yet; now it is
+    /// taken. It sends one from each network card.
+    pub(crate) fn take_announcement(&self) -> bool {
+        let left = self.announced.get();
+        self.announced.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Why this machine cannot move, as far as that is ours.
@@ -236,10 +245,12 @@ fn spawn<T: Send + 'static>(
     std::thread::Builder::new().name("state".to_owned()).spawn(body)
 }
 
-/// How both ends of a move go about it: as fast as they can, and without frames by which network
-/// cards tell a switch where they are now.
+/// How both ends of a move go about it: as fast as they can, and with one frame only by which
+/// each network card tells a switch where it is now. With none of them QEMU ends at the next
+/// reset of a virtio-net device. That device's own turn comes after this many milliseconds, the
+/// most that QEMU takes.
 fn parameters() -> Value {
-    json!({ "max-bandwidth": 1_u64 << 40, "announce-rounds": 0 })
+    json!({ "max-bandwidth": 1_u64 << 40, "announce-rounds": 1, "announce-initial": 100_000 })
 }
 
 /// Waits until QEMU has sent or taken all.

@@ -72,6 +72,7 @@ impl Vm {
             suite: Default::default(),
             limits: Default::default(),
             between: Default::default(),
+            announced: Default::default(),
             said_before: Default::default(),
         }))
     }

@@ -284,6 +284,7 @@ impl Starting {
             lasting: Cell::new(None),
             suite: Cell::new(None),
             between: Cell::new(None),
+            announced: Cell::new(0),
             said_before: RefCell::default(),
         })
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::device::UsbDevice;
 use super::{Device, Speed, UsbHcd};
+use crate::graph::Plug;
 use crate::qemu::Vm;
 use crate::qos::wait_event;
 use crate::{Error, Result};
@@ -206,12 +207,17 @@ pub struct Plugged {
 /// noticed yet.
 ///
 /// # Errors
-/// Skipped if the controller has no such speed. QEMU refuses.
+/// Skipped if the controller has no such speed or no ports of its own. QEMU refuses.
 pub fn plug(hcd: &dyn UsbHcd, number: usize, model: Model) -> Result<Plugged> {
     let profile = hcd.profile();
     let Some(speed) = profile.speed(model.speeds) else {
         return Err(Error::skipped(format!("{} is too slow for its ports", model.driver)));
     };
+    if profile.bus == Plug::CLOSED.bus {
+        return Err(Error::skipped(
+            "QEMU has no name for its bus: another controller has its ports, or a bus of the name",
+        ));
+    }
     let id = format!("{}-{number}", model.driver);
     let port = (number + 1).to_string();
     hcd.vm().qmp().execute("device_add", model.properties(&id, &profile.bus, &port))?;

@@ -292,11 +292,13 @@ impl Virtio {
         ACKNOWLEDGE | DRIVER | negotiated | DRIVER_OK
     }
 
-    /// Tells the device that the driver is ready, after [`Virtio::negotiate`].
+    /// Tells the device that the driver is ready, after [`Virtio::negotiate`]. With this the set-up
+    /// of a test [ends](Vm::set_up_ends), unless it has ended before.
     ///
     /// # Errors
-    /// The status does not stay.
+    /// The status does not stay; or those of the end of the set-up.
     pub fn driver_ok(&self) -> Result<()> {
-        self.set_status(self.ready_status())
+        self.set_status(self.ready_status())?;
+        self.vm().set_up_ends()
     }
 }

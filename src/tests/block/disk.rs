@@ -46,6 +46,7 @@ struct Started<'a> {
 impl<'a> Started<'a> {
     fn new(disk: &'a dyn BlockDevice, vm: &'a Rc<Vm>) -> Result<Self> {
         disk.start(vm)?;
+        vm.set_up_ends()?;
         let Identity { blocks, block_size, .. } = disk.identify()?;
         Ok(Self { disk, vm, blocks, block: block_size })
     }

@@ -27,7 +27,7 @@ fn pins(port: &dyn Gpio) -> impl Iterator<Item = u32> + use<> {
 }
 
 /// A port with all pins inputs that are low, and no interrupt.
-fn quiet(port: &dyn Gpio) -> Result<()> {
+fn quiet(port: &dyn Gpio, vm: &Vm) -> Result<()> {
     port.enable(0)?;
     port.set_outputs(0)?;
     for pin in pins(port) {
@@ -36,14 +36,14 @@ fn quiet(port: &dyn Gpio) -> Result<()> {
     }
     port.clear(port.profile().pins)?;
     assert_eq!(port.pending()?, 0, "at first");
-    Ok(())
+    vm.set_up_ends()
 }
 
 /// Would catch an output that does not get out, is inverted, is mixed up with another, is seen
 /// although it did not change, or reads otherwise than it was written.
-fn outputs(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
+fn outputs(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     let all = port.profile().pins;
-    quiet(port)?;
+    quiet(port, vm)?;
     port.outside().watch()?;
     port.set_outputs(all)?;
     assert_eq!(port.outputs()?, all, "which are outputs");
@@ -70,9 +70,9 @@ fn outputs(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a mask in the address that is shifted, inverted or not looked at, of writes or of
 /// reads.
-fn masked_write(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
+fn masked_write(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     let all = port.profile().pins;
-    quiet(port)?;
+    quiet(port, vm)?;
     port.set_outputs(all)?;
     for base in [0, all, all & 0x3333_3333] {
         for mask in pins(port).map(|pin| 1 << pin).chain([0, all, all & 0x5555_5555]) {
@@ -90,9 +90,9 @@ fn masked_write(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch an input that is not seen, inverted, or mixed up with another.
-fn inputs(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
+fn inputs(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     let all = port.profile().pins;
-    quiet(port)?;
+    quiet(port, vm)?;
     assert_eq!(port.read()? & all, 0, "all low");
     let mut levels = 0;
     for pin in pins(port) {
@@ -109,10 +109,10 @@ fn inputs(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch an output that is changed from outside, and an input that is changed by a write.
-fn direction(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
+fn direction(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     let all = port.profile().pins;
     for outputs in [all & 0x5555_5555, all & 0xaaaa_aaaa, all & 0x0f0f_0f0f] {
-        quiet(port)?;
+        quiet(port, vm)?;
         port.set_outputs(outputs)?;
         assert_eq!(port.outputs()?, outputs, "which are outputs");
         port.write(0)?;
@@ -127,7 +127,7 @@ fn direction(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
         }
         assert_eq!(port.read()? & all, outputs, "all are driven low from outside");
     }
-    quiet(port)
+    quiet(port, vm)
 }
 
 /// Asserts that just these pins are pending, and that the line is as it should be.
@@ -148,14 +148,14 @@ fn assert_pending(
 
 /// Would catch an interrupt by an edge that does not come, comes by the other edge or a level, is
 /// another pin's, or is not cleared.
-fn edges(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
+fn edges(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     let kinds = [Trigger::Rising, Trigger::Falling, Trigger::Both];
     let known = port.profile().triggers;
     for pin in pins(port) {
         let line = port.interrupt(pin)?;
         let bit = 1 << pin;
         for trigger in kinds.into_iter().filter(|kind| known.contains(kind)) {
-            quiet(port)?;
+            quiet(port, vm)?;
             port.set_trigger(pin, trigger)?;
             port.clear(bit)?;
             port.enable(bit)?;
@@ -186,19 +186,19 @@ fn edges(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
             }
         }
     }
-    quiet(port)
+    quiet(port, vm)
 }
 
 /// Would catch an interrupt by a level that does not come, comes by the other level, ends when it
 /// is cleared though the level stays, or stays when the level has gone and it is cleared.
-fn levels(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
+fn levels(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     let known = port.profile().triggers;
     let kinds = [Trigger::High, Trigger::Low];
     for pin in pins(port) {
         let line = port.interrupt(pin)?;
         let bit = 1 << pin;
         for trigger in kinds.into_iter().filter(|kind| known.contains(kind)) {
-            quiet(port)?;
+            quiet(port, vm)?;
             let active = trigger == Trigger::High;
             port.outside().drive(pin, !active)?;
             port.set_trigger(pin, trigger)?;
@@ -221,13 +221,13 @@ fn levels(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
             }
         }
     }
-    quiet(port)
+    quiet(port, vm)
 }
 
 /// Would catch an interrupt that gets out though it is masked, is not told by the status before the
 /// mask, or is lost when it is enabled.
-fn masked(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
-    quiet(port)?;
+fn masked(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
+    quiet(port, vm)?;
     let all = port.profile().pins;
     let mut pending = 0;
     for pin in pins(port) {
@@ -242,13 +242,13 @@ fn masked(port: &dyn Gpio, _: &Rc<Vm>) -> Result<()> {
         port.enable(all & !pending)?;
         assert_pending(port, line.as_ref(), pending, 0, &format!("pin {pin}, others enabled"))?;
     }
-    quiet(port)
+    quiet(port, vm)
 }
 
 /// Would catch a reset of the machine that leaves a direction, an enable bit or a pending
 /// interrupt.
 fn machine_reset(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
-    quiet(port)?;
+    quiet(port, vm)?;
     let Some(pin) = pins(port).next() else { return Ok(()) };
     let line = port.interrupt(pin)?;
     let bit = 1 << pin;
@@ -267,6 +267,6 @@ fn machine_reset(port: &dyn Gpio, vm: &Rc<Vm>) -> Result<()> {
     port.outside().drive(pin, false)?;
     let is_high = line.as_ref().map(|line| line.is_high()).transpose()?.unwrap_or(false);
     assert!(!is_high, "the interrupt was enabled before the reset");
-    quiet(port)?;
+    quiet(port, vm)?;
     known.map_or(Ok(()), |why| Err(Error::skipped(why)))
 }

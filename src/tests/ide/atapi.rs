@@ -36,6 +36,7 @@ const BLOCKS: u32 = (2 << 20) / BLOCK as u32;
 fn start(ide: &IdeController) -> Result<&IdeChannel> {
     let channel = &ide.channels[1];
     channel.reset()?;
+    channel.vm.set_up_ends()?;
     for _ in 0..4 {
         if packet(channel, &cdb::TEST_UNIT_READY, 0)?.0 {
             return Ok(channel);

@@ -61,6 +61,7 @@ fn set_image(vm: &Vm, sector: u64, bytes: &[u8]) -> Result<()> {
 fn start(ide: &IdeController) -> Result<&IdeChannel> {
     let channel = &ide.channels[0];
     channel.reset()?;
+    channel.vm.set_up_ends()?;
     Ok(channel)
 }
 

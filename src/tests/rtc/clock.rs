@@ -27,7 +27,8 @@ tests!(dyn Rtc, "rtc-tests":
 /// Sets the time, which no reset of the machine takes back.
 fn set_time(clock: &dyn Rtc, vm: &Vm, time: DateTime) -> Result<()> {
     vm.note_lasting("the time of a clock");
-    clock.set_time(time)
+    clock.set_time(time)?;
+    vm.set_up_ends()
 }
 
 fn seconds(seconds: u64) -> TimeDelta {

@@ -60,6 +60,7 @@ impl<'a> Started<'a> {
         for unit in [DISK, started.profile.units.zeroes, CDROM, SLOW] {
             started.settle(unit)?;
         }
+        vm.set_up_ends()?;
         Ok(started)
     }
 

@@ -21,9 +21,10 @@ tests!(dyn Uart, "uart-tests":
 );
 
 /// The UART, ready, and the far end of its line.
-fn ready(uart: &dyn Uart) -> Result<Line> {
+fn ready(uart: &dyn Uart, vm: &Vm) -> Result<Line> {
     let line = uart.line()?;
     uart.enable()?;
+    vm.set_up_ends()?;
     Ok(line)
 }
 
@@ -40,7 +41,7 @@ fn read(uart: &dyn Uart, vm: &Vm) -> Result<u8> {
 /// Would catch a byte that is lost, doubled, changed in any bit or sent out of order, and one
 /// that nobody wrote.
 fn transmit(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     line.assert_silent("before a byte is written")?;
     let sent: Vec<u8> = (0..=255).rev().chain([0x55, 0x55, 0xaa]).collect();
     for &byte in &sent {
@@ -54,7 +55,7 @@ fn transmit(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch the same of bytes that are received, data reported too early or still when they
 /// were read, and a byte that goes out because one came in.
 fn receive(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     assert!(!uart.has_data()?, "data before a byte came");
     for byte in (0..=255).rev().chain([0x55, 0x55]) {
         line.send(&[byte])?;
@@ -67,7 +68,7 @@ fn receive(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch bytes that are lost or change places where more come than the device holds, or
 /// where its FIFO wraps around.
 fn receive_many(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     let depth = uart.profile().depth;
     for (round, count) in
         [depth, depth - 1, 1, depth * 4 + 3, depth * 3 - 1].into_iter().enumerate()
@@ -88,7 +89,7 @@ fn emptied(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     if let Some(why) = uart.profile().keeps_data {
         return Err(Error::skipped(why));
     }
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     for byte in [0x41, 0x42] {
         line.send(&[byte])?;
         wait_until(vm, "a byte", || uart.has_data())?;
@@ -104,7 +105,7 @@ fn emptied(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch an interrupt that does not come for a byte, comes without one or while it is
 /// masked, is not told by the device, and stays when the byte was read.
 fn received_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     let event = Event::Received;
     let interrupt = uart.interrupt(event)?;
     let is_high = || interrupt.as_ref().map(|it| it.is_high()).transpose();
@@ -142,7 +143,7 @@ fn received_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch an interrupt that does not come when a byte has gone, cannot be taken back, or
 /// comes while it is masked.
 fn sent_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     let event = Event::Sent;
     let interrupt = uart.interrupt(event)?;
     let is_high = || interrupt.as_ref().map(|it| it.is_high()).transpose();
@@ -173,7 +174,7 @@ fn loopback(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     let Some(kind) = uart.profile().loopback else {
         return Err(Error::skipped("this UART has no loopback"));
     };
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     uart.set_loopback(true)?;
     for byte in [0x00, 0xff, 0x5a, 0x81] {
         write(uart, vm, byte)?;
@@ -198,7 +199,7 @@ fn machine_reset(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     if let Some(why) = uart.profile().survives_reset {
         return Err(Error::skipped(why));
     }
-    let line = ready(uart)?;
+    let line = ready(uart, vm)?;
     let interrupt = uart.interrupt(Event::Received)?;
     let is_high = || interrupt.as_ref().map(|it| it.is_high()).transpose();
     uart.enable_interrupt(Some(Event::Received))?;

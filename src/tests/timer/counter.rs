@@ -158,6 +158,7 @@ impl<'a> Bench<'a> {
         self.timer.enable_interrupt(true)?;
         self.edges.set(self.all_edges()?);
         self.timer.start(ticks, mode, prescaler)?;
+        self.vm.set_up_ends()?;
         self.assert_came(0, "just started")?;
         self.assert_is(false, true, "just started")?;
         Ok(Stopwatch::new(self.vm))

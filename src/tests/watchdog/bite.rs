@@ -55,6 +55,7 @@ impl<'a> Bench<'a> {
     fn start(&mut self, period: u64) -> Result<Stopwatch<'a>> {
         self.reset()?;
         self.dog().start(period)?;
+        self.vm.set_up_ends()?;
         Ok(Stopwatch::new(self.vm))
     }
 

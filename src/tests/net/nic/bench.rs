@@ -26,6 +26,7 @@ impl<'a> Bench<'a> {
         let wire = Wire::on(vm, nic.cable()?)?;
         let lines = nic.lines()?;
         nic.start(vm)?;
+        vm.set_up_ends()?;
         Ok(Self { nic, vm, wire, lines })
     }
 

@@ -40,6 +40,7 @@ impl<'a> Bench<'a> {
     pub(super) fn new(sd: &'a SdCard, vm: &'a Vm) -> Result<Self> {
         let card = sd.card()?;
         let identity = card.initialise()?;
+        vm.set_up_ends()?;
         Ok(Self { card, sd, vm, identity })
     }
 

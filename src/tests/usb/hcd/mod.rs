@@ -22,6 +22,8 @@ use crate::qos::wait_until;
 fn with_device(hcd: &dyn UsbHcd, number: usize, model: Model) -> Result<Plugged> {
     hcd.reaches_ram()?;
     hcd.start()?;
+    // A machine into which something was plugged cannot move.
+    hcd.vm().set_up_ends()?;
     plug(hcd, number, model)
 }
 
