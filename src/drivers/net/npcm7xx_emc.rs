@@ -106,6 +106,12 @@ const FAULTS: &[Fault] = &[
         "npcm7xx-emc: only the first of sixteen addresses is there",
     )
     .bits(0xfffe),
+    Fault::new(
+        &["CAMxM", "CAMxL"],
+        &[Rule::ResetValue, Rule::SoftwareReset, Rule::MachineReset],
+        "npcm7xx-emc: a reset puts the address of the command line into the first entry",
+    )
+    .since(8, 0),
     Fault::new(&["MIID"], &[Rule::Kept], "npcm7xx-emc: QEMU has no PHY, and MIID reads as zero"),
     Fault::new(&["FFTCR"], &[Rule::Kept], "npcm7xx-emc: QEMU has no FIFO thresholds"),
 ];
