@@ -54,15 +54,15 @@ check-guests: qemu
 qemu:
 	@contrib/ensure-qemu
 
-# Every test on every architecture that has it, each on one of its paths. `make check-qtest` runs
-# them all.
+# Every test on one of its paths, and every machine and device on one at least. `make check-qtest`
+# runs them all.
 .PHONY: check
 check: qemu
 	$(CARGO) fmt --all --check
 	rustfmt --edition 2024 --check $(CONTENT)
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
-	QGRAPH_COVER=tests $(CARGO) test
+	QGRAPH_COVER=cases $(CARGO) test
 	$(CARGO) test -p board-tests --lib
 	$(CARGO) test -p board-tests --test paths edu-
 	$(CARGO) test -p board-tests --test paths shouted-serial-tests

@@ -6,9 +6,10 @@ use crate::harness::{Cover, Plan};
 /// How much of the graph is enough.
 #[derive(clap::Args)]
 pub(super) struct CoverArguments {
-    /// Only a small set of paths, on which is every node (machine, driver, interface and test),
-    /// every edge, or, with tests, every test once on each architecture.
-    #[arg(long, value_name = "nodes|edges|tests", help_heading = "Filters")]
+    /// Only a small set of paths, on which is every node (machine, driver, interface and suite),
+    /// every edge, with cases every node and every test once, or, with tests, every test once on
+    /// each architecture.
+    #[arg(long, value_name = "nodes|edges|cases|tests", help_heading = "Filters")]
     cover: Option<Cover>,
 }
 

@@ -31,7 +31,7 @@ pub(super) const ENVIRONMENT: [Row; 10] = [
     ("PATH", "Where every qemu-system-* is used if no emulator is named."),
     ("QGRAPH_CACHE", "The folder of the cache."),
     ("QGRAPH_SHARD", "K/N: run and list do the K-th of N shares, as by --shard; so do tests."),
-    ("QGRAPH_COVER", "nodes, edges or tests: what --cover says to run, this says to tests."),
+    ("QGRAPH_COVER", "nodes, edges, cases or tests: what --cover says to run, this says to tests."),
     (
         "CI_NODE_INDEX, CI_NODE_TOTAL",
         "The share, counted from 1, as GitLab CI sets them in a job with 'parallel:'. Used where \

@@ -38,7 +38,7 @@ const READABLE: &str = "readable-expectations";
 /// them has is ignored, with the reason; without any usable emulator the run fails. What
 /// `expectations.toml` in the current folder says of known failures holds here too.
 /// `QGRAPH_SHARD=K/N` leaves only the K-th of N shares, unless one path is asked for by
-/// its whole name; `QGRAPH_COVER=nodes`, `edges` or `tests` leaves only a set of paths on which
+/// its whole name; `QGRAPH_COVER=nodes`, `edges`, `cases` or `tests` leaves only a set of paths on which
 /// everything is all the same, unless some are asked for by a filter.
 pub fn main(program: Program) -> ExitCode {
     let mut arguments = Arguments::from_args();

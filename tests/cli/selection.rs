@@ -89,5 +89,5 @@ pub fn covers() {
         covered.into_iter().collect()
     );
     let finished = qgraph(&sandbox, &["list", "--cover", "all"]).expect(2).silent();
-    finished.says(&["\"all\" is none of nodes, edges and tests"]);
+    finished.says(&["\"all\" is none of nodes, edges, cases and tests"]);
 }

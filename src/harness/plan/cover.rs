@@ -18,13 +18,15 @@ pub enum Cover {
     Nodes,
     /// Every edge, and with them every node.
     Edges,
+    /// Every node, and every test somewhere.
+    Cases,
     /// Every test, on every architecture that has a path to it.
     Tests,
 }
 
 /// Nothing to cover is called this.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is none of nodes, edges and tests")]
+#[error("{0:?} is none of nodes, edges, cases and tests")]
 pub struct BadCover(String);
 
 impl FromStr for Cover {
@@ -34,6 +36,7 @@ impl FromStr for Cover {
         match text {
             "nodes" => Ok(Self::Nodes),
             "edges" => Ok(Self::Edges),
+            "cases" => Ok(Self::Cases),
             "tests" => Ok(Self::Tests),
             _ => Err(BadCover(text.to_owned())),
         }
@@ -75,6 +78,10 @@ impl Cover {
         match self {
             Self::Nodes => path.nodes().map(|node| Part::Node(build, node)).collect(),
             Self::Edges => path.edges().map(|edge| Part::Edge(build, edge)).collect(),
+            Self::Cases => {
+                let nodes = path.nodes().map(|node| Part::Node(build, node));
+                nodes.chain([Part::Test(build, "", path.test(), path.between())]).collect()
+            }
             Self::Tests => {
                 let arch = path.machine().split('/').next().unwrap_or_default();
                 vec![Part::Test(build, arch, path.test(), path.between())]

@@ -47,7 +47,7 @@ pub const HEADER_BRIDGE: u8 = 1;
 /// The granularity of the I/O window, in bytes.
 const IO_STEP: u64 = 0x1000;
 /// How much of the parent's memory a bridge gets, in bytes.
-const MEMORY_SIZE: u64 = 0x100_0000;
+const MEMORY_SIZE: u64 = 0x400_0000;
 
 /// A bridge with its windows open, and the bus behind it. Addresses on that bus are those of
 /// the primary bus, as far as the windows let them through.
