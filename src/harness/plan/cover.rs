@@ -185,6 +185,7 @@ mod tests {
     use crate::graph::test_graphs::{diamonds, random};
     use crate::harness::plan::Filter;
     use crate::harness::plan::tests::plan_of;
+    use crate::qemu::Between;
 
     fn size(trials: usize, of: usize, least: usize) -> Size {
         Size { trials, of, least }
@@ -199,8 +200,18 @@ mod tests {
         };
         assert_eq!(cover(&["a"], Cover::Nodes), size(2, 16, 1));
         assert_eq!(cover(&["a"], Cover::Edges), size(2, 16, 1));
+        assert_eq!(cover(&["a"], Cover::Cases), size(2, 16, 1));
         assert_eq!(cover(&["a"], Cover::Tests), size(1, 16, 1));
         assert_eq!(cover(&["a", "b"], Cover::Edges), size(4, 32, 2));
+    }
+
+    /// Would catch a form of a test that is taken for covered by another.
+    #[test]
+    fn every_form_of_a_test() {
+        let filter = Filter::default().with_forms(vec![None, Some(Between::Reset)]);
+        let size_of = |cover| plan_of(&diamonds(1), &["a"], filter.clone()).covering(cover).1;
+        assert_eq!(size_of(Cover::Tests).trials, 2);
+        assert_eq!(size_of(Cover::Nodes).trials, 2, "both sides, in any form");
     }
 
     /// Would catch a test that is run on the poorest path that has it.
@@ -217,7 +228,7 @@ mod tests {
         /// Would catch a set that leaves something out, and one of which a path is needless.
         #[test]
         fn everything_is_covered(graph in random::graph()) {
-            for cover in [Cover::Nodes, Cover::Edges, Cover::Tests] {
+            for cover in [Cover::Nodes, Cover::Edges, Cover::Cases, Cover::Tests] {
                 let whole = plan_of(&graph, &["a"], Filter::default());
                 let parts = |trials: &[Trial]| -> HashSet<Part> {
                     trials.iter().flat_map(|trial| cover.parts(trial)).collect()

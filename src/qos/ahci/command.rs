@@ -56,17 +56,17 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// The same with features.
+    /// Returns this command with `features` in the Features register.
     pub fn features(self, features: u16) -> Self {
         Self { features, ..self }
     }
 
-    /// The same with memory that the device fills.
+    /// Returns this command with memory that the device fills.
     pub fn into(self, memory: &'a [Piece]) -> Self {
         Self { memory, writes: false, ..self }
     }
 
-    /// The same with memory that the device reads.
+    /// Returns this command with memory that the device reads.
     pub fn from(self, memory: &'a [Piece]) -> Self {
         Self { memory, writes: true, ..self }
     }

@@ -201,7 +201,7 @@ impl<L: Layout> Rings<L> {
     /// How many frames more are reported as sent since this was asked.
     ///
     /// # Errors
-    /// As for [`Layout::is_sent`].
+    /// Returns the error of [`Layout::is_sent`] if a descriptor cannot be read.
     pub fn sent(&self) -> Result<usize> {
         let before = self.sent.get();
         while self.sent.get() < self.queued.get() {
@@ -228,7 +228,7 @@ impl<L: Layout> Rings<L> {
     /// How many frames have arrived that were not taken.
     ///
     /// # Errors
-    /// As for [`Layout::received`].
+    /// Returns the error of [`Layout::received`] if a descriptor cannot be read.
     pub fn arrived(&self) -> Result<usize> {
         let owned = self.receive.count() - (self.taken.get() - self.given.get());
         for after in 0..owned {
@@ -268,7 +268,7 @@ impl<L: Layout> Rings<L> {
     /// Gives the descriptors of all frames taken back to the device. Returns how many these are.
     ///
     /// # Errors
-    /// As for [`Layout::give`].
+    /// Returns the error of [`Layout::give`] if a descriptor cannot be written.
     pub fn recycle(&self) -> Result<usize> {
         let (given, taken) = (self.given.get(), self.taken.get());
         for number in given..taken {

@@ -294,7 +294,7 @@ impl Plugged {
     /// Resets it and gives it an address.
     ///
     /// # Errors
-    /// As for [`Plugged::open`], or it refuses.
+    /// Returns the error of [`Plugged::open`], or that of a device that refuses the address.
     pub fn connect<'a>(&self, hcd: &'a dyn UsbHcd, address: u8) -> Result<UsbDevice<'a>> {
         let device = self.open(hcd)?;
         addressed(hcd, device.device, Some(address))

@@ -37,7 +37,7 @@ pub struct VhostUserBlk(
 interface!(VhostUserBlk = "vhost-user-blk"; produces VirtioBlk, VhostUserDevice);
 
 impl VhostUserBlk {
-    /// The same as a block device.
+    /// Returns this device behind the interface of virtio block devices.
     pub fn blk(&self) -> VirtioBlk {
         VirtioBlk(self.0.clone(), resize)
     }

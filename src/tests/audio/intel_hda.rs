@@ -38,7 +38,7 @@ tests!(IntelHda, "intel-hda-tests":
 
 /// 48,000 times a second two samples of 16 bits (3.7.1).
 const FORMAT: u16 = 0x0011;
-/// The same as QEMU's codecs have it in memory.
+/// The samples of [`FORMAT`] as QEMU's codecs keep them in memory.
 const STEREO: Format = Format { is_wide: true, is_stereo: true };
 /// The number of a stream by which codecs know it.
 const TAG: u32 = 5;

@@ -160,10 +160,13 @@ pub(super) fn read_guest_memory(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
     let total: u64 = regions.iter().map(|region| region.length).sum();
     assert!(total <= spec.size, "{total:#x} bytes of RAM of {:#x}: {regions:x?}", spec.size);
     let (from, to) = (spec.base + spec.usable.0, spec.base + spec.usable.1);
-    // Behind a hole the rest of RAM may follow.
-    for region in regions.iter().filter(|region| region.guest < to) {
-        let expected = region.guest.checked_sub(spec.base);
+    let mut before = 0;
+    for region in &regions {
+        // The rest of RAM may stand behind a hole of addresses, but there is none in RAM itself.
+        let is_behind = region.guest >= to;
+        let expected = if is_behind { Some(before) } else { region.guest.checked_sub(spec.base) };
         assert_eq!(Some(region.offset), expected, "the place in RAM of {region:x?}");
+        before = region.offset + region.length;
     }
     let step = ((to - from) / 16).next_multiple_of(8);
     let mut addresses: Vec<u64> = (from..to).step_by(step as usize).collect();
