@@ -26,6 +26,10 @@ impl<K: Kind> OverPci<K> {
         },
     ];
 
+    /// With packed rings, of a device that never has a legacy interface.
+    const NEW_ONLY: &'static [Variant] =
+        &[Variant { name: "packed", add: Addition::properties(&[K::MODERN, "packed=on"]) }];
+
     /// The function.
     pub fn pci(&self) -> &VirtioPci {
         &self.pci
@@ -51,7 +55,7 @@ where
         .images(K::IMAGES)
         .sockets(K::SOCKETS);
     const VARIANTS: &'static [Variant] =
-        if K::IS_TRANSITIONAL { Self::WITHOUT_LEGACY } else { &[] };
+        if K::IS_TRANSITIONAL { Self::WITHOUT_LEGACY } else { Self::NEW_ONLY };
 
     fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
         let pci = VirtioPci::new(PciDevice::plugged(&bus, site)?, site.vm)?;

@@ -3,9 +3,11 @@
 //! uses a ring as the specification wants it. Section numbers are those of the virtio
 //! specification, version 1.2. What a kind of device does is in a file of its own.
 
+pub mod balloon;
 pub mod blk;
 mod blk_disk;
 mod device;
+pub mod input;
 mod kind;
 mod mmio;
 pub mod net;

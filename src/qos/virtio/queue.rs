@@ -384,6 +384,20 @@ impl Queue {
         used.ok_or_else(|| Error::failed("a used buffer came and went"))
     }
 
+    /// Has the device use one buffer of these segments, with no other in flight; returns how many
+    /// bytes it says it has written.
+    ///
+    /// # Errors
+    /// The ring is full, the device does not use it, or gives back another.
+    pub fn carry_out(&self, segments: &[Segment]) -> Result<u32> {
+        let id = self.add(segments)?;
+        self.kick()?;
+        match self.wait_used()? {
+            used if used.id == id => Ok(used.written),
+            used => Err(Error::failed(format!("waited for buffer {id}, got {used:?}"))),
+        }
+    }
+
     /// Says whether used buffers are to be notified, all of them or none. It is a hint:
     /// the device may notify all the same.
     ///

@@ -135,7 +135,12 @@ fn heads_beyond(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
 fn index_jumps(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
     needs_split(device, "index")?;
     // A device that is done with each buffer at once has no more in flight than the ring has room.
-    let at_once = [virtio::net::DEVICE_TYPE, virtio::serial::DEVICE_TYPE];
+    let at_once = [
+        virtio::net::DEVICE_TYPE,
+        virtio::serial::DEVICE_TYPE,
+        virtio::balloon::DEVICE_TYPE,
+        virtio::input::DEVICE_TYPE,
+    ];
     let verdict = match device.transport().device_type()? {
         kind if at_once.contains(&kind) => Any,
         _ => GivesUp,
