@@ -1,9 +1,11 @@
 //! Network interface controllers as a class: [`Nic`] shows what a test of Ethernet frames
 //! needs of any of them: frames, a filter, events, the link. Registers and descriptors are
 //! known to the drivers alone; [`Wire`](super::net::Wire) is the other end of the cable. The
-//! parts that the NICs of boards share are in [`board`] and [`rings`].
+//! parts that the NICs of boards share are in [`board`] and [`rings`], serial EEPROMs in
+//! [`microwire`]. [`nic!`](crate::nic) has a driver produce these interfaces.
 
 pub mod board;
+pub mod microwire;
 pub mod rings;
 
 use std::cell::{Ref, RefCell};
@@ -158,6 +160,8 @@ pub struct Limits {
     pub link_event: bool,
     /// Whether an event that happens while it is masked is pending when it is unmasked.
     pub latches_masked: bool,
+    /// Whether it reads and writes guest memory itself, as a bus master does.
+    pub masters: bool,
     /// Whether it has a FIFO instead of descriptors: a frame that is taken frees its place, without
     /// being recycled.
     pub fifo: bool,
@@ -177,6 +181,7 @@ impl Limits {
         single_masks: true,
         link_event: true,
         latches_masked: true,
+        masters: true,
         fifo: false,
     };
 }
@@ -379,6 +384,33 @@ pub trait RingNic: Nic {
 }
 
 interface!(dyn RingNic = "nic-rings");
+
+/// Has a driver that is a [`Nic`], or a [`RingNic`] as well, produce itself as such. What the
+/// command line needs for it stands at the end: [`BOARD`](super::net::BOARD) for a NIC of a board.
+///
+/// ```ignore
+/// nic!(Rtl8139: Nic);
+/// nic!(Ftgmac100: Nic, RingNic; with net::BOARD);
+/// ```
+#[macro_export]
+macro_rules! nic {
+    ($t:ty: $($interface:ident),+ $(; with $arguments:expr)?) => {
+        $crate::nic!(@each $t; [$($interface)+] $(; $arguments)?);
+    };
+    (@each $t:ty; [$interface:ident $($more:ident)*] $(; $arguments:expr)?) => {
+        impl $crate::graph::Produces<dyn $crate::qos::nic::$interface> for $t {
+            $(const ARGS: $crate::graph::QemuArgs = $arguments;)?
+
+            fn produced(
+                self: std::rc::Rc<Self>,
+            ) -> std::rc::Rc<dyn $crate::qos::nic::$interface> {
+                self
+            }
+        }
+        $crate::nic!(@each $t; [$($more)*] $(; $arguments)?);
+    };
+    (@each $t:ty; [] $(; $arguments:expr)?) => {};
+}
 
 /// What a driver holds from [`Nic::start`] on, such as rings and its places in them.
 pub struct Started<T>(RefCell<Option<T>>);

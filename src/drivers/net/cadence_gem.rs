@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
+use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{self, Address};
@@ -16,7 +16,7 @@ use crate::qos::pci::PciDevice;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, nic};
 
 /// Network control.
 pub const CONTROL: Register<u32> =
@@ -512,22 +512,6 @@ impl RingNic for CadenceGem {
     }
 }
 
-impl Produces<dyn Nic> for CadenceGem {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        self
-    }
-}
-
-impl Produces<dyn RingNic> for CadenceGem {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn RingNic> {
-        self
-    }
-}
-
 impl Produces<RegisterBlock> for CadenceGem {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         Rc::new(RegisterBlock::new("UG585", self.registers.clone(), TABLE).faults(FAULTS))
@@ -543,5 +527,6 @@ impl Discovered for CadenceGem {
     }
 }
 
+nic!(CadenceGem: Nic, RingNic; with net::BOARD);
 driver!(CadenceGem = "cadence_gem"; produces dyn Nic, dyn RingNic, RegisterBlock);
 discovered!(CadenceGem);

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
+use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{self, Address};
@@ -16,7 +16,7 @@ use crate::qos::pci::PciDevice;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, nic};
 
 /// Interrupt status.
 pub const STATUS: Register<u32> =
@@ -450,22 +450,6 @@ impl RingNic for Ftgmac100 {
     }
 }
 
-impl Produces<dyn Nic> for Ftgmac100 {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        self
-    }
-}
-
-impl Produces<dyn RingNic> for Ftgmac100 {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn RingNic> {
-        self
-    }
-}
-
 impl Produces<RegisterBlock> for Ftgmac100 {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let block = RegisterBlock::new("AST2500 Programming Guide", self.registers.clone(), TABLE)
@@ -484,5 +468,6 @@ impl Discovered for Ftgmac100 {
     }
 }
 
+nic!(Ftgmac100: Nic, RingNic; with net::BOARD);
 driver!(Ftgmac100 = "ftgmac100"; produces dyn Nic, dyn RingNic, RegisterBlock);
 discovered!(Ftgmac100);

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
+use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{self, Address};
@@ -16,7 +16,7 @@ use crate::qos::pci::PciDevice;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, nic};
 
 /// CAM command: which frames are received.
 pub const CAMCMR: Register<u32> =
@@ -408,22 +408,6 @@ impl RingNic for Npcm7xxEmc {
     }
 }
 
-impl Produces<dyn Nic> for Npcm7xxEmc {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        self
-    }
-}
-
-impl Produces<dyn RingNic> for Npcm7xxEmc {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn RingNic> {
-        self
-    }
-}
-
 impl Produces<RegisterBlock> for Npcm7xxEmc {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let block = RegisterBlock::new("NUC970", self.registers.clone(), TABLE)
@@ -443,5 +427,6 @@ impl Discovered for Npcm7xxEmc {
     }
 }
 
+nic!(Npcm7xxEmc: Nic, RingNic; with net::BOARD);
 driver!(Npcm7xxEmc = "npcm7xx-emc"; produces dyn Nic, dyn RingNic, RegisterBlock);
 discovered!(Npcm7xxEmc);

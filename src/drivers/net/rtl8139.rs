@@ -12,7 +12,7 @@ use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciDevice, PciFunction, Pci
 use crate::qos::registers::{
     AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule, Value,
 };
-use crate::{Error, Result, driver};
+use crate::{Error, Result, driver, nic};
 
 const fn word(name: &'static str, offset: u64, section: &'static str) -> Register<u16> {
     Register::new(name, offset).section(section)
@@ -377,12 +377,6 @@ impl Produces<PciFunction> for Rtl8139 {
     }
 }
 
-impl Produces<dyn Nic> for Rtl8139 {
-    fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        self
-    }
-}
-
 impl Produces<RegisterBlock> for Rtl8139 {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let [a, b, c, d, e, f] = MAC.map(u64::from);
@@ -398,4 +392,5 @@ impl Produces<RegisterBlock> for Rtl8139 {
     }
 }
 
+nic!(Rtl8139: Nic);
 driver!(Rtl8139 = "rtl8139"; consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic);

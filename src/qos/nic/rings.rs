@@ -20,7 +20,21 @@ impl Ring {
     /// # Errors
     /// Returns an error if no guest memory is left.
     pub fn new(vm: &Vm, count: usize, stride: usize, size: usize) -> Result<Self> {
-        let descriptors = vm.ram().alloc(count * stride, 64)?;
+        Self::aligned(vm, count, stride, size, 64)
+    }
+
+    /// As [`Ring::new`], with the first descriptor at a multiple of `alignment` bytes.
+    ///
+    /// # Errors
+    /// Returns an error if no guest memory is left.
+    pub fn aligned(
+        vm: &Vm,
+        count: usize,
+        stride: usize,
+        size: usize,
+        alignment: u64,
+    ) -> Result<Self> {
+        let descriptors = vm.ram().alloc(count * stride, alignment)?;
         let buffers = (0..count).map(|_| vm.ram().alloc(size, 64)).collect::<Result<_>>()?;
         Ok(Self { descriptors, stride, buffers })
     }
@@ -81,7 +95,11 @@ impl Ring {
         Ok(bytes)
     }
 
-    fn memory(&self) -> Result<Vec<u8>> {
+    /// What is in all descriptors and buffers.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn memory(&self) -> Result<Vec<u8>> {
         super::contents(std::iter::once(&self.descriptors).chain(&self.buffers))
     }
 }

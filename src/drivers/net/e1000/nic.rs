@@ -135,6 +135,7 @@ impl Nic for GigabitNic {
             single_masks: true,
             link_event: true,
             latches_masked: true,
+            masters: true,
             fifo: false,
         }
     }

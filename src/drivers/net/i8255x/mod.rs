@@ -12,9 +12,10 @@ use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
 use crate::qos::nic::Nic;
+use crate::qos::nic::microwire::Microwire;
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
-use crate::qos::registers::{Access, RegisterBlock, Registers, RegistersExt, Width};
+use crate::qos::registers::{RegisterBlock, Registers, RegistersExt, Width};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 
@@ -103,14 +104,17 @@ pub const MDI_INTERRUPT: u32 = 1 << 29;
 /// The address of the PHY.
 const PHY: u32 = 1;
 
-/// EEPROM Control: serial clock.
-const EESK: u8 = 1 << 0;
-/// EEPROM Control: chip select.
-const EECS: u8 = 1 << 1;
-/// EEPROM Control: data to the EEPROM.
-const EEDI: u8 = 1 << 2;
-/// EEPROM Control: data from the EEPROM.
-const EEDO: u8 = 1 << 3;
+/// EEPROM Control (6.3.6).
+const EEPROM: Microwire = Microwire {
+    offset: EEPROM_CONTROL.offset(),
+    width: Width::Byte,
+    always: 0,
+    clock: 1 << 0,
+    select: 1 << 1,
+    input: 1 << 2,
+    output: 1 << 3,
+    others: 0,
+};
 
 /// What all members have in common.
 const FAMILY: Identity = Identity {
@@ -195,30 +199,7 @@ impl I8255x {
     /// # Errors
     /// The pins are not as they are driven.
     pub fn eeprom(&self, word: u16) -> Result<u16> {
-        let drive = |pins: u8| Access::Write(EEPROM_CONTROL.offset(), Width::Byte, pins.into());
-        let request = u32::from(0b110 << 6 | word & 0x3f) << 16;
-        let bits = (0..25).rev().map(|bit| match request >> bit & 1 {
-            1 => EECS | EEDI,
-            _ => EECS,
-        });
-        let mut accesses = vec![drive(0), drive(EECS)];
-        for pins in bits.clone() {
-            // A bit is taken, and the next one given, when the clock rises.
-            let look = Access::Read(EEPROM_CONTROL.offset(), Width::Byte);
-            accesses.extend([drive(pins), drive(pins | EESK), look]);
-        }
-        accesses.extend([drive(EECS), drive(0)]);
-        let seen = self.registers().sequence(&accesses)?;
-        // Of what comes during the request nothing is left in 16 bits.
-        bits.zip(seen).try_fold(0, |value, (driven, pins)| {
-            let (driven, pins) = (driven | EESK, pins as u8);
-            if pins & !EEDO != driven {
-                return Err(Error::failed(format!(
-                    "EEPROM Control: {driven:#04x} was written, {pins:#04x} read"
-                )));
-            }
-            Ok(value << 1 | u16::from(pins & EEDO != 0))
-        })
+        EEPROM.read(self.registers(), word)
     }
 
     fn mdi(&self, vm: &Vm, request: u32) -> Result<u16> {

@@ -97,6 +97,7 @@ impl Nic for I8255xNic {
             single_masks: !self.chip.is_82557(),
             link_event: false,
             latches_masked: true,
+            masters: true,
             fifo: false,
         }
     }

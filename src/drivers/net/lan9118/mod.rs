@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use self::registers as reg;
-use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
+use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{self, Address};
@@ -15,7 +15,7 @@ use crate::qos::nic::board::Wiring;
 use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise};
 use crate::qos::pci::PciDevice;
 use crate::qos::registers::{Access, Mmio, RegisterBlock, Registers, RegistersExt, Width};
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, nic};
 
 /// Interrupt status.
 const EVENTS: EventBits = EventBits {
@@ -361,14 +361,6 @@ impl Nic for Lan9118 {
     }
 }
 
-impl Produces<dyn Nic> for Lan9118 {
-    const ARGS: QemuArgs = net::BOARD;
-
-    fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        self
-    }
-}
-
 impl Produces<RegisterBlock> for Lan9118 {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let block = RegisterBlock::new("LAN9118", self.registers.clone(), reg::TABLE)
@@ -387,5 +379,6 @@ impl Discovered for Lan9118 {
     }
 }
 
+nic!(Lan9118: Nic; with net::BOARD);
 driver!(Lan9118 = "lan9118"; produces dyn Nic, RegisterBlock);
 discovered!(Lan9118);

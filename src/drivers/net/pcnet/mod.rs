@@ -16,7 +16,7 @@ use crate::qos::nic::{
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{Register, RegisterBlock, RegistersExt};
 use crate::qos::wait_until;
-use crate::{Error, Result, driver};
+use crate::{Error, Result, driver, nic};
 
 /// The descriptors of a ring: RLEN and TLEN 4.
 pub const COUNT: usize = 16;
@@ -174,6 +174,7 @@ impl Nic for Pcnet {
             single_masks: true,
             link_event: false,
             latches_masked: true,
+            masters: true,
             fifo: false,
         }
     }
@@ -354,10 +355,5 @@ impl Produces<PciFunction> for Pcnet {
     }
 }
 
-impl Produces<dyn Nic> for Pcnet {
-    fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
-        self
-    }
-}
-
+nic!(Pcnet: Nic);
 driver!(Pcnet = "pcnet"; consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic);

@@ -1,5 +1,7 @@
 //! Digital's 21143: frames that are sent from one buffer or several, and ones that are too long.
 
+mod lists;
+
 use std::rc::Rc;
 
 use crate::drivers::net::tulip::{self as tulip, Tulip};

@@ -1,11 +1,19 @@
 //! VMware's paravirtual network card `vmxnet3` (its registers are those of VMware's driver).
 
+mod nic;
+pub mod registers;
+pub mod rings;
+
 use std::rc::Rc;
+
+pub use self::nic::Parts;
 
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qos::net;
+use crate::qos::nic::{Nic, RingNic, Started};
 use crate::qos::pci::config::EXPRESS;
-use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciFunction, PciPlug, Space};
+use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciFunction, PciPlug, Space};
+use crate::qos::registers::RegisterBlock;
 use crate::{Result, driver};
 
 /// What its configuration space says: MSI-X (0x11) and MSI (5).
@@ -28,13 +36,18 @@ const IDENTITY: Identity = Identity {
 pub struct Vmxnet3 {
     /// Where it is plugged in, and the registers of BAR 1.
     pub plug: PciPlug,
+    /// The registers of BAR 0, of interrupts and queues.
+    pub queues: Rc<Bar>,
+    parts: Started<Parts>,
 }
 
 impl Consumes<dyn PciBus> for Vmxnet3 {
     const ARGS: QemuArgs = net::PCI_DEVICE;
 
     fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
-        Ok(Self { plug: PciPlug::attach(&bus, site, 1)? })
+        let plug = PciPlug::attach(&bus, site, 1)?;
+        let queues = plug.device.map_bar(0)?;
+        Ok(Self { plug, queues, parts: Started::default() })
     }
 }
 
@@ -45,8 +58,20 @@ impl Produces<PciFunction> for Vmxnet3 {
         let express = list.iter().any(|capability| capability.id == EXPRESS);
         let capabilities: &[u8] =
             if express { &[EXPRESS, 0x11, 0x05] } else { IDENTITY.capabilities };
-        self.plug.function(Identity { capabilities, ..IDENTITY })
+        let mapped = vec![self.queues.clone(), self.plug.registers.clone()];
+        let identity = Some(Identity { capabilities, ..IDENTITY });
+        Rc::new(PciFunction { device: self.plug.device.clone(), identity, mapped })
     }
 }
 
-driver!(Vmxnet3 = "vmxnet3"; consumes dyn PciBus; produces PciFunction);
+impl Produces<RegisterBlock> for Vmxnet3 {
+    fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
+        Rc::new(self.plug.block("vmxnet3", registers::TABLE))
+    }
+}
+
+driver!(
+    Vmxnet3 = "vmxnet3";
+    consumes dyn PciBus;
+    produces PciFunction, RegisterBlock, dyn Nic, dyn RingNic
+);

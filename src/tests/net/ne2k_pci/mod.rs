@@ -1,6 +1,8 @@
 //! The NE2000: its station address, memory by remote DMA, and pages of registers (DP8390D, chapters
 //! 7 and 10).
 
+mod ring;
+
 use std::rc::Rc;
 
 use crate::drivers::net::ne2k_pci::Ne2kPci;
