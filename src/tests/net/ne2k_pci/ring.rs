@@ -258,6 +258,12 @@ fn acknowledge(nic: &Ne2kPci, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(pages.get(chip::ISR)?, left, "ISR, {bit:#x} acknowledged");
         assert!(!nic.plug.device.asserts_interrupt()?, "the pin, {bit:#x} acknowledged");
     }
+    // That it was reset cannot be acknowledged.
+    nic.reset(vm)?;
+    pages.set(chip::ISR, 0xff)?;
+    assert_eq!(pages.get(chip::ISR)?, chip::ISR_RESET, "ISR.RST, a one written");
+    pages.set(chip::CR, chip::ABORT | chip::START)?;
+    assert_eq!(pages.get(chip::ISR)?, 0, "ISR.RST when it is started");
     Ok(())
 }
 
