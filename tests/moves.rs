@@ -2,6 +2,9 @@
 //! set up is there after a move to another QEMU, and a path begins anew after a reset.
 
 use std::cell::RefCell;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use std::time::Duration;
 use qgraph::graph::Model;
 use qgraph::harness::{Filter, Fleet, Plan, Trial};
 use qgraph::prelude::*;
-use qgraph::qemu::{Between, Limits, Prober};
+use qgraph::qemu::{Between, Emulator, Limits, Prober};
 use qgraph::qos::virtio::blk::VirtioBlk;
 
 thread_local! {
@@ -64,13 +67,30 @@ fn begun(_: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
 
 /// The path with this case, in this form, on any emulator, and a QEMU for it.
 fn path(case: &str, between: Option<Between>) -> (Trial, Rc<Vm>) {
+    let trial = trial(case, between);
+    let vm = Vm::launch(&trial.emulator, trial.config(), Limits::default()).expect("a QEMU");
+    (trial, Rc::new(vm))
+}
+
+fn trial(case: &str, between: Option<Between>) -> Trial {
     let fleet = Fleet::gather(&[], &Prober::new(), |warning| eprintln!("warning: {warning}"));
     let glob = format!("/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/virtio-blk-pci/*/{case}");
     let filter = Filter::new(&[glob], &[], &[], false).expect("a glob").with_forms(vec![between]);
     let plan = Plan::new(Arc::new(Model::registered()), fleet.usable, filter);
-    let trial = plan.trials().next().expect("a path; `make check` installs QEMU");
-    let vm = Vm::launch(&trial.emulator, trial.config(), Limits::default()).expect("a QEMU");
-    (trial, Rc::new(vm))
+    plan.trials().next().expect("a path; `make check` installs QEMU")
+}
+
+/// The trial with its emulator, and as the one to which machines move, a script that writes its
+/// arguments to the file `log` of `folder` and becomes that emulator.
+fn moving_to_script(trial: &Trial, folder: &Path) -> Trial {
+    let program = folder.join("qemu");
+    let (log, real) = (folder.join("log"), trial.emulator.path.display());
+    let text = format!("#!/bin/sh\necho \"$*\" >> '{}'\nexec '{real}' \"$@\"\n", log.display());
+    fs::write(&program, text).expect("a script");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("executable");
+    let to = Prober::new().probe(&program, |warning| panic!("{warning}")).expect("a QEMU");
+    let emulator = Emulator { moves_to: Some(Arc::new(to)), ..(*trial.emulator).clone() };
+    Trial { emulator: Arc::new(emulator), ..trial.clone() }
 }
 
 /// Would catch a move that loses RAM, images, the clock, or the level of an intercepted line, or
@@ -82,6 +102,29 @@ fn a_machine_that_moves_keeps_all() {
     trial.path.run(&vm).expect("all is kept");
     assert_eq!(vm.lasting_change(), Some("a move to another QEMU"));
     assert!(vm.quit(Duration::from_secs(10)).expect("an end").is_success());
+}
+
+/// Would catch a machine that moves to the emulator from which it comes although another one is
+/// named, or that is there of another version of its type.
+#[test]
+fn a_machine_moves_to_the_emulator_that_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trial = trial("moving-tests/kept", Some(Between::Migrate));
+    let trial = moving_to_script(&trial, folder.path());
+    let vm = Vm::launch(&trial.emulator, trial.config(), Limits::default()).expect("a QEMU");
+    assert_eq!(vm.emulator().path, trial.emulator.path);
+    let vm = Rc::new(vm);
+    trial.path.run(&vm).expect("all is kept");
+    assert_eq!(vm.emulator().path, folder.path().join("qemu"), "where the machine is");
+    let log = fs::read_to_string(folder.path().join("log")).expect("what was started");
+    let restored: Vec<&str> = log.lines().filter(|line| line.contains("-incoming")).collect();
+    let real = trial.emulator.capabilities.real_name("pc");
+    assert!(real.starts_with("pc-i440fx-"), "{real}");
+    // Once when all is attached, and once at the mark of the test.
+    assert_eq!(restored.len(), 2, "{log}");
+    let is_real = |line: &&str| line.contains(&format!("-machine {real},"));
+    assert!(restored.iter().all(is_real), "{log}");
+    assert_eq!(vm.config().machine, real, "where it comes from");
 }
 
 /// Would catch a mark that does something on a plain path, and a path that does not begin anew

@@ -166,6 +166,9 @@ struct FilterArguments {
     names_from: Option<PathBuf>,
     #[command(flatten)]
     guests: GuestArguments,
+    /// The form of the paths where neither --form nor FILTER says it.
+    #[arg(skip)]
+    usual_form: OnceCell<Form>,
     /// How long a guest may take, if --timeout says so.
     #[arg(skip)]
     guest_limit: OnceCell<Duration>,
@@ -295,8 +298,10 @@ impl FilterArguments {
     }
 
     fn filter(&self) -> Result<Filter, Stop> {
-        let filter = Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?
-            .with_forms(self.form.clone());
+        let usual = self.usual_form.get().filter(|_| self.form.is_empty());
+        let forms = self.form.iter().chain(usual).copied().collect();
+        let filter =
+            Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?.with_forms(forms);
         Ok(match self.names()? {
             Some(names) => filter.with_names(names.clone()),
             None => filter,

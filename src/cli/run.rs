@@ -31,7 +31,7 @@ use crate::harness::{
     Conclusion, Environment, Expectations, Fleet, Header, Journal, Order, Outcome, Plan,
     Reproducers, Settings, Shard, run_all,
 };
-use crate::qemu::{Emulator, Keep, Limits, Prober};
+use crate::qemu::{Between, Emulator, Keep, Limits, Prober};
 
 const ABOUT: &str = "\
 Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
@@ -124,6 +124,11 @@ pub(super) struct Arguments {
     emulators: EmulatorArguments,
     #[command(flatten)]
     wrapper: WrapperArguments,
+    /// Where paths move the machine, move it to this emulator, or the one of its architecture in
+    /// this folder: another build or version. Only paths of the form migrate run then. Machines
+    /// are of the newest version that both know.
+    #[arg(long, value_name = "PATH", help_heading = "Emulators")]
+    migrate_to: Option<PathBuf>,
 }
 
 /// How long a path may take unless the user says something else.
@@ -220,6 +225,23 @@ impl Arguments {
             }
             _ => self.emulators.fleet_by(prober.clone())?,
         };
+        let then = failed.and_then(|failed| {
+            let words = journal::arguments(failed.journal())?;
+            Remembered::try_parse_from(words).ok()?.arguments.migrate_to
+        });
+        let fleet = match self.migrate_to.as_ref().or(then.as_ref()) {
+            Some(to) => {
+                let moved = Some(Between::Migrate);
+                if !self.filter.form.is_empty() && !self.filter.form.contains(&moved) {
+                    let why =
+                        "--migrate-to is about paths of the form migrate, which --form leaves out";
+                    return Err(Stop::Usage(why.to_owned()));
+                }
+                let _ = self.filter.usual_form.set(moved);
+                moving(fleet, to, &prober)?
+            }
+            None => fleet,
+        };
         if let Some(limit) = self.timeout {
             let _ = self.filter.guest_limit.set(limit);
         }
@@ -278,6 +300,40 @@ impl Arguments {
         }
         remembered.map(|remembered| remembered.arguments)
     }
+}
+
+/// The fleet with, for each emulator, the one at `to` on which its machines go on; without those
+/// for which there is none, with a word about each.
+///
+/// # Errors
+/// There is none for any of them.
+fn moving(fleet: Fleet, to: &Path, prober: &Prober) -> Result<Fleet, Stop> {
+    let there = Fleet::gather(&[to.to_owned()], prober, warn);
+    if let Some(why) = there.nothing_usable() {
+        return Err(Stop::Usage(format!("--migrate-to {}: {why}", to.display())));
+    }
+    let mut usable = Vec::new();
+    for emulator in fleet.usable {
+        let arch = &emulator.capabilities.arch;
+        let of_arch = || there.usable.iter().filter(|it| it.capabilities.arch == *arch);
+        let same = of_arch().find(|it| it.name() == emulator.name());
+        match same.or_else(|| of_arch().next()) {
+            Some(to) => {
+                let moves_to = Some(to.clone());
+                usable.push(Arc::new(Emulator { moves_to, ..(*emulator).clone() }));
+            }
+            None => note(format!(
+                "nothing of {} runs: no emulator of {arch} is in {}",
+                emulator.path.display(),
+                to.display()
+            )),
+        }
+    }
+    if usable.is_empty() {
+        let why = "no emulator of an architecture that is to run";
+        return Err(Stop::Usage(format!("--migrate-to {}: {why}", to.display())));
+    }
+    Ok(Fleet { usable, ..fleet })
 }
 
 /// What is to run.

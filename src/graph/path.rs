@@ -10,6 +10,7 @@ use super::decl::Object;
 use super::guest::shell_line;
 use super::model::{Availability, Boot, BootFn, Edge, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Setup, Site};
+use crate::qemu::moves::machine_on_both;
 use crate::qemu::{Between, Config, Emulator, RamSpec, Version, Vm};
 use crate::{Error, Result};
 
@@ -150,8 +151,23 @@ impl Path {
         match self.guest_words(emulator, emulator.guest_accel()) {
             None => {
                 let mut config = self.config(&emulator.path, emulator.capabilities.version);
+                if let Some(to) = emulator.moves_to.as_ref().filter(|_| config.moves) {
+                    let (here, there) = (&emulator.capabilities, &to.capabilities);
+                    // Where there is none, the move is what says so.
+                    if let Ok(machine) = machine_on_both(&config.machine, here, there) {
+                        config.machine = machine;
+                    }
+                    let options = self.config(&emulator.path, there.version).options;
+                    if options != config.options {
+                        config.options_there = options;
+                    }
+                }
                 let environment = emulator.environment.iter();
-                config.options.extend(environment.flat_map(|it| it.words()));
+                let words: Vec<String> = environment.flat_map(|it| it.words()).collect();
+                if !config.options_there.is_empty() {
+                    config.options_there.extend_from_slice(&words);
+                }
+                config.options.extend(words);
                 config
             }
             Some(words) => {

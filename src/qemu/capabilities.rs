@@ -55,6 +55,9 @@ pub struct MachineType {
     /// The name under which the machine takes a memory backend for its RAM; `None` where
     /// it takes none.
     pub default_ram_id: Option<String>,
+    /// The name that it has itself, where this is another name for it: `pc-q35-7.2` of `q35`.
+    #[serde(default)]
+    pub alias_of: Option<String>,
 }
 
 /// What an emulator says of itself.
@@ -80,6 +83,12 @@ impl Capabilities {
     pub fn has_machine(&self, node: &str) -> bool {
         node.split_once('/')
             .is_some_and(|(arch, machine)| arch == self.arch && self.machines.contains_key(machine))
+    }
+
+    /// What the machine type is called that `machine` names, if need be by another name.
+    pub fn real_name<'a>(&'a self, machine: &'a str) -> &'a str {
+        let known = self.machines.get(machine);
+        known.and_then(|known| known.alias_of.as_deref()).unwrap_or(machine)
     }
 
     /// Whether it has this device type.

@@ -126,6 +126,9 @@ pub struct Config {
     /// Whether the machine may move to another QEMU.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub moves: bool,
+    /// The options where the machine moves to, if they are others there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options_there: Vec<String>,
 }
 
 /// The open files that QEMU inherits, by the numbers they have there.
@@ -161,7 +164,17 @@ impl Config {
             sockets: Vec::new(),
             verbatim: false,
             moves: false,
+            options_there: Vec::new(),
         }
+    }
+
+    /// What it is asked to be where it moves to.
+    pub(super) fn there(&self) -> Self {
+        let mut there = self.clone();
+        if !there.options_there.is_empty() {
+            there.options = std::mem::take(&mut there.options_there);
+        }
+        there
     }
 
     /// Whether an option makes the memory that is the machine's RAM, of `{ram}` bytes: none is

@@ -62,6 +62,12 @@ pub fn confine(emulator: &Emulator, folder: &Path) -> io::Result<Confinement> {
         readable.extend(places_of(behind.path()));
     }
     readable.extend(emulator.module_dir().map(Path::to_owned));
+    if let Some(to) = &emulator.moves_to {
+        let behind = to.behind.as_ref().map(|behind| behind.path().to_owned());
+        readable
+            .extend([Some(to.path.clone()), behind].iter().flatten().flat_map(|it| places_of(it)));
+        readable.extend(to.module_dir().map(Path::to_owned));
+    }
     let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     readable.extend(std::env::split_paths(&libraries).filter(|path| path.is_absolute()));
     let mut writable = vec![folder.to_owned()];

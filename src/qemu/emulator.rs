@@ -43,9 +43,27 @@ pub struct Emulator {
     /// Of which failures its QEMUs stay, if any may.
     #[serde(skip)]
     pub keep: Option<Keep>,
+    /// The emulator on which its machines go on where a path moves them, if that is another.
+    #[serde(skip)]
+    pub moves_to: Option<Arc<Emulator>>,
 }
 
 impl Emulator {
+    /// An emulator that starts by itself, as fast as any.
+    pub(super) fn new(path: PathBuf, accelerator: Source, capabilities: Capabilities) -> Self {
+        Self {
+            path,
+            accelerator,
+            capabilities,
+            behind: None,
+            pace: Pace::default(),
+            wrapper: None,
+            environment: None,
+            keep: None,
+            moves_to: None,
+        }
+    }
+
     /// The name of its file.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()

@@ -15,6 +15,7 @@ mod heap;
 mod keep;
 mod limits;
 mod lost_time;
+pub(crate) mod moves;
 mod pace;
 mod probe;
 pub(crate) mod proc_stat;

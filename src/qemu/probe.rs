@@ -32,7 +32,7 @@ const WRAPPED: f64 = 10.0;
 const REMEMBER_FAILURE: Duration = Duration::from_secs(60);
 
 /// What was found out about emulators.
-const PROBES: Shelf = Shelf { folder: "probes", ending: ".json", version: 4 };
+const PROBES: Shelf = Shelf { folder: "probes", ending: ".json", version: 5 };
 
 /// What is remembered of an emulator, or why it cannot be used.
 type Remembered = Result<Known, Unusable>;
@@ -240,16 +240,7 @@ impl Prober {
         }
         let accelerator = Source::of(way, build.as_deref(), &self.cache)?;
         let path = path.to_owned();
-        let emulator = Emulator {
-            path,
-            accelerator,
-            capabilities,
-            behind,
-            pace,
-            wrapper: None,
-            environment: None,
-            keep: None,
-        };
+        let emulator = Emulator { behind, pace, ..Emulator::new(path, accelerator, capabilities) };
         emulator.ensure_module().ok()?;
         let is_script = emulator.behind.is_some() || runs.is_some();
         let is_the_same = !self.is_careful || !is_script || self.runs_as(&emulator, runs.as_ref());
@@ -295,17 +286,8 @@ impl Prober {
             let is_script = path.canonicalize().is_ok_and(|path| path != facts.binary);
             let behind = is_script.then(|| Stamp::of(&facts.binary).ok()).flatten();
             let pace = Pace { sanitizer: facts.sanitizer.clone(), ..Pace::default() };
-            let path = path.to_owned();
-            let emulator = Emulator {
-                path,
-                accelerator,
-                capabilities,
-                behind,
-                pace,
-                wrapper: None,
-                environment: None,
-                keep: None,
-            };
+            let bare = Emulator::new(path.to_owned(), accelerator, capabilities);
+            let emulator = Emulator { behind, pace, ..bare };
             match interview(emulator, self.limit()) {
                 Ok((mut emulator, runs)) => {
                     // What a script names in clear tells more than what runs, which may be its
@@ -386,16 +368,7 @@ fn running(path: &Path, vm: &Connected) -> Option<Stamp> {
 
 /// The file of the program that runs when `path` is started.
 fn program_behind(path: &Path, patience: Duration) -> Option<PathBuf> {
-    let emulator = Emulator {
-        path: path.to_owned(),
-        accelerator: accel::Source::BuiltIn,
-        capabilities: Capabilities::default(),
-        behind: None,
-        pace: Pace::default(),
-        wrapper: None,
-        environment: None,
-        keep: None,
-    };
+    let emulator = Emulator::new(path.to_owned(), accel::Source::BuiltIn, Capabilities::default());
     let arguments = |wiring: &Wiring| wiring.no_machine(false);
     let vm = connect(&emulator, arguments, Vec::new(), &within(patience), &Rc::default()).ok()?;
     vm.process.executable()
@@ -466,8 +439,12 @@ fn ask(vm: &Connected) -> Result<Capabilities, InterviewError> {
         }
         for key in ["name", "alias"] {
             if let Some(name) = machine[key].as_str() {
-                let default_ram_id = default_ram_id.clone();
-                has.machines.insert(name.to_owned(), MachineType { default_ram_id });
+                let own = machine["name"].as_str().filter(|_| key == "alias");
+                let known = MachineType {
+                    default_ram_id: default_ram_id.clone(),
+                    alias_of: own.map(str::to_owned),
+                };
+                has.machines.insert(name.to_owned(), known);
             }
         }
     }

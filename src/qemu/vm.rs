@@ -57,6 +57,8 @@ pub struct Vm {
     socket_words: Vec<String>,
     config: Config,
     emulator: Arc<Emulator>,
+    /// Whether another QEMU process than the first has the machine.
+    has_moved: Cell<bool>,
     deadline: Rc<Deadline>,
     transcript: Rc<Transcript>,
     endian: OnceCell<Endian>,
@@ -144,9 +146,10 @@ impl Vm {
         &self.config
     }
 
-    /// The emulator that runs.
+    /// The emulator that runs: after a move, the one to which the machine moved.
     pub fn emulator(&self) -> &Arc<Emulator> {
-        &self.emulator
+        let there = self.emulator.moves_to.as_ref().filter(|_| self.has_moved.get());
+        there.unwrap_or(&self.emulator)
     }
 
     /// The limits of time that requests keep to.

@@ -9,7 +9,7 @@ use crate::{qgraph, with_emulator};
 /// Would catch wrong usage that is taken for something else.
 pub fn wrong_usage() {
     let sandbox = with_emulator();
-    let cases: [(&[&str], &[&str]); 22] = [
+    let cases: [(&[&str], &[&str]); 24] = [
         (&[], &["Usage: qgraph"]),
         (&["--no-such-option"], &["unexpected argument '--no-such-option'", "Usage: qgraph"]),
         (&["run", "--no-such-option"], &["unexpected argument '--no-such-option'", "qgraph run"]),
@@ -30,6 +30,11 @@ pub fn wrong_usage() {
         (&["run", "--shard", "0/3"], &["--shard <K/N>", "not a shard K/N"]),
         (&["list", "--shard", "4/3"], &["--shard <K/N>", "K at most N"]),
         (&["run", "--shard", "1"], &["'1'", "not a shard K/N"]),
+        (&["run", "--migrate-to", "/nowhere"], &["--migrate-to /nowhere: no usable QEMU"]),
+        (
+            &["run", "--migrate-to", "/nowhere", "--form", "reset"],
+            &["--migrate-to is about paths of the form migrate, which --form leaves out"],
+        ),
         (&["run", "--durations", "/no/journal"], &["cannot read /no/journal: No such file"]),
         (&["list", "--machine", "{a"], &["the pattern \"{a\" is no glob"]),
     ];

@@ -38,6 +38,10 @@ pub(super) struct Arguments {
     /// Another emulator than the one on which it failed.
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
+    /// Where the machine moves, move it to this emulator, or the one of the same name in this
+    /// folder [default: the one to which it moved when it failed].
+    #[arg(long, value_name = "PATH")]
+    migrate_to: Option<PathBuf>,
     /// Exit as `git bisect run` wants it: a build on which it cannot be told is skipped.
     #[arg(long, conflicts_with = "minimize")]
     bisect: bool,
@@ -174,24 +178,35 @@ fn replay_it(arguments: &Arguments, watch: &Watch) -> Result<ExitCode, Stop> {
 /// There is none, or it has no such machine: why.
 fn emulator(arguments: &Arguments, reproducer: &Reproducer) -> Result<Emulator, String> {
     let about = &reproducer.about;
+    // In a folder, the one of the same name.
+    let named = |path: &PathBuf| {
+        let found = binary::find(std::slice::from_ref(path)).binaries;
+        let same = found.iter().find(|found| found.file_name() == about.emulator.file_name());
+        same.or(found.first()).cloned().unwrap_or_else(|| path.clone())
+    };
     let path = match &arguments.qemu {
-        Some(path) => {
-            let found = binary::find(std::slice::from_ref(path)).binaries;
-            // In a folder, the one of the same name.
-            let same = found.iter().find(|found| found.file_name() == about.emulator.file_name());
-            same.or(found.first()).cloned().unwrap_or_else(|| path.clone())
-        }
-        None => known(arguments, &about.emulator)?,
+        Some(path) => named(path),
+        None => known(arguments, "--qemu", &about.emulator)?,
     };
     let emulator = probe(arguments, &path).map_err(|why| {
         let hint = if arguments.qemu.is_some() { "" } else { " (--qemu names another emulator)" };
         format!("{why}{hint}")
     })?;
     let machine = &about.config.machine;
-    if !emulator.capabilities.machines.contains_key(machine) {
-        return Err(format!("{} has no machine {machine}", path.display()));
+    let to = match (&arguments.migrate_to, &about.migrate_to) {
+        (Some(path), _) => Some(named(path)),
+        (None, Some(path)) => Some(known(arguments, "--migrate-to", path)?),
+        (None, None) => None,
+    };
+    let prober = Prober { is_careful: true, slow: arguments.slow, ..Prober::new() };
+    let to = to.map(|to| prober.probe(&to, warn)).transpose();
+    let to = to.map_err(|unusable| format!("where it moves: {unusable}"))?;
+    for it in std::iter::once(&emulator).chain(&to) {
+        if !it.capabilities.machines.contains_key(machine) {
+            return Err(format!("{} has no machine {machine}", it.path.display()));
+        }
     }
-    Ok(emulator)
+    Ok(Emulator { moves_to: to.map(Arc::new), ..emulator })
 }
 
 /// The emulator at `path`, as it is behind the wrapper of `--wrapper` or the environment.
@@ -217,7 +232,7 @@ fn probe(arguments: &Arguments, path: &Path) -> Result<Emulator, String> {
 
 /// The emulator that the file names, if it is one that was found, or that was run before:
 /// a file cannot make qgraph run a program.
-fn known(arguments: &Arguments, emulator: &Path) -> Result<PathBuf, String> {
+fn known(arguments: &Arguments, option: &str, emulator: &Path) -> Result<PathBuf, String> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let found = binary::find(&[]).binaries.iter().any(|path| real(path) == real(emulator));
     if found || arguments.trust || !emulator.exists() || Prober::new().knows(emulator) {
@@ -225,7 +240,7 @@ fn known(arguments: &Arguments, emulator: &Path) -> Result<PathBuf, String> {
     }
     Err(format!(
         "the file names the emulator {0}, which qgraph neither finds nor has run before: if you \
-         want that one to be run, say --qemu {0}",
+         want that one to be run, say {option} {0}",
         emulator.display()
     ))
 }

@@ -432,6 +432,7 @@ mod tests {
             emulator: "q".into(),
             version: String::new(),
             module_dir: None,
+            migrate_to: None,
             config: Config::new("pc", "", RamSpec::new(0, 0)),
             no_start: None,
             is_whole: true,

@@ -169,6 +169,9 @@ pub struct About {
     /// The folder of modules that it needs, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
     pub module_dir: Option<PathBuf>,
+    /// The emulator to which its machine moved, if that was another.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
+    pub migrate_to: Option<PathBuf>,
     /// What the emulator was asked to be.
     pub config: Config,
     /// Why the emulator did not start, if that is the failure.
@@ -348,6 +351,7 @@ impl Reproducers {
             emulator: absolute(&emulator.path),
             version: format!("{} {}", capabilities.version, capabilities.package),
             module_dir: emulator.module_dir().map(absolute),
+            migrate_to: emulator.moves_to.as_ref().map(|to| absolute(&to.path)),
             config: config.clone(),
             no_start: outcome.evidence.as_ref().and_then(|evidence| evidence.no_start.clone()),
             is_whole: record.is_whole,

@@ -108,16 +108,8 @@ fn a_known_emulator_is_not_started() {
     let prober = Prober { retry: true, ..prober };
     let started = folder.path().join("started");
     let path = script(&folder.path().join("qemu"), &format!(": > '{}'", started.display()));
-    let emulator = Emulator {
-        path: path.clone(),
-        accelerator: accel::Source::BuiltIn,
-        capabilities: Capabilities { arch: "m68k".to_owned(), ..Capabilities::default() },
-        behind: None,
-        pace: Pace::default(),
-        wrapper: None,
-        environment: None,
-        keep: None,
-    };
+    let capabilities = Capabilities { arch: "m68k".to_owned(), ..Capabilities::default() };
+    let emulator = Emulator::new(path.clone(), accel::Source::BuiltIn, capabilities);
     let found = Found { emulator: emulator.clone(), way: Candidate::BuiltIn, runs: None };
     let known = Remembered::Ok(Known::of(&found));
     PROBES.store(&prober.cache, &Stamp::of(&path).unwrap(), "", &known).unwrap();

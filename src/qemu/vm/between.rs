@@ -14,6 +14,7 @@ use super::{ResetError, Vm};
 use crate::protocol::{self, Qmp};
 use crate::qemu::backend::End;
 use crate::qemu::keep::Monitors;
+use crate::qemu::moves;
 use crate::{Error, Result};
 
 /// What is done between set-up and check.
@@ -107,8 +108,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Saves the machine and restores it in another process of the same QEMU, to which it then
-    /// belongs.
+    /// Saves the machine and restores it in another process, of the same emulator or the one that
+    /// is named for that, to which it then belongs.
     ///
     /// # Errors
     /// QEMU saves what it does not restore, or ends meanwhile; skipped if this machine or what
@@ -121,7 +122,12 @@ impl Vm {
         self.note_lasting("a move to another QEMU");
         self.transcript.tap().without(|| {
             let state = self.save().map_err(|e| e.context("saving the machine"))?;
-            self.restore(state).map_err(|e| e.context("restoring the machine"))
+            self.restore(state).map_err(|e| {
+                e.context(match &self.emulator.moves_to {
+                    Some(to) => format!("restoring the machine on {}", to.path.display()),
+                    None => "restoring the machine".to_owned(),
+                })
+            })
         })?;
         self.transcript.tap().with(|tap| tap.machine_moved());
         self.announced.update(|count| count + 1);
@@ -149,6 +155,12 @@ impl Vm {
         }
         if self.qtest.has_high_output() {
             return Some("that cannot be told that an intercepted output is high".to_owned());
+        }
+        let lacks = self.emulator.moves_to.as_ref().and_then(|to| {
+            moves::lacks(&self.config, &self.emulator.capabilities, &to.capabilities)
+        });
+        if lacks.is_some() {
+            return lacks;
         }
         (!self.config.moves).then(|| "it was not started so that it can".to_owned())
     }
@@ -200,9 +212,10 @@ impl Vm {
         let (images, far_ends) = (&*self.images, &*self.far_ends);
         let handed = Handed { ram: self.ram.file(), images, far_ends, is_incoming: true };
         let limit = self.deadline.limit();
-        self.deadline.set_limit(limit.saturating_add(self.emulator.pace.start_allowance()));
+        let emulator = self.emulator.moves_to.as_ref().unwrap_or(&self.emulator);
+        self.deadline.set_limit(limit.saturating_add(emulator.pace.start_allowance()));
         let connected = handed
-            .spawn(&self.emulator, &self.config, monitors.as_ref())
+            .spawn(emulator, &self.config.there(), monitors.as_ref())
             .and_then(|(spawned, _)| spawned.connect(&self.deadline, &self.transcript));
         self.deadline.set_limit(limit);
         let connected = connected.map_err(|e| Error::failed(e.to_string()))?;
@@ -211,6 +224,7 @@ impl Vm {
 
         let before = self.output();
         drop(self.process.replace(process));
+        self.has_moved.set(true);
         self.said_before.replace(before);
         self.monitors.replace(monitors);
         self.qtest.hand_over_to(&qtest)?;

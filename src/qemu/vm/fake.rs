@@ -12,7 +12,7 @@ use crate::qemu::accel::Source;
 use crate::qemu::backend::End;
 use crate::qemu::process::{Launch, Process};
 use crate::qemu::ram::Ram;
-use crate::qemu::{Capabilities, Config, Emulator, Pace, RamSpec, Socket};
+use crate::qemu::{Capabilities, Config, Emulator, RamSpec, Socket};
 
 impl Vm {
     /// A machine whose process is `sleep` and whose sockets are closed at the far end.
@@ -41,16 +41,7 @@ impl Vm {
             arguments: vec!["infinity".into()],
             ..Launch::default()
         })?;
-        let emulator = Emulator {
-            path: "sleep".into(),
-            accelerator: Source::BuiltIn,
-            capabilities: Capabilities::default(),
-            behind: None,
-            pace: Pace::default(),
-            wrapper: None,
-            environment: None,
-            keep: None,
-        };
+        let emulator = Emulator::new("sleep".into(), Source::BuiltIn, Capabilities::default());
         Ok(Rc::new(Self {
             process: process.into(),
             monitors: None.into(),
@@ -64,6 +55,7 @@ impl Vm {
             socket_words: Vec::new(),
             config,
             emulator: Arc::new(emulator),
+            has_moved: false.into(),
             deadline,
             transcript,
             endian: Default::default(),

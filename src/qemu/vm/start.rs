@@ -276,6 +276,7 @@ impl Starting {
             socket_words: self.socket_words,
             config: self.config,
             emulator: self.emulator,
+            has_moved: Cell::new(false),
             deadline,
             transcript,
             limits: Cell::new(given),

@@ -66,7 +66,7 @@ mod tests {
 
     fn fitted(line: &str, version: Version, machines: &[&str]) -> String {
         let mut adapted = adapt(&shell::split(line).unwrap(), Path::new("/nowhere"), false);
-        let known = MachineType { default_ram_id: None };
+        let known = MachineType::default();
         let machines = machines.iter().map(|name| (name.to_string(), known.clone()));
         let capabilities =
             Capabilities { version, machines: machines.collect(), ..Capabilities::default() };

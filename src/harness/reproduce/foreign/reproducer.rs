@@ -21,6 +21,7 @@ impl Foreign {
             emulator: absolute(&emulator.path),
             version: format!("{} {}", capabilities.version, capabilities.package),
             module_dir: emulator.module_dir().map(absolute),
+            migrate_to: None,
             config,
             is_whole: true,
             minimized_from: None,

@@ -106,6 +106,7 @@ pub fn refused(reproducer: &Reproducer, folder: &Path) -> Vec<String> {
         images.chain(config.sockets.iter().map(|socket| socket.name.to_owned())).collect();
     let place = Place { folder, names: &names };
     let mut refused = super::command_line::objections(&config.options, &place);
+    refused.extend(super::command_line::objections(&config.options_there, &place));
     let machine = format!("{},{}", config.machine, config.properties);
     if let Err(why) = place.machine(&Parts::read(&machine, "type")) {
         refused.push(format!("-machine {machine}: {why}"));

@@ -15,6 +15,7 @@ fn reproducer() -> Reproducer {
         emulator: "/opt/my qemu/q".into(),
         version: "7.2.0 ".to_owned(),
         module_dir: Some("/modules".into()),
+        migrate_to: None,
         config,
         no_start: None,
         is_whole: true,
