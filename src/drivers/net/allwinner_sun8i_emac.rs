@@ -96,6 +96,11 @@ const FAULTS: &[Fault] = &[
         &[Rule::SoftwareReset],
         "allwinner-sun8i-emac: what is written along with a reset stays after it",
     ),
+    Fault::new(
+        &["TX_CUR_DESC", "RX_CUR_DESC"],
+        &[Rule::Neighbours],
+        "allwinner-sun8i-emac: a descriptor is the current one as soon as its list is written",
+    ),
 ];
 
 /// BASIC_CTL1: a reset.

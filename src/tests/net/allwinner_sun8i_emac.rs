@@ -19,6 +19,7 @@ tests!(Sun8iEmac, "allwinner-sun8i-emac-tests":
     checksums,
     events,
     receiver_off = "receiver-off",
+    moved_list = "moved-list",
     order,
     loops,
     phy;
@@ -184,6 +185,26 @@ fn receiver_off(nic: &Sun8iEmac, vm: &Rc<Vm>) -> Result<()> {
             got = nic.take()?;
             nic.recycle()?;
         }
+    }
+    Ok(())
+}
+
+/// Would catch a transmitter that goes on in its list although it is told where that begins.
+fn moved_list(nic: &Sun8iEmac, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    for number in 0..3 {
+        let rings = nic.rings()?;
+        let ring = &rings.transmit;
+        let sent = frame(PEER, MAC, 100, number);
+        ring.buffer(0).write(0, &sent)?;
+        ring.set_word(0, 2, ring.buffer(0).address().0 as u32)?;
+        ring.set_word(0, 1, emac::REPORT | emac::LAST | emac::FIRST | 100)?;
+        ring.set_word(0, 0, emac::OWN)?;
+        nic.registers().set(emac::TX_LIST, ring.address() as u32)?;
+        nic.send()?;
+        let what = format!("frame {number} at the begin of the list");
+        assert_frame(&wire.receive(&what)?, &sent, &what);
+        assert_eq!(ring.word(0, 0)? & emac::OWN, 0, "{what}: it is done");
     }
     Ok(())
 }

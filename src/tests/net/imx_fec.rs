@@ -201,7 +201,6 @@ fn switched_off(nic: &ImxFec, vm: &Rc<Vm>) -> Result<()> {
         nic.registers().set(fec::ECR, 0xf000_0000)?;
         assert_eq!(nic.registers().get(fec::RDAR)?, 0, "RDAR, turned off");
         let rings = nic.rings()?;
-        let (receive, transmit) = (rings.receive.address(), rings.transmit.address());
         let sent = frame(PEER, MAC, 100, number);
         rings.transmit.buffer(0).write(0, &sent)?;
         rings.transmit.set_word(0, 1, rings.transmit.buffer(0).address().0 as u32)?;
@@ -215,7 +214,9 @@ fn switched_off(nic: &ImxFec, vm: &Rc<Vm>) -> Result<()> {
         wire.send(&incoming)?;
         (0..20).try_for_each(|_| settle(vm))?;
         assert_ne!(rings.receive.word(0, 0)? & fec::OWN, 0, "the receive descriptor, turned off");
-        nic.turn_on(receive, transmit, 0)?;
+        // Both rings begin anew without being told where they are.
+        nic.registers().set(fec::ECR, 0xf000_0000 | fec::ECR_ON)?;
+        nic.registers().set(fec::RDAR, fec::ACTIVE)?;
         received(vm, rings.receive.descriptors(), 0)?;
         assert_frame(&rings.receive.bytes(0, 101)?, &incoming, "a frame that waited");
         nic.registers().set(fec::TDAR, fec::ACTIVE)?;
