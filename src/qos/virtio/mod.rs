@@ -6,7 +6,9 @@
 pub mod balloon;
 pub mod blk;
 mod blk_disk;
+pub mod crypto;
 mod device;
+pub mod gpu;
 pub mod input;
 mod kind;
 mod mmio;

@@ -140,6 +140,8 @@ fn index_jumps(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
         virtio::serial::DEVICE_TYPE,
         virtio::balloon::DEVICE_TYPE,
         virtio::input::DEVICE_TYPE,
+        virtio::crypto::DEVICE_TYPE,
+        virtio::gpu::DEVICE_TYPE,
     ];
     let verdict = match device.transport().device_type()? {
         kind if at_once.contains(&kind) => Any,
