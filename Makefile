@@ -54,7 +54,7 @@ check-guests: qemu
 qemu:
 	@contrib/ensure-qemu
 
-# Every test on one of its paths, and every machine and device on one at least. `make check-qtest`
+# Every test on one of its paths, every suite on every device that has it, and every machine. `make check-qtest`
 # runs them all.
 .PHONY: check
 check: qemu

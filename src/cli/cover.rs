@@ -7,8 +7,8 @@ use crate::harness::{Cover, Plan};
 #[derive(clap::Args)]
 pub(super) struct CoverArguments {
     /// Only a small set of paths, on which is every node (machine, driver, interface and suite),
-    /// every edge, with cases every node and every test once, or, with tests, every test once on
-    /// each architecture.
+    /// every edge, with cases every test once and every suite on each driver that has it, or, with
+    /// tests, every test once on each architecture.
     #[arg(long, value_name = "nodes|edges|cases|tests", help_heading = "Filters")]
     cover: Option<Cover>,
 }

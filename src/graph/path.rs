@@ -8,7 +8,7 @@ use petgraph::graph::{EdgeIndex, NodeIndex};
 
 use super::decl::Object;
 use super::guest::shell_line;
-use super::model::{Availability, Boot, BootFn, Edge, Model, NodeEntry, Offer, Step};
+use super::model::{Availability, Boot, BootFn, Edge, Kind, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Setup, Site};
 use crate::qemu::moves::machine_on_both;
 use crate::qemu::{Between, Config, Emulator, RamSpec, Version, Vm};
@@ -59,6 +59,12 @@ impl Path {
     /// The suite of that test.
     pub fn suite(&self) -> &'static str {
         self.test().split_once('/').map_or(self.test(), |(suite, _)| suite)
+    }
+
+    /// The last driver on it: the device that the test looks at, or the machine's own part.
+    pub fn device(&self) -> &'static str {
+        let drivers = self.steps().filter(|(_, node)| node.kind == Kind::Driver);
+        drivers.last().map_or(self.machine(), |(_, node)| node.name)
     }
 
     /// The source file of that test.

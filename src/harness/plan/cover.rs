@@ -18,7 +18,7 @@ pub enum Cover {
     Nodes,
     /// Every edge, and with them every node.
     Edges,
-    /// Every node, and every test somewhere.
+    /// Every node, every suite on each driver that has it, and every test somewhere.
     Cases,
     /// Every test, on every architecture that has a path to it.
     Tests,
@@ -61,6 +61,7 @@ pub struct Size {
 enum Part {
     Node(usize, &'static str),
     Edge(usize, usize),
+    Suite(usize, &'static str, &'static str),
     Test(usize, &'static str, &'static str, Form),
 }
 
@@ -80,7 +81,8 @@ impl Cover {
             Self::Edges => path.edges().map(|edge| Part::Edge(build, edge)).collect(),
             Self::Cases => {
                 let nodes = path.nodes().map(|node| Part::Node(build, node));
-                nodes.chain([Part::Test(build, "", path.test(), path.between())]).collect()
+                let suite = Part::Suite(build, path.device(), path.suite());
+                nodes.chain([suite, Part::Test(build, "", path.test(), path.between())]).collect()
             }
             Self::Tests => {
                 let arch = path.machine().split('/').next().unwrap_or_default();
@@ -182,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::graph::test_graphs::{diamonds, random};
+    use crate::graph::test_graphs::{Plain, diamonds, random};
     use crate::harness::plan::Filter;
     use crate::harness::plan::tests::plan_of;
     use crate::qemu::Between;
@@ -222,6 +224,27 @@ mod tests {
         let (plan, _) = plan_of(&graph, &["a"], Filter::default()).covering(Cover::Tests);
         let names: Vec<_> = plan.trials().map(|trial| trial.path.name()).collect();
         assert_eq!(names, ["/x/m/n0/a0/n1/s/t", "/x/m/n0/b0/n1/s/u"]);
+    }
+
+    /// Would catch a device on which a suite of many devices is left out because the suite's
+    /// tests have run on another.
+    #[test]
+    fn every_suite_on_every_driver() {
+        let mut graph = Plain::default();
+        graph.machines.push("x/m".to_owned());
+        for device in ["a", "b", "c"] {
+            graph.edge("x/m", device).edge(device, "i");
+        }
+        graph.test("s/one", "i").test("s/two", "i");
+        let plan = |cover| plan_of(&graph, &["a"], Filter::default()).covering(cover);
+        assert_eq!(plan(Cover::Tests).1, size(2, 6, 2));
+        let (plan, size_of) = plan(Cover::Cases);
+        assert_eq!(size_of, size(3, 6, 2));
+        let names: Vec<_> = plan.trials().map(|trial| trial.path.name()).collect();
+        for device in ["a", "b", "c"] {
+            let of_device = format!("/x/m/{device}/");
+            assert!(names.iter().any(|name| name.starts_with(&of_device)), "{names:?}");
+        }
     }
 
     proptest! {

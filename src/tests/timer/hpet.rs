@@ -27,6 +27,7 @@ tests!(Hpet, "hpet-tests":
     independent,
     legacy,
     machine_reset = "machine-reset",
+    reset_status = "reset-status",
     any_writes = "any-writes",
 );
 
@@ -341,6 +342,25 @@ fn machine_reset(hpet: &Hpet, vm: &Rc<Vm>) -> Result<()> {
     Stopwatch::new(vm).until(bench.time(5000))?;
     assert_eq!(bench.came(before)?, 0, "an interrupt that was due after the reset");
     assert_eq!(registers.get(COUNTER)?, 0, "the counter long after a reset");
+    Ok(())
+}
+
+/// Would catch interrupts that were pending and are told of after a reset of the machine: the
+/// status register is 0 then (section 2.3.6), and no line stays high.
+fn reset_status(hpet: &Hpet, vm: &Rc<Vm>) -> Result<()> {
+    let registers = hpet.registers();
+    for number in 0..TIMERS {
+        let bench = Bench::new(hpet, number)?;
+        bench.configure(INTERRUPT | LEVEL)?;
+        bench.compare(1000)?;
+        bench.run(true)?;
+        Stopwatch::new(vm).until(bench.time(1500))?;
+        assert_eq!(registers.get(STATUS)?, 1 << number, "timer {number}: pending");
+        reset(vm)?;
+        assert_eq!(registers.get(STATUS)?, 0, "timer {number}: after a reset");
+        hpet.route(number)?;
+        assert!(!bench.line.is_high()?, "timer {number}: its line after a reset");
+    }
     Ok(())
 }
 
