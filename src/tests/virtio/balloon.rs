@@ -232,6 +232,7 @@ fn assert_stats(vm: &Vm, given: &[(u16, u64)], what: &str) -> Result<()> {
 
 /// Gives statistics, and waits until the host has taken them, with the clock still.
 fn give(live: &Live, vm: &Vm, stats: &[(u16, u64)]) -> Result<(u16, Buffer)> {
+    vm.note_lasting("statistics, which a reset of the machine leaves");
     let given = live.give_stats(stats, 10 * stats.len())?;
     settle(vm)?;
     Ok(given)
