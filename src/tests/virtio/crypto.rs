@@ -346,9 +346,17 @@ fn vectors(device: &VirtioCrypto, _: &Rc<Vm>) -> Result<()> {
     let session = session(&live)?;
     let plain = hex(PLAIN);
     let first = live.cipher(session, 0, &hex(IV), &plain)?;
-    let other = live.cipher(session, 0, &[0x55; 16], &plain)?;
-    assert_ne!(first[..16], other[..16], "with another vector");
-    assert_works(&live, session, "with the first vector again")?;
+    for start in [0x55, 0, 0xff, 0xa0] {
+        let other: Vec<u8> = (0_u8..16).map(|at| start ^ at.wrapping_mul(0x1d)).collect();
+        // The vector is added to the first block before that is enciphered (SP 800-38A, 6.2).
+        let mut same = plain.clone();
+        for (byte, (ours, theirs)) in same.iter_mut().zip(hex(IV).iter().zip(&other)) {
+            *byte ^= ours ^ theirs;
+        }
+        let result = live.cipher(session, 0, &other, &same)?;
+        assert_eq!(result, first, "with the vector {other:x?}");
+        assert_works(&live, session, "with the first vector again")?;
+    }
     for length in [1, 8, 15, 17, 32] {
         let asked = Operation { iv_length: length as u32, ..operation(session, 64) };
         let (status, _) = live.run(asked, &vec![1; length], &[&plain], &[64])?;
@@ -386,7 +394,8 @@ fn in_flight(device: &VirtioCrypto, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch a request, of either queue, whose interrupt is missing, or that has several.
+/// Would catch a request, of either queue, whose interrupt is missing, that has several, or
+/// whose interrupt is the other queue's; the same of data that are refused.
 fn interrupts(device: &VirtioCrypto, vm: &Rc<Vm>) -> Result<()> {
     vm.note_lasting("sessions that outlive a reset");
     let live = device.start(device.0.acceptable()? & !features::EVENT_IDX)?;
@@ -401,6 +410,23 @@ fn interrupts(device: &VirtioCrypto, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(taken()?, virtio::ISR_QUEUE, "of a session");
         assert_works(&live, session, "with interrupts")?;
         assert_eq!(taken()?, virtio::ISR_QUEUE, "of data");
+        // Only the queue that has something to tell may interrupt.
+        live.control.want_interrupts(false)?;
+        let refused = live.run(operation(session, 15), &hex(IV), &[&[0; 15]], &[15])?;
+        assert_eq!(refused.0, ERR, "15 bytes, no blocks");
+        assert_eq!(taken()?, virtio::ISR_QUEUE, "of data that are refused");
+        live.control.want_interrupts(true)?;
+        live.data.want_interrupts(false)?;
+        let wrong = Session {
+            operation: 4,
+            cipher: AES_CBC,
+            key_length: 16,
+            direction: ENCRYPT,
+            kind: SYM_OP_CIPHER,
+        };
+        assert_eq!(live.create(wrong, &hex(KEYS[0]))?.0, NOTSUPP, "an operation that is not there");
+        assert_eq!(taken()?, virtio::ISR_QUEUE, "of a session that is refused");
+        live.data.want_interrupts(true)?;
         assert_eq!(live.destroy(session)?, OK, "its end");
         assert_eq!(taken()?, virtio::ISR_QUEUE, "of the end of a session");
         assert_eq!(taken()?, 0, "of nothing");

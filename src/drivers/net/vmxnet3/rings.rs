@@ -119,11 +119,16 @@ impl SendQueue {
     /// How many descriptors more are complete since this was asked.
     ///
     /// # Errors
-    /// Returns an error if a completion names a descriptor that holds nothing.
+    /// Returns an error if a completion names a descriptor that holds nothing, or holds what is
+    /// reserved.
     pub fn sent(&self) -> Result<usize> {
         let mut frames = 0;
         while let Some(words) = self.completions.peek(0)? {
-            let index = (words[0] & 0xfff) as usize;
+            let [about, reserved @ .., last] = words;
+            if about & !0xfff != 0 || reserved != [0; 2] || last & !GENERATION != 0 {
+                return Err(Error::failed(format!("a frame sent is told of by {words:x?}")));
+            }
+            let index = (about & 0xfff) as usize;
             let ahead = (index + COUNT - self.sent.get() % COUNT) % COUNT;
             if self.sent.get() + ahead >= self.queued.get() {
                 return Err(Error::failed(format!("completion of descriptor {index}, not queued")));
@@ -213,10 +218,14 @@ impl ReceiveQueue {
     /// Returns an error if a completion is not that of a whole frame in a buffer of its own.
     pub fn arrived(&self) -> Result<usize> {
         let mut count = 0;
-        while let Some([first, _, third, _]) = self.completions.peek(count)? {
-            let about = (first & !(0xfff | UNCHECKED), third & ERROR);
-            if about != (BEGIN | END, 0) {
-                return Err(Error::failed(format!("a frame with {first:#x} and {third:#x}")));
+        while let Some(words) = self.completions.peek(count)? {
+            let [first, hash, third, fourth] = words;
+            let about = (first & !(0xfff | UNCHECKED), hash, third & ERROR);
+            // Nothing is spread by a hash unless that was asked for, and nothing is told of a frame
+            // that was not looked into.
+            let tells = first & UNCHECKED == 0 || fourth & !GENERATION == 0;
+            if about != (BEGIN | END, 0, 0) || !tells {
+                return Err(Error::failed(format!("a frame received is told of by {words:x?}")));
             }
             count += 1;
             if count == COUNT {
