@@ -63,10 +63,11 @@ check: qemu
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 	QGRAPH_COVER=cases $(CARGO) test
-	$(CARGO) test -p board-tests --lib
-	$(CARGO) test -p board-tests --test paths edu-
-	$(CARGO) test -p board-tests --test paths shouted-serial-tests
-	$(CARGO) test -p board-tests --test paths system-control-tests
+# With both packages, so that nothing is built anew for other features.
+	$(CARGO) test -p qgraph -p board-tests --lib the_graph_is_sound
+	$(CARGO) test -p qgraph -p board-tests --test paths edu-
+	$(CARGO) test -p qgraph -p board-tests --test paths shouted-serial-tests
+	$(CARGO) test -p qgraph -p board-tests --test paths system-control-tests
 
 # Needs a nightly Rust and cargo-fuzz (`cargo install cargo-fuzz`). What it finds to be worth
 # keeping is in fuzz/corpus; `make check` replays tests/corpus on any Rust.

@@ -103,13 +103,14 @@ fn paths_pass_on_a_qemu_that_others_had() {
         "--timings",
         "--shard",
         "1/1",
-        "--machine",
-        "x86_64/pc",
-        "--cover",
-        "tests",
+        // Devices with much to leave behind: rings, queues, images, statistics, interrupts.
+        "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/{e1000,pcnet,sdhci-pci,virtio-net-pci}/*",
+        "/x86_64/pc/i440FX-pcihost/pci-bus-pc/pci-bus/{lsi53c895a,qemu-xhci,virtio-blk-pci}/*",
         // What is there to break QEMU.
         "--skip",
         "virtio-rules-tests",
+        "--skip",
+        "nic-attacks",
         "--qemu",
     ]);
     let finished = command.arg(&emulator.path).env("QGRAPH_CACHE", cache.path()).output();
