@@ -44,8 +44,8 @@ fn offers(offers: Offers) -> Vec<Offer> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plain {
     pub(crate) machines: Vec<String>,
-    drivers: Vec<String>,
-    interfaces: Vec<String>,
+    pub(crate) drivers: Vec<String>,
+    pub(crate) interfaces: Vec<String>,
     /// From, to, and which of [`OFFERS`].
     edges: Vec<(String, String, usize)>,
     /// Name, and what it is a test of.

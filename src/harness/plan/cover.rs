@@ -232,18 +232,20 @@ mod tests {
     fn every_suite_on_every_driver() {
         let mut graph = Plain::default();
         graph.machines.push("x/m".to_owned());
+        graph.interfaces.push("i".to_owned());
         for device in ["a", "b", "c"] {
+            graph.drivers.push(device.to_owned());
             graph.edge("x/m", device).edge(device, "i");
         }
-        graph.test("s/one", "i").test("s/two", "i");
+        graph.test("s/one", "i").test("s/two", "i").test("t/one", "i");
         let plan = |cover| plan_of(&graph, &["a"], Filter::default()).covering(cover);
-        assert_eq!(plan(Cover::Tests).1, size(2, 6, 2));
+        assert_eq!(plan(Cover::Tests).1, size(3, 9, 3));
         let (plan, size_of) = plan(Cover::Cases);
-        assert_eq!(size_of, size(3, 6, 2));
+        assert_eq!(size_of, size(6, 9, 3));
         let names: Vec<_> = plan.trials().map(|trial| trial.path.name()).collect();
-        for device in ["a", "b", "c"] {
-            let of_device = format!("/x/m/{device}/");
-            assert!(names.iter().any(|name| name.starts_with(&of_device)), "{names:?}");
+        for (device, suite) in ["a", "b", "c"].iter().flat_map(|it| [(it, "s"), (it, "t")]) {
+            let begin = format!("/x/m/{device}/i/{suite}/");
+            assert!(names.iter().any(|name| name.starts_with(&begin)), "{begin}: {names:?}");
         }
     }
 

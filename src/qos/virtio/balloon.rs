@@ -1,12 +1,10 @@
-//! The memory balloon (5.5): pages that the driver gives to the host and takes back, and what it
-//! tells of its memory.
+//! The memory balloon (5.5): pages that the driver gives to the host and takes back, and the
+//! statistics of the guest's memory that it reports.
 
 use super::device::Virtio;
 use super::queue::Queue;
 use super::{Features, Ordered, Plain, Segment};
-use crate::protocol::Endian;
 use crate::qemu::Buffer;
-use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
 /// The device type.
@@ -89,21 +87,13 @@ impl VirtioBalloon {
         Ok(live)
     }
 
-    /// A number in the byte order of the configuration, which is little-endian through a legacy
-    /// interface too (5.5.4.1).
-    fn little(&self, value: u32) -> u32 {
-        match self.0.transport().byte_order() {
-            Endian::Little => value,
-            Endian::Big => value.swap_bytes(),
-        }
-    }
-
-    /// A field of the configuration.
+    /// A field of the configuration, which is little-endian through a legacy interface too
+    /// (5.5.4.1).
     ///
     /// # Errors
     /// QEMU does not answer.
     pub fn field(&self, at: u64) -> Result<u32> {
-        self.0.transport().config().read32(at).map(|value| self.little(value))
+        self.0.config_le32(at)
     }
 
     /// Writes a field of the configuration.
@@ -111,7 +101,7 @@ impl VirtioBalloon {
     /// # Errors
     /// QEMU does not answer.
     pub fn set_field(&self, at: u64, value: u32) -> Result<()> {
-        self.0.transport().config().write32(at, self.little(value))
+        self.0.set_config_le32(at, value)
     }
 }
 

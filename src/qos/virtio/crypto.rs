@@ -6,9 +6,7 @@ use serde_json::json;
 use super::device::Virtio;
 use super::queue::Queue;
 use super::{Plain, Segment};
-use crate::protocol::Endian;
 use crate::qemu::Buffer;
-use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
 /// The device type.
@@ -148,11 +146,7 @@ impl VirtioCrypto {
     /// # Errors
     /// QEMU does not answer.
     pub fn field(&self, at: u64) -> Result<u32> {
-        let value = self.0.transport().config().read32(at)?;
-        Ok(match self.0.transport().byte_order() {
-            Endian::Little => value,
-            Endian::Big => value.swap_bytes(),
-        })
+        self.0.config_le32(at)
     }
 }
 
@@ -183,7 +177,8 @@ impl Live {
         self.create_by(&[&head, key])
     }
 
-    /// The same with a request of any bytes.
+    /// Asks for a session by a request of any bytes; returns the status and the number of the
+    /// session.
     ///
     /// # Errors
     /// The device does not answer as it must.

@@ -6,8 +6,9 @@ use super::kind::{self, Features, Kind, Plain};
 use super::queue::Queue;
 use super::transport::Transport;
 use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
+use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::registers::Registers;
+use crate::qos::registers::{Registers, RegistersExt};
 use crate::{Error, Result};
 
 /// How often the configuration may change while it is read.
@@ -290,6 +291,31 @@ impl Virtio {
     pub fn ready_status(&self) -> u8 {
         let negotiated = if self.transport.is_modern() { FEATURES_OK } else { 0 };
         ACKNOWLEDGE | DRIVER | negotiated | DRIVER_OK
+    }
+
+    /// The 32-bit field at `at` of a configuration that is little-endian through any interface.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn config_le32(&self, at: u64) -> Result<u32> {
+        self.transport().config().read32(at).map(|value| self.to_le32(value))
+    }
+
+    /// Writes the 32-bit field at `at` of a configuration that is little-endian through any
+    /// interface.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn set_config_le32(&self, at: u64, value: u32) -> Result<()> {
+        self.transport().config().write32(at, self.to_le32(value))
+    }
+
+    /// `value` in the byte order of the transport, for one that is little-endian, or back.
+    fn to_le32(&self, value: u32) -> u32 {
+        match self.transport().byte_order() {
+            Endian::Little => value,
+            Endian::Big => value.swap_bytes(),
+        }
     }
 
     /// Tells the device that the driver is ready, after [`Virtio::negotiate`]. With this the set-up

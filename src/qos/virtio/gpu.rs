@@ -4,9 +4,7 @@
 use super::device::Virtio;
 use super::queue::Queue;
 use super::{Features, Plain, Segment};
-use crate::protocol::Endian;
 use crate::qemu::Buffer;
-use crate::qos::registers::RegistersExt;
 use crate::{Error, Result, interface};
 
 /// The device type.
@@ -124,11 +122,7 @@ impl VirtioGpu {
     /// # Errors
     /// QEMU does not answer.
     pub fn field(&self, at: u64) -> Result<u32> {
-        let value = self.0.transport().config().read32(at)?;
-        Ok(match self.0.transport().byte_order() {
-            Endian::Little => value,
-            Endian::Big => value.swap_bytes(),
-        })
+        self.0.config_le32(at)
     }
 }
 
