@@ -106,6 +106,11 @@ pub struct QemuArgs {
     pub images: &'static [Image],
     /// Sockets that the options name.
     pub sockets: &'static [Socket],
+    /// Words of QEMU by which it refuses to start with these options where it cannot have the
+    /// device. A path on which it says one of them is skipped.
+    pub refusals: &'static [&'static str],
+    /// Whether the device is for a root bus only: no path leads to it behind a bridge.
+    pub on_root_only: bool,
 }
 
 impl QemuArgs {
@@ -118,6 +123,8 @@ impl QemuArgs {
         address: "",
         images: &[],
         sockets: &[],
+        refusals: &[],
+        on_root_only: false,
     };
 
     /// `-device NODE` without properties.
@@ -166,6 +173,16 @@ impl QemuArgs {
     /// These arguments with sockets for the options to name.
     pub const fn sockets(self, sockets: &'static [Socket]) -> Self {
         Self { sockets, ..self }
+    }
+
+    /// These arguments where QEMU may refuse to start with one of these words.
+    pub const fn may_refuse(self, refusals: &'static [&'static str]) -> Self {
+        Self { refusals, ..self }
+    }
+
+    /// These arguments for a device that is plugged into root buses only, if `is` says so.
+    pub const fn on_root_only(self, is: bool) -> Self {
+        Self { on_root_only: is, ..self }
     }
 
     /// The device as `-device` takes it.

@@ -125,10 +125,13 @@ impl Path {
         self.edges.first().is_some_and(|&edge| self.model.graph[edge].emulator.is_some())
     }
 
-    /// Whether QEMU may refuse to start, if it says why: a device of which only the type is known
-    /// may need what is not there.
-    pub fn may_be_refused(&self) -> bool {
-        self.steps().any(|(edge, _)| matches!(edge.step, Step::Plug(..)))
+    /// Whether QEMU may refuse to start with what it said: a device of which only the type is
+    /// known may need what is not there, and others say by which words QEMU refuses them.
+    pub fn may_be_refused(&self, said: &str) -> bool {
+        self.steps().any(|(edge, _)| {
+            let words = edge.offer.args.refusals;
+            matches!(edge.step, Step::Plug(..)) || words.iter().any(|word| said.contains(word))
+        })
     }
 
     /// What declares the machine, if this path begins as that says.

@@ -150,6 +150,9 @@ impl Walk {
         if edge.kind != EdgeKind::ConsumedBy || matches!(edge.step, Step::Run(_)) {
             return true;
         }
+        if edge.offer.args.on_root_only && self.returns > 0 {
+            return false;
+        }
         let plug_after = |plug, edge: &EdgeIndex| self.model.graph[*edge].plug_after(plug);
         !self.edges.iter().fold(Plug::NONE, plug_after).is_closed()
     }

@@ -13,6 +13,7 @@ pub mod gpio;
 pub mod i2c;
 pub mod ide;
 pub mod interrupt;
+pub mod iommu;
 pub mod net;
 pub mod nic;
 pub mod packets;

@@ -53,7 +53,9 @@ where
     const ARGS: QemuArgs = QemuArgs::device(K::PROPERTIES)
         .add(Addition::properties(&["bus={bus},addr={addr}"]).before(K::BACKEND).after(K::BEHIND))
         .images(K::IMAGES)
-        .sockets(K::SOCKETS);
+        .sockets(K::SOCKETS)
+        .may_refuse(K::REFUSALS)
+        .on_root_only(K::ON_ROOT_ONLY);
     const VARIANTS: &'static [Variant] =
         if K::IS_TRANSITIONAL { Self::WITHOUT_LEGACY } else { Self::NEW_ONLY };
 

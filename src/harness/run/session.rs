@@ -179,7 +179,7 @@ pub(crate) fn launched(
     let NoStart { verdict, cause, transcript, output } = NoStart::from(e);
     let verdict = match verdict {
         Verdict::Failed(why)
-            if is_refusal && path.may_be_refused() && !output.trim().is_empty() =>
+            if is_refusal && path.may_be_refused(&output) && !output.trim().is_empty() =>
         {
             Verdict::Skipped(why)
         }

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::device::UNTOUCHED;
 use super::device::Virtio;
 use super::queue::Queue;
 use super::{Plain, Segment};
@@ -157,7 +158,7 @@ impl Live {
     /// # Errors
     /// The device does not take it, or writes elsewhere.
     pub fn control(&self, request: &[&[u8]], answer: usize) -> Result<Vec<u8>> {
-        exchange(&self.device, &self.control, request, &[answer]).map(|(bytes, _)| bytes)
+        self.device.exchange(&self.control, request, &[answer]).map(|(bytes, _)| bytes)
     }
 
     /// Asks for a session; returns the status and its number.
@@ -249,7 +250,7 @@ impl Live {
         let head = operation.header();
         let request: Vec<&[u8]> = [&head, iv].into_iter().chain(data.iter().copied()).collect();
         let pieces: Vec<usize> = pieces.iter().copied().chain([1]).collect();
-        let (_, whole) = exchange(&self.device, &self.data, &request, &pieces)?;
+        let (_, whole) = self.device.exchange(&self.data, &request, &pieces)?;
         let (status, result) = whole.split_last().map_or((0xff, &[][..]), |(&s, rest)| (s, rest));
         Ok((status, result.to_vec()))
     }
@@ -280,39 +281,6 @@ impl Live {
         buffer.write(0, &bytes)?;
         Ok(buffer)
     }
-}
-
-/// What the device has not written.
-const UNTOUCHED: u8 = 0xee;
-
-/// Sends what is in `request`, a piece of memory for each that is not empty, and has pieces of
-/// memory written. Returns what the device says it has written, and all.
-fn exchange(
-    device: &Virtio,
-    queue: &Queue,
-    request: &[&[u8]],
-    answer: &[usize],
-) -> Result<(Vec<u8>, Vec<u8>)> {
-    let ram = device.vm().ram();
-    let (mut read, mut written) = (Vec::new(), Vec::new());
-    for bytes in request.iter().filter(|bytes| !bytes.is_empty()) {
-        let buffer = ram.alloc(bytes.len(), 1)?;
-        buffer.write(0, bytes)?;
-        read.push(buffer);
-    }
-    for &length in answer.iter().filter(|&&length| length > 0) {
-        let buffer = ram.alloc(length, 1)?;
-        buffer.write(0, &vec![UNTOUCHED; length])?;
-        written.push(buffer);
-    }
-    let segments = read.iter().map(Segment::readable);
-    let segments: Vec<_> = segments.chain(written.iter().map(Segment::writable)).collect();
-    let count = queue.carry_out(&segments)? as usize;
-    let whole = written.iter().map(Buffer::to_vec).collect::<Result<Vec<_>>>()?.concat();
-    if whole[count..].iter().any(|&byte| byte != UNTOUCHED) {
-        return Err(Error::failed(format!("{count} bytes were written, and more: {whole:x?}")));
-    }
-    Ok((whole[..count].to_vec(), whole))
 }
 
 /// Data for a session that is not there, which is refused.

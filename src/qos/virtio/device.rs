@@ -5,9 +5,9 @@ use std::rc::Rc;
 use super::kind::{self, Features, Kind, Plain};
 use super::queue::Queue;
 use super::transport::Transport;
-use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, features};
+use super::{ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, Segment, features};
 use crate::protocol::Endian;
-use crate::qemu::Vm;
+use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::{Registers, RegistersExt};
 use crate::{Error, Result};
 
@@ -18,6 +18,9 @@ const CONFIG_READS: usize = 10;
 const MOST_DESCRIPTORS: u16 = 32_768;
 /// The most queues that are looked for; QEMU has no more.
 const MOST_QUEUES: u16 = 1024;
+
+/// What a device has not written of memory that is for it to write.
+pub(super) const UNTOUCHED: u8 = 0xee;
 
 /// A device, and the machine it is in.
 #[derive(Clone)]
@@ -316,6 +319,55 @@ impl Virtio {
             Endian::Little => value,
             Endian::Big => value.swap_bytes(),
         }
+    }
+
+    /// Sends what is in `request`, a piece of memory for each that is not empty, and has pieces of
+    /// memory of these lengths written. Returns the bytes that the device says it has written, and
+    /// all; what is behind the former must be as it was.
+    ///
+    /// # Errors
+    /// The device does not use the buffer, or writes elsewhere.
+    pub fn exchange(
+        &self,
+        queue: &Queue,
+        request: &[&[u8]],
+        answer: &[usize],
+    ) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (written, whole) = self.exchange_loosely(queue, request, answer)?;
+        if whole[written.len()..].iter().any(|&byte| byte != UNTOUCHED) {
+            let count = written.len();
+            return Err(Error::failed(format!("{count} bytes were written, and more: {whole:x?}")));
+        }
+        Ok((written, whole))
+    }
+
+    /// As [`Virtio::exchange`], where the device may write behind what it says it has written.
+    ///
+    /// # Errors
+    /// The device does not use the buffer.
+    pub fn exchange_loosely(
+        &self,
+        queue: &Queue,
+        request: &[&[u8]],
+        answer: &[usize],
+    ) -> Result<(Vec<u8>, Vec<u8>)> {
+        let ram = self.vm.ram();
+        let (mut read, mut written) = (Vec::new(), Vec::new());
+        for bytes in request.iter().filter(|bytes| !bytes.is_empty()) {
+            let buffer = ram.alloc(bytes.len(), 1)?;
+            buffer.write(0, bytes)?;
+            read.push(buffer);
+        }
+        for &length in answer.iter().filter(|&&length| length > 0) {
+            let buffer = ram.alloc(length, 1)?;
+            buffer.write(0, &vec![UNTOUCHED; length])?;
+            written.push(buffer);
+        }
+        let segments = read.iter().map(Segment::readable);
+        let segments: Vec<_> = segments.chain(written.iter().map(Segment::writable)).collect();
+        let count = queue.carry_out(&segments)? as usize;
+        let whole = written.iter().map(Buffer::to_vec).collect::<Result<Vec<_>>>()?.concat();
+        Ok((whole[..count].to_vec(), whole))
     }
 
     /// Tells the device that the driver is ready, after [`Virtio::negotiate`]. With this the set-up

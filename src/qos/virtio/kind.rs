@@ -27,6 +27,10 @@ pub trait Kind: 'static {
     const IN_SLOT: Option<&str> = None;
     /// Further properties of the variants `modern` and `packed`.
     const MODERN: &str = "";
+    /// Words of QEMU by which it refuses to start where it cannot have the device.
+    const REFUSALS: &[&str] = &[];
+    /// Whether a PCI function of the kind is for root buses only.
+    const ON_ROOT_ONLY: bool = false;
     /// How the tests of the kind see the device.
     type Interface;
 

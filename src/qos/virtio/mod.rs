@@ -10,6 +10,7 @@ pub mod crypto;
 mod device;
 pub mod gpu;
 pub mod input;
+pub mod iommu;
 mod kind;
 mod mmio;
 pub mod net;

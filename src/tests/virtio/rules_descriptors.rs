@@ -142,6 +142,7 @@ fn index_jumps(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
         virtio::input::DEVICE_TYPE,
         virtio::crypto::DEVICE_TYPE,
         virtio::gpu::DEVICE_TYPE,
+        virtio::iommu::DEVICE_TYPE,
     ];
     let verdict = match device.transport().device_type()? {
         kind if at_once.contains(&kind) => Any,
