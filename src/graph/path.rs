@@ -10,6 +10,7 @@ use super::decl::Object;
 use super::guest::shell_line;
 use super::model::{Availability, Boot, BootFn, Edge, Kind, Model, NodeEntry, Offer, Step};
 use super::node::{Plug, Setup, Site};
+use crate::qemu::discovery::give_nic;
 use crate::qemu::moves::machine_on_both;
 use crate::qemu::{Between, Config, Emulator, RamSpec, Version, Vm};
 use crate::{Error, Result};
@@ -208,6 +209,9 @@ impl Path {
             plug = edge.plug_after(plug);
             config.images.extend_from_slice(edge.offer.args.images);
             config.sockets.extend_from_slice(edge.offer.args.sockets);
+        }
+        if self.declared_boot().is_none() {
+            give_nic(&mut config);
         }
         config.moves = self.between == Some(Between::Migrate);
         config

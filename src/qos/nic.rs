@@ -11,6 +11,7 @@ pub mod rings;
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
+use self::board::Wiring;
 use super::interrupt::InterruptLine;
 use super::net::{Address, MAC, SOCKET};
 use super::pci::PciDevice;
@@ -165,6 +166,12 @@ pub struct Limits {
     /// Whether it has a FIFO instead of descriptors: a frame that is taken frees its place, without
     /// being recycled.
     pub fifo: bool,
+    /// Whether [`Events::received`] is reported as long as frames are there that were not taken,
+    /// and cannot be acknowledged otherwise than by taking them.
+    pub received_is_level: bool,
+    /// To how many bytes a shorter frame is padded with zeros when it is received; zero if it is
+    /// received as it was sent.
+    pub pads_received_to: usize,
 }
 
 impl Limits {
@@ -183,6 +190,8 @@ impl Limits {
         latches_masked: true,
         masters: true,
         fifo: false,
+        received_is_level: false,
+        pads_received_to: 0,
     };
 }
 
@@ -205,6 +214,8 @@ pub enum Promise {
     OverrunEvent,
     /// The frame check sequence that is stored with a frame is the frame's.
     CheckSequence,
+    /// A frame is received with the length that it was sent with.
+    LengthReceived,
     /// What loops back is not sent out of the cable, and nothing is received from there.
     ClosedLoop,
 }
@@ -227,7 +238,14 @@ pub enum Attack {
 /// [`Nic::start`] it neither sends nor receives, and the methods that move frames fail.
 pub trait Nic {
     /// Its function on the PCI bus, if it is on one.
-    fn function(&self) -> Option<&PciDevice>;
+    fn function(&self) -> Option<&PciDevice> {
+        None
+    }
+
+    /// How it is wired, if it is a board's own.
+    fn wiring(&self) -> Option<&Wiring> {
+        None
+    }
 
     /// Its interrupt lines, watched from now on, if it is on no PCI bus; none if QEMU cannot watch
     /// them.
@@ -235,7 +253,7 @@ pub trait Nic {
     /// # Errors
     /// Returns an error if another device's lines are watched.
     fn lines(&self) -> Result<Vec<InterruptLine>> {
-        Ok(Vec::new())
+        self.wiring().map_or(Ok(Vec::new()), Wiring::lines)
     }
 
     /// The socket that is its cable.
@@ -243,7 +261,7 @@ pub trait Nic {
     /// # Errors
     /// Returns [`Error::Skipped`] if it has none.
     fn cable(&self) -> Result<&'static str> {
-        Ok(SOCKET.name)
+        self.wiring().map_or(Ok(SOCKET.name), Wiring::cable)
     }
 
     /// Has it receive what it sends, or takes that back. Returns `false` if it cannot.

@@ -5,14 +5,12 @@ use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
-use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{self, Address};
 use crate::qos::nic::board::Wiring;
 use crate::qos::nic::rings::{Layout, Ring, Rings};
 use crate::qos::nic::{
     Attack, EventBits, Events, Filter, Groups, Limits, Nic, Promise, RingNic, Started,
 };
-use crate::qos::pci::PciDevice;
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
@@ -302,16 +300,8 @@ impl Ftgmac100 {
 }
 
 impl Nic for Ftgmac100 {
-    fn function(&self) -> Option<&PciDevice> {
-        None
-    }
-
-    fn lines(&self) -> Result<Vec<InterruptLine>> {
-        self.wiring.lines()
-    }
-
-    fn cable(&self) -> Result<&'static str> {
-        self.wiring.cable()
+    fn wiring(&self) -> Option<&Wiring> {
+        Some(&self.wiring)
     }
 
     fn limits(&self) -> Limits {

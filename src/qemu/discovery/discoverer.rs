@@ -187,7 +187,8 @@ pub(super) fn discover(
     limits: Limits,
     once: &Once,
 ) -> Described {
-    let config = needs::config(machine, emulator.capabilities.version, RamSpec::new(0, 0));
+    let mut config = needs::config(machine, emulator.capabilities.version, RamSpec::new(0, 0));
+    needs::give_nic(&mut config);
     let refused =
         |why: String, passing| Err(Arc::new(Refusal { machine: machine.into(), why, passing }));
     // What a machine has is the same behind a wrapper.

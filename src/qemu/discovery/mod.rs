@@ -27,6 +27,7 @@ pub use description::{
 pub use discoverer::{Discoverer, Wanted, is_versioned, machine_types};
 pub use name::Name;
 pub(crate) use needs::config as bare_machine;
+pub(crate) use needs::give_nic;
 pub use pluggable::{Pluggable, Takes};
 pub use types::Types;
 

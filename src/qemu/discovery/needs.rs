@@ -74,14 +74,43 @@ const NEEDS: &[Needs] = &[
     },
 ];
 
-/// What the machine type `machine` needs of a QEMU of this version.
-fn of(machine: &str, version: Version) -> &'static Needs {
-    let is = |pattern: &str| match pattern.strip_suffix('*') {
+/// Boards that have their own NIC only if the command line asks for NICs.
+const NICS_ON_DEMAND: &[&str] = &[
+    "highbank",
+    "integratorcp",
+    "kzm",
+    "magnum",
+    "midway",
+    "mipssim",
+    "pica61",
+    "realview-*",
+    "smdkc210",
+    "versatileab",
+    "versatilepb",
+    "vexpress-*",
+];
+
+/// Whether `machine` is that of a table, where it may end with a `*`.
+fn is(machine: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
         Some(start) => machine.starts_with(start),
         None => machine == pattern,
-    };
+    }
+}
+
+/// Has a board that has its NIC on demand have it, unless the options say which NICs there are.
+pub(crate) fn give_nic(config: &mut Config) {
+    let on_demand = NICS_ON_DEMAND.iter().any(|pattern| is(&config.machine, pattern));
+    if on_demand && !config.options.iter().any(|word| word == "-net") {
+        config.options.extend(["-net", "nic"].map(str::to_owned));
+    }
+}
+
+/// What the machine type `machine` needs of a QEMU of this version.
+fn of(machine: &str, version: Version) -> &'static Needs {
     let needed = |needs: &&Needs| {
-        (needs.since..needs.before).contains(&version) && needs.machines.iter().any(|p| is(p))
+        (needs.since..needs.before).contains(&version)
+            && needs.machines.iter().any(|p| is(machine, p))
     };
     NEEDS.iter().find(needed).unwrap_or(&NOTHING)
 }
@@ -113,11 +142,20 @@ mod tests {
             let config = config(machine, version, RamSpec::new(0, 0));
             (config.options.join(" "), config.images.len())
         };
+        let nics = |machine: &str, word: &str| {
+            let mut config = Config::new(machine, "", RamSpec::new(0, 0));
+            config.options.extend(word.split_whitespace().map(str::to_owned));
+            give_nic(&mut config);
+            config.options.join(" ")
+        };
         let (old, new) = (Version::new(7, 2, 0), Version::new(11, 1, 0));
         assert_eq!(options("vexpress-a9", new), ("-audio none".to_owned(), 0));
         assert_eq!(options("vexpress-a9", old), (String::new(), 0));
         assert_eq!(options("ast2700fc", new), ("-bios {stand-in}".to_owned(), 1));
         assert_eq!(options("virt", new), (String::new(), 0));
+        assert_eq!(nics("versatilepb", ""), "-net nic");
+        assert_eq!(nics("versatilepb", "-net"), "-net");
+        assert_eq!(nics("virt", ""), "");
         assert!(hides_owners("magnum", old) && !hides_owners("malta", old));
     }
 }

@@ -9,7 +9,7 @@ use super::{self as e1000, E1000};
 use crate::graph::Produces;
 use crate::qemu::Vm;
 use crate::qos::net::Address;
-use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, Started};
+use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Promise, Started};
 use crate::qos::pci::{Bar, PciDevice};
 use crate::qos::registers::{Register, RegistersExt};
 use crate::{Error, Result, interface};
@@ -125,18 +125,12 @@ impl Nic for GigabitNic {
         Limits {
             transmit: COUNT - 1,
             receive: COUNT - 1,
-            longest_sent: 1518,
             // With a tag (3.2.2): 1522 bytes, the frame check sequence among them. QEMU before 8.1
             // takes four more.
             longest_received: 1518,
             too_long: Some(1523),
             pads: true,
-            overrun: Overrun::Waits,
-            single_masks: true,
-            link_event: true,
-            latches_masked: true,
-            masters: true,
-            fifo: false,
+            ..Limits::PLAIN
         }
     }
 

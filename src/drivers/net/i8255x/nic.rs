@@ -87,7 +87,6 @@ impl Nic for I8255xNic {
         Limits {
             transmit: COUNT,
             receive: COUNT,
-            longest_sent: 1518,
             // With a tag: 1522 bytes, the frame check sequence among them.
             longest_received: 1514,
             too_long: Some(1519),
@@ -96,9 +95,7 @@ impl Nic for I8255xNic {
             // The 82557 has one mask for all (6.3.2.1).
             single_masks: !self.chip.is_82557(),
             link_event: false,
-            latches_masked: true,
-            masters: true,
-            fifo: false,
+            ..Limits::PLAIN
         }
     }
 

@@ -13,7 +13,6 @@ use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{self, Address};
 use crate::qos::nic::board::Wiring;
 use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise};
-use crate::qos::pci::PciDevice;
 use crate::qos::registers::{Access, Mmio, RegisterBlock, Registers, RegistersExt, Width};
 use crate::{Error, Result, discovered, driver, nic};
 
@@ -194,10 +193,6 @@ impl Lan9118 {
 }
 
 impl Nic for Lan9118 {
-    fn function(&self) -> Option<&PciDevice> {
-        None
-    }
-
     fn lines(&self) -> Result<Vec<InterruptLine>> {
         let lines = self.wiring.lines()?;
         // Asserted is high from now on; it is low when it is watched.
@@ -205,8 +200,8 @@ impl Nic for Lan9118 {
         Ok(lines)
     }
 
-    fn cable(&self) -> Result<&'static str> {
-        self.wiring.cable()
+    fn wiring(&self) -> Option<&Wiring> {
+        Some(&self.wiring)
     }
 
     fn set_loopback(&self, is_on: bool) -> Result<bool> {

@@ -166,16 +166,10 @@ impl Nic for Pcnet {
         Limits {
             transmit: COUNT,
             receive: COUNT,
-            longest_sent: 1518,
-            longest_received: 1518,
-            too_long: None,
             pads: true,
             overrun: Overrun::Discards,
-            single_masks: true,
             link_event: false,
-            latches_masked: true,
-            masters: true,
-            fifo: false,
+            ..Limits::PLAIN
         }
     }
 

@@ -1,5 +1,6 @@
 //! A NIC between guest memory and its cable, and the frames that a test sends both ways.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::qemu::Vm;
@@ -63,11 +64,28 @@ impl<'a> Bench<'a> {
     /// Their descriptors are not recycled.
     pub fn assert_kept<F: AsRef<[u8]>>(&self, frames: &[F], what: &str) -> Result<()> {
         frames.iter().try_for_each(|frame| self.wire.send(frame.as_ref()))?;
+        self.assert_taken(frames, what)
+    }
+
+    /// Waits until these frames are received, takes them, and asserts that they are whole and in
+    /// order.
+    fn assert_taken<F: AsRef<[u8]>>(&self, frames: &[F], what: &str) -> Result<()> {
         let got = self.receive(frames.len(), what)?;
         for (number, (got, sent)) in got.iter().zip(frames).enumerate() {
-            assert_equal(got, sent.as_ref(), &format!("{what}, number {number} in"));
+            assert_equal(got, &self.padded(sent.as_ref()), &format!("{what}, number {number} in"));
         }
         Ok(())
+    }
+
+    /// `frame` as the NIC receives it.
+    pub fn padded<'f>(&self, frame: &'f [u8]) -> Cow<'f, [u8]> {
+        let length = self.nic.limits().pads_received_to;
+        if frame.len() >= length {
+            return frame.into();
+        }
+        let mut padded = frame.to_vec();
+        padded.resize(length, 0);
+        padded.into()
     }
 
     /// The next `count` frames that the NIC receives.
@@ -86,6 +104,25 @@ impl<'a> Bench<'a> {
     /// As [`Bench::assert_kept`], and then recycles the descriptors.
     pub fn assert_received<F: AsRef<[u8]>>(&self, frames: &[F], what: &str) -> Result<()> {
         self.assert_kept(frames, what)?;
+        self.nic.recycle()
+    }
+
+    /// As [`Bench::assert_received`], and has `check` look at the event that reports the frames:
+    /// before they are taken if that takes it back, else afterwards.
+    pub fn assert_reported<F: AsRef<[u8]>>(
+        &self,
+        frames: &[F],
+        what: &str,
+        check: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if !self.nic.limits().received_is_level {
+            self.assert_received(frames, what)?;
+            return check();
+        }
+        frames.iter().try_for_each(|frame| self.wire.send(frame.as_ref()))?;
+        wait_received(self.vm, what, || Ok(self.nic.arrived()? >= frames.len()))?;
+        check()?;
+        self.assert_taken(frames, what)?;
         self.nic.recycle()
     }
 
@@ -133,7 +170,9 @@ impl<'a> Bench<'a> {
             Ok(seen == expected || now == Events::NONE && seen != Events::NONE)
         })?;
         assert_eq!(seen, expected, "the events {when}");
-        assert_eq!(self.nic.events()?, Events::NONE, "the events {when}, acknowledged before");
+        let received = expected.received && self.nic.limits().received_is_level;
+        let left = Events { received, ..Events::NONE };
+        assert_eq!(self.nic.events()?, left, "the events {when}, acknowledged before");
         Ok(())
     }
 
