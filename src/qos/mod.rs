@@ -12,6 +12,7 @@ pub mod fw_cfg;
 pub mod gpio;
 pub mod i2c;
 pub mod ide;
+pub mod intc;
 pub mod interrupt;
 pub mod iommu;
 pub mod net;
