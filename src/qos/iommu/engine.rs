@@ -18,8 +18,9 @@ pub const PLACES: [PciAddress; 2] = [PciAddress::new(5, 0), PciAddress::new(7, 0
 /// What a QEMU says that is built without them.
 pub const NO_ENGINES: &str = "'edu' is not a valid device model name";
 
-/// The size of a device's own buffer in bytes.
-pub const LONGEST: usize = 4096;
+/// The most bytes of a copy: one less than a device's own buffer has, for QEMU 7.2 takes a copy of
+/// all of it for one beyond its end.
+pub const LONGEST: usize = 4095;
 
 /// Identification: version 1.0 of the device.
 const ID: (u64, u32) = (0x00, 0x0100_00ed);
@@ -84,6 +85,11 @@ impl Engine {
     /// They are not there.
     pub fn two(vm: &Rc<Vm>, bus: &Rc<dyn PciBus>) -> Result<[Self; 2]> {
         Ok([Self::find(vm, bus, PLACES[0])?, Self::find(vm, bus, PLACES[1])?])
+    }
+
+    /// The machine that it is in.
+    pub fn vm(&self) -> &Rc<Vm> {
+        &self.vm
     }
 
     /// Where it is.
