@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::drivers::pci::pci_bus_pc::{Chipset, PciBusPc};
 use crate::graph::{Contains, Plug, Produces};
 use crate::qemu::Vm;
-use crate::qos::pci::{PcieBus, SLOT};
+use crate::qos::pci::{PcieBus, RootComplex, SLOT};
 use crate::{Result, driver};
 
 /// The Q35's host bridge.
@@ -39,4 +39,11 @@ impl Produces<PcieBus> for Q35Pcihost {
     }
 }
 
-driver!(Q35Pcihost = "q35-pcihost"; contains PciBusPc; produces PcieBus);
+impl Produces<RootComplex> for Q35Pcihost {
+    fn produced(self: Rc<Self>) -> Rc<RootComplex> {
+        let bus = Rc::new(PciBusPc::new(&self.vm, Chipset::Q35));
+        Rc::new(RootComplex { vm: self.vm.clone(), bus })
+    }
+}
+
+driver!(Q35Pcihost = "q35-pcihost"; contains PciBusPc; produces PcieBus, RootComplex);

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use crate::drivers::virtio::pci::OverPci;
-use crate::graph::Produces;
-use crate::qos::iommu::NO_ENGINES;
+use crate::graph::{Produces, QemuArgs};
+use crate::qos::iommu::{NO_ENGINES, TWO_ENGINES};
 use crate::qos::pci::{PciBus, PciFunction};
 use crate::qos::virtio::iommu::{self, VirtioIommu};
 use crate::qos::virtio::{Features, Kind, Plain, Virtio};
-use crate::{Result, driver};
+use crate::{Result, driver, qos};
 
 /// The IOMMU device.
 pub struct Iommu;
@@ -39,10 +39,18 @@ impl Produces<VirtioIommu> for OverPci<Iommu> {
     }
 }
 
+impl Produces<dyn qos::iommu::Iommu> for OverPci<Iommu> {
+    const ARGS: QemuArgs = QemuArgs::NONE.after(TWO_ENGINES);
+
+    fn produced(self: Rc<Self>) -> Rc<dyn qos::iommu::Iommu> {
+        Produces::<VirtioIommu>::produced(self)
+    }
+}
+
 driver!(
     OverPci<Iommu> = "virtio-iommu-pci";
     consumes dyn PciBus;
-    produces VirtioIommu, Virtio, PciFunction
+    produces VirtioIommu, dyn qos::iommu::Iommu, Virtio, PciFunction
 );
 
 #[cfg(test)]

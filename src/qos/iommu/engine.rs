@@ -97,6 +97,11 @@ impl Engine {
         self.plug.device.address()
     }
 
+    /// Where its own registers are, as addresses on its bus.
+    pub fn registers_at(&self) -> u64 {
+        self.plug.registers.address()
+    }
+
     /// Its requester ID: bus, device and function in 16 bits.
     pub fn requester(&self) -> u16 {
         let at = self.address();

@@ -255,6 +255,16 @@ pub struct RootBus(
 
 interface!(RootBus = "pci-root-bus");
 
+/// The root complex of a chipset as the place for an IOMMU that is no PCI function: its root bus.
+pub struct RootComplex {
+    /// The machine.
+    pub vm: Rc<crate::qemu::Vm>,
+    /// The bus whose functions such an IOMMU translates.
+    pub bus: Rc<dyn PciBus>,
+}
+
+interface!(RootComplex = "root-complex");
+
 #[cfg(test)]
 mod tests {
     use super::*;

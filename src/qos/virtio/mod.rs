@@ -11,6 +11,7 @@ mod device;
 pub mod gpu;
 pub mod input;
 pub mod iommu;
+mod iommu_translation;
 mod kind;
 mod mmio;
 pub mod net;
