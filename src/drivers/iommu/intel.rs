@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use crate::graph::{Addition, Consumes, Produces, QemuArgs, Site, Variant};
@@ -258,7 +259,13 @@ impl Iommu for IntelIommu {
             1 => &[21],
             _ => &[21, 30],
         };
-        Ok(Limits { last: (1 << bits) - 1, larger, write_only: true, has_bound: true })
+        Ok(Limits {
+            last: (1 << bits) - 1,
+            larger,
+            write_only: true,
+            has_bound: true,
+            blocks_when_off: false,
+        })
     }
 
     fn start(&self) -> Result<Box<dyn Translation>> {
@@ -367,12 +374,14 @@ impl Live {
     fn set_context(&self, requester: u16, low: u64, high: u64) -> Result<()> {
         let [devfn, bus] = requester.to_le_bytes();
         let mut contexts = self.contexts.borrow_mut();
-        if !contexts.contains_key(&bus) {
-            let table = self.vm.ram().alloc(4096, 4096)?;
-            self.root.write_le64(16 * usize::from(bus), table.address().0 | 1)?;
-            contexts.insert(bus, table);
-        }
-        let table = &contexts[&bus];
+        let table = match contexts.entry(bus) {
+            Entry::Occupied(table) => table.into_mut(),
+            Entry::Vacant(none) => {
+                let table = self.vm.ram().alloc(4096, 4096)?;
+                self.root.write_le64(16 * usize::from(bus), table.address().0 | 1)?;
+                none.insert(table)
+            }
+        };
         let at = 16 * usize::from(devfn);
         let domain_before = table.read_le64(at + 8)? >> 8 & 0xffff;
         table.write_le64(at, 0)?;

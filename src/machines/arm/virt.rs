@@ -1,10 +1,14 @@
 //! The virtual machine of the Arm emulators.
 
+use std::rc::Rc;
+
 use vm_memory::GuestAddress;
 
+use crate::drivers::iommu::smmuv3::{Linear, Smmuv3, Stage2, TwoLevels, Use};
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
+use crate::drivers::pci::pci_bus_generic::PciBusGeneric;
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Boots, Contains, Setup};
+use crate::graph::{Boots, Contains, Node, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find_one;
@@ -15,7 +19,7 @@ machine! {
     /// QEMU's `virt`.
     pub struct ArmVirt = "arm/virt", "aarch64/virt";
     setup Setup::bare(RamSpec::new(0x4000_0000, 128 * MIB));
-    contains GenericPcihost, VirtioMmio
+    contains GenericPcihost, VirtioMmio, Smmuv3<Linear>, Smmuv3<TwoLevels>, Smmuv3<Stage2>
 }
 
 boots!(ArmVirt, Boots::with_serial(Way::Kernel));
@@ -28,17 +32,35 @@ const ECAM_LOW: u64 = 0x3f00_0000;
 /// Vendor and device of the host bridge itself, the first function there.
 const BRIDGE: u32 = 0x0008_1b36;
 
-impl Contains<GenericPcihost> for ArmVirt {
-    fn contained(&self) -> Result<GenericPcihost> {
+impl ArmVirt {
+    fn layout(&self) -> Result<Layout> {
         let is_high = self.vm.qtest().readl(GuestAddress(ECAM_HIGH))? == BRIDGE;
-        let layout = Layout {
+        Ok(Layout {
             ecam: if is_high { ECAM_HIGH } else { ECAM_LOW },
             io: 0x3eff_0000,
             ports: (0x1000, 0xf000),
             memory: (0x1000_0000, 0x2eff_0000),
             line: Some(|vm, pin| Ok((find_one(vm, "arm_gic")?, 3 + pin))),
-        };
-        Ok(GenericPcihost::new(&self.vm, layout))
+        })
+    }
+}
+
+impl Contains<GenericPcihost> for ArmVirt {
+    fn contained(&self) -> Result<GenericPcihost> {
+        Ok(GenericPcihost::new(&self.vm, self.layout()?))
+    }
+}
+
+/// Where it has its System MMU, if it has one.
+const SMMU: u64 = 0x0905_0000;
+
+impl<U: Use> Contains<Smmuv3<U>> for ArmVirt
+where
+    Smmuv3<U>: Node,
+{
+    fn contained(&self) -> Result<Smmuv3<U>> {
+        let bus = Rc::new(PciBusGeneric::new(&self.vm, self.layout()?));
+        Ok(Smmuv3::new(&self.vm, bus, SMMU))
     }
 }
 

@@ -92,6 +92,8 @@ pub struct Limits {
     pub write_only: bool,
     /// Whether what is beyond the last address can be told from what is not mapped.
     pub has_bound: bool,
+    /// Whether no device reaches memory before it is set up; elsewhere all do.
+    pub blocks_when_off: bool,
 }
 
 /// An IOMMU that has not been set up, and two [`Engine`]s behind it.

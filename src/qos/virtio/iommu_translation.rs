@@ -31,7 +31,13 @@ impl Iommu for VirtioIommu {
     fn limits(&self) -> Result<Limits> {
         // It refuses to map what it does not translate, so there is no bound to be seen.
         let last = self.field64(INPUT_END)?;
-        Ok(Limits { last, larger: &[21, 30], write_only: true, has_bound: false })
+        Ok(Limits {
+            last,
+            larger: &[21, 30],
+            write_only: true,
+            has_bound: false,
+            blocks_when_off: false,
+        })
     }
 
     fn start(&self) -> Result<Box<dyn Translation>> {
@@ -79,7 +85,9 @@ impl Translation for Translating {
     }
 
     fn map(&self, domain: u16, at: u64, to: u64, order: u32, access: Access) -> Result<()> {
-        let flags = u32::from(access.read) * READ | u32::from(access.write) * WRITE;
+        let (read, write) =
+            (if access.read { READ } else { 0 }, if access.write { WRITE } else { 0 });
+        let flags = read | write;
         done("MAP", self.live.map(domain.into(), at, Self::end_of(at, order), to, flags)?)
     }
 

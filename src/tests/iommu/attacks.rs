@@ -179,7 +179,7 @@ fn random_commands(iommu: &dyn Iommu, _: &Rc<Vm>) -> Result<()> {
     for _ in 0..1000 {
         let at = second[rng.usize(..second.len())];
         // The type is a small number, mostly.
-        let first = rng.u64(..) & !0xff | rng.u64(..) % 0x70;
+        let first = rng.u64(..) & !0xff | rng.u64(0..0x70);
         let first = if rng.bool() { first } else { first & !(rng.u64(..) & !0xff) };
         bench.live.command([first, at])?;
     }

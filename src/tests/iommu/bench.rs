@@ -62,6 +62,18 @@ pub fn assert_identity(iommu: &dyn Iommu, engine: &Copier, what: &str) -> Result
     Ok(())
 }
 
+/// Asserts that `engine` reaches all memory, or none, as the IOMMU has it when it is not set up.
+#[track_caller]
+pub fn assert_off(iommu: &dyn Iommu, engine: &Copier, what: &str) -> Result<()> {
+    if !iommu.limits()?.blocks_when_off {
+        return assert_identity(iommu, engine, what);
+    }
+    let memory = filled(iommu, 1)?;
+    engine.engine().store(memory.address().0, 64)?;
+    assert_eq!(memory.to_vec()?, vec![FILL; memory.len()], "{what}: memory was written");
+    Ok(())
+}
+
 impl Bench {
     /// With each engine in its domain, and its window mapped there.
     ///
@@ -69,9 +81,9 @@ impl Bench {
     /// The IOMMU does not do as it must.
     pub fn new(iommu: &dyn Iommu) -> Result<Self> {
         let bench = Self::blocked(iommu)?;
-        for number in 0..2 {
-            bench.attach(number, DOMAINS[number])?;
-            bench.map_window(number, DOMAINS[number])?;
+        for (number, domain) in DOMAINS.into_iter().enumerate() {
+            bench.attach(number, domain)?;
+            bench.map_window(number, domain)?;
         }
         Ok(bench)
     }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::bench::{Bench, DOMAINS, FILL, HERE, PAGES, WINDOW, assert_identity, plain};
+use super::bench::{Bench, DOMAINS, FILL, HERE, PAGES, WINDOW, assert_identity, assert_off, plain};
 use crate::qemu::Vm;
 use crate::qos;
 use crate::qos::iommu::{Access, Copier, Iommu, PAGE, Reason, Scope};
@@ -44,7 +44,7 @@ tests!(dyn Iommu, "iommu-tests":
 /// Would catch an IOMMU that translates or blocks before anybody has set it up.
 fn off(iommu: &dyn Iommu, _: &Rc<Vm>) -> Result<()> {
     for (number, engine) in plain(iommu)?.iter().enumerate() {
-        assert_identity(iommu, engine, &format!("engine {number}, nothing set up"))?;
+        assert_off(iommu, engine, &format!("engine {number}, nothing set up"))?;
     }
     Ok(())
 }
@@ -573,7 +573,7 @@ fn machine_reset(iommu: &dyn Iommu, vm: &Rc<Vm>) -> Result<()> {
     drop(bench);
     qos::reset(vm)?;
     for engine in plain(iommu)? {
-        assert_identity(iommu, &engine, "after the reset")?;
+        assert_off(iommu, &engine, "after the reset")?;
     }
     Ok(())
 }
