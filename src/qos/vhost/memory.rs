@@ -133,6 +133,17 @@ impl Memory {
         Ok(())
     }
 
+    /// How many pages are written by the log.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn logged(&self) -> Result<u64, String> {
+        let log = self.log.as_ref().ok_or("there is no log")?;
+        let mut bits = vec![0; log.size()];
+        log.as_volatile_slice().copy_to(&mut bits[..]);
+        Ok(bits.iter().map(|byte: &u8| u64::from(byte.count_ones())).sum())
+    }
+
     /// Reads 16 bits at an even address, at once and before all that follows.
     pub fn load16(&self, order: Endian, address: u64) -> Result<u16, String> {
         let (mapped, offset) = self.find(address, 2)?;

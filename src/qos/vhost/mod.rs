@@ -137,6 +137,14 @@ impl VhostUser {
         locked(&self.state).memory.log_length()
     }
 
+    /// How many pages the log says were written, since QEMU has looked at it.
+    ///
+    /// # Errors
+    /// It was given none.
+    pub fn logged_pages(&self) -> Result<u64> {
+        locked(&self.state).memory.logged().map_err(Error::failed)
+    }
+
     /// Reads guest memory as the back end sees it.
     ///
     /// # Errors

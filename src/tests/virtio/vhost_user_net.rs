@@ -2,6 +2,7 @@
 //! told, frames both ways, more than one pair of queues, and a back end that goes, comes again, or
 //! is another.
 
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,10 @@ use vm_memory::GuestAddress;
 use crate::graph::{Addition, QemuArgs, When};
 use crate::qemu::{Backend, Socket, Version, Vm};
 use crate::qos::net::{MAC, PEER, frame};
-use crate::qos::settle;
-use crate::qos::vhost::{self, F_PROTOCOL, SimpleDevice, VhostUser};
+use crate::qos::vhost::{self, F_LOG_ALL, F_PROTOCOL, SimpleDevice, VhostUser};
 use crate::qos::virtio::net::{self, CTRL_MQ, CTRL_OK, Live, VirtioNet};
 use crate::qos::virtio::{self, Queue, features};
+use crate::qos::{settle, wait_until};
 use crate::{Error, Result, tests};
 
 /// The NIC's back end instead of a cable. QEMU passes it files only on a socket that has an address.
@@ -28,6 +29,7 @@ tests!(VirtioNet, "virtio-net-tests":
     memfile = "vhost-user/read-guest-mem/memfile",
     frames = "vhost-user/frames",
     resets = "vhost-user/reset",
+    migrate = "vhost-user/migrate",
     link_down = "vhost-user/link";
     with ARGS);
 
@@ -402,5 +404,86 @@ fn flags_mismatch(device: &VirtioNet, vm: &Rc<Vm>) -> Result<()> {
     backend.take_requests();
     live.send(&frame, &[])?;
     assert_eq!(backend.take_requests()[0].data[live.header()..], frame, "a frame");
+    Ok(())
+}
+
+/// The name under which QEMU gets the socket for the state.
+const STATE: &str = "state";
+
+/// Has QEMU begin to send the machine's state, so slowly that it does not end; what it sends is
+/// dropped.
+fn begin_migration(vm: &Vm) -> Result<()> {
+    let qmp = vm.qmp();
+    let events = json!({ "capabilities": [{ "capability": "events", "state": true }] });
+    qmp.execute("migrate-set-capabilities", events)?;
+    qmp.execute("migrate-set-parameters", json!({ "max-bandwidth": 10_000 }))?;
+    let failed = |e| Error::failed(format!("a socket for the machine's state: {e}"));
+    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
+    qmp.send_file(STATE, &theirs)?;
+    std::thread::spawn(move || std::io::copy(&mut ours, &mut std::io::sink()));
+    qmp.execute("migrate", json!({ "uri": format!("fd:{STATE}") }))?;
+    Ok(())
+}
+
+/// Waits until QEMU says that of the migration.
+fn wait_migration(vm: &Vm, wanted: &str) -> Result<()> {
+    loop {
+        let event = vm.qmp().wait_event("MIGRATION")?;
+        match event.data["status"].as_str() {
+            Some(status) if status == wanted => return Ok(()),
+            Some("failed") => return Err(Error::failed("the migration failed")),
+            _ => {}
+        }
+    }
+}
+
+/// Whether writes to guest memory and to both rings are to be logged.
+fn logs(backend: &VhostUser) -> bool {
+    let is_asked = backend.accepted().is_some_and(|it| it & F_LOG_ALL != 0);
+    let ring = |at| backend.queue(at).is_ok_and(|seen| seen.log.is_some());
+    is_asked && backend.log_length().is_some() && ring(0) && ring(1)
+}
+
+/// Would catch a migration during which what the back end writes is not logged, or the log too
+/// short or not looked at; one that, cancelled, leaves the log on; and one after which the rings
+/// begin anew, or do not go on when the machine does.
+fn migrate(device: &VirtioNet, vm: &Rc<Vm>) -> Result<()> {
+    let backend = VhostUser::of(vm)?;
+    let live = start(device, device.0.acceptable()?)?;
+    exchange(device, &live, 1)?;
+    assert!(!logs(backend), "a log before any migration");
+    let accepted = backend.accepted();
+    for round in 0..2 {
+        begin_migration(vm)?;
+        backend.wait(vm, "writes to be logged", logs)?;
+        let end = backend.regions().iter().map(|it| it.guest + it.length).max().unwrap_or(0);
+        let covered = backend.log_length().unwrap_or(0) as u64 * 8 * 4096;
+        assert!(covered >= end, "the log covers {covered:#x} bytes of {end:#x}");
+        exchange(device, &live, 2)?;
+        // The frame and the used ring.
+        assert!(backend.logged_pages()? > 0, "the back end's log while the state is sent");
+        if round == 0 {
+            vm.qmp().execute("migrate_cancel", serde_json::Value::Null)?;
+            wait_migration(vm, "cancelled")?;
+        } else {
+            let fast = json!({ "max-bandwidth": 1_u64 << 40 });
+            vm.qmp().execute("migrate-set-parameters", fast)?;
+            wait_migration(vm, "completed")?;
+            assert_eq!(backend.logged_pages()?, 0, "pages that QEMU has not looked at");
+            assert!(!is_live(backend), "the rings are served while the machine stands still");
+            let stopped = backend.asked().iter().filter(|it| **it == "GET_VRING_BASE").count();
+            assert_eq!(stopped, 2, "how often a ring was given up");
+            // That it has completed is told before it is over.
+            let go_on = || Ok(vm.qmp().execute("cont", serde_json::Value::Null).is_ok());
+            wait_until(vm, "the machine to go on", go_on)?;
+            wait_live(device, 2)?;
+        }
+        backend.wait(vm, "no more writes to be logged", |it| {
+            let ring = |at| it.queue(at).is_ok_and(|seen| seen.log.is_none());
+            it.accepted() == accepted && ring(0) && ring(1)
+        })?;
+        exchange(device, &live, 3 + round)?;
+    }
+    assert_faultless(backend);
     Ok(())
 }
