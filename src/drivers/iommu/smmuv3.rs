@@ -409,7 +409,11 @@ impl<U: Use> Translation for Live<U> {
                 if order == 0 {
                     self.carry_out(&[[command, at]])
                 } else if self.has_ranges {
-                    let (scale, pages) = (u64::from(order) / 5, (1 << (order % 5)) - 1);
+                    // NUM + 1 times two to the power of SCALE (4.4.1.1).
+                    let (pages, scale) = match order {
+                        0..=4 => ((1 << order) - 1, 0),
+                        _ => (0, u64::from(order)),
+                    };
                     self.carry_out(&[[command | pages << 12 | scale << 20, at | 1 << 10]])
                 } else {
                     let pages = (0..1_u64 << order.min(6)).map(|page| [command, at + (page << 12)]);
