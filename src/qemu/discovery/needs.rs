@@ -80,6 +80,7 @@ const NICS_ON_DEMAND: &[&str] = &[
     "integratorcp",
     "kzm",
     "magnum",
+    "mcf5208evb",
     "midway",
     "mipssim",
     "pica61",
@@ -98,8 +99,24 @@ fn is(machine: &str, pattern: &str) -> bool {
     }
 }
 
-/// Has a board that has its NIC on demand have it, unless the options say which NICs there are.
+/// Boards that refuse to start when they are asked for more than one NIC.
+const ONE_NIC: &[&str] = &["mcf5208evb"];
+
+/// Has a board that has its NIC on demand have it, unless the options say which NICs there are, and
+/// asks a board that has no more than one for the first alone.
 pub(crate) fn give_nic(config: &mut Config) {
+    if ONE_NIC.contains(&config.machine.as_str()) {
+        let mut kept = Vec::new();
+        let mut words = std::mem::take(&mut config.options).into_iter();
+        while let Some(word) = words.next() {
+            let value = if word == "-net" { words.next() } else { None };
+            if value.is_none() || !kept.contains(&word) {
+                kept.push(word);
+                kept.extend(value);
+            }
+        }
+        config.options = kept;
+    }
     let on_demand = NICS_ON_DEMAND.iter().any(|pattern| is(&config.machine, pattern));
     if on_demand && !config.options.iter().any(|word| word == "-net") {
         config.options.extend(["-net", "nic"].map(str::to_owned));
@@ -156,6 +173,9 @@ mod tests {
         assert_eq!(nics("versatilepb", ""), "-net nic");
         assert_eq!(nics("versatilepb", "-net"), "-net");
         assert_eq!(nics("virt", ""), "");
+        let two = "-netdev a -net nic,a -netdev b -net nic,b";
+        assert_eq!(nics("mcf5208evb", two), "-netdev a -net nic,a -netdev b");
+        assert_eq!(nics("kzm", two), two);
         assert!(hides_owners("magnum", old) && !hides_owners("malta", old));
     }
 }

@@ -23,7 +23,7 @@ use super::types::Types;
 use crate::files::sum::fnv1a;
 use crate::qemu::cache::{Shelf, Stamp};
 
-const WRITER: &[u8] = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " discovery 3\n").as_bytes();
+const WRITER: &[u8] = concat!("qgraph ", env!("CARGO_PKG_VERSION"), " discovery 4\n").as_bytes();
 /// For how many seconds a machine is not started again that did not start for a reason which
 /// may pass.
 const REMEMBER_PASSING: u64 = 60;

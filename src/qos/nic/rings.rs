@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::protocol::Endian;
 use crate::qemu::{Buffer, Vm};
 use crate::{Error, Result};
 
@@ -11,6 +12,7 @@ pub struct Ring {
     descriptors: Buffer,
     stride: usize,
     buffers: Vec<Buffer>,
+    order: Endian,
 }
 
 impl Ring {
@@ -36,7 +38,7 @@ impl Ring {
     ) -> Result<Self> {
         let descriptors = vm.ram().alloc(count * stride, alignment)?;
         let buffers = (0..count).map(|_| vm.ram().alloc(size, 64)).collect::<Result<_>>()?;
-        Ok(Self { descriptors, stride, buffers })
+        Ok(Self { descriptors, stride, buffers, order: Endian::Little })
     }
 
     /// How many descriptors it has.
@@ -69,12 +71,25 @@ impl Ring {
         &self.descriptors
     }
 
-    /// Word number `word` of descriptor `index`, the lowest byte first.
+    /// The same ring, with words in this order of bytes; the lowest is first without.
+    #[must_use]
+    pub fn ordered(self, order: Endian) -> Self {
+        Self { order, ..self }
+    }
+
+    fn ordered_word(&self, word: u32) -> u32 {
+        match self.order {
+            Endian::Little => word,
+            Endian::Big => word.swap_bytes(),
+        }
+    }
+
+    /// Word number `word` of descriptor `index`.
     ///
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn word(&self, index: usize, word: usize) -> Result<u32> {
-        self.descriptors.read_le32(index * self.stride + 4 * word)
+        self.descriptors.read_le32(index * self.stride + 4 * word).map(|it| self.ordered_word(it))
     }
 
     /// Writes word number `word` of descriptor `index`.
@@ -82,6 +97,7 @@ impl Ring {
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn set_word(&self, index: usize, word: usize, value: u32) -> Result<()> {
+        let value = self.ordered_word(value);
         self.descriptors.write_le32(index * self.stride + 4 * word, value)
     }
 
@@ -106,6 +122,11 @@ impl Ring {
 
 /// What the descriptors of a device look like.
 pub trait Layout {
+    /// The order of the bytes in their words.
+    fn order(&self) -> Endian {
+        Endian::Little
+    }
+
     /// Makes transmit descriptor `index` one of a frame of `length` bytes in the buffer at guest
     /// address `buffer`.
     ///
@@ -165,8 +186,8 @@ impl<L: Layout> Rings<L> {
         (count, stride, size): (usize, usize, usize),
         stores_sequence: bool,
     ) -> Result<Self> {
-        let transmit = Ring::new(vm, count, stride, size)?;
-        let receive = Ring::new(vm, count, stride, size)?;
+        let ring = || Ring::new(vm, count, stride, size).map(|ring| ring.ordered(layout.order()));
+        let (transmit, receive) = (ring()?, ring()?);
         let rings = Self {
             layout,
             transmit,

@@ -1,5 +1,6 @@
-//! Freescale's Fast Ethernet Controller, FEC, of the i.MX25, and ENET of later i.MX, as a [`Nic`]
-//! (i.MX25 Reference Manual, chapter 29; i.MX 6 Reference Manual, chapter 23).
+//! Freescale's Fast Ethernet Controller, FEC, of the i.MX25 and of ColdFire, and ENET of later i.MX,
+//! as a [`Nic`] (i.MX25 Reference Manual, chapter 29; MCF5208 Reference Manual, chapter 19; i.MX 6
+//! Reference Manual, chapter 23). A ColdFire has its descriptors in the order of its own bytes.
 
 mod registers;
 
@@ -7,12 +8,13 @@ use std::rc::Rc;
 
 pub use self::registers::*;
 use crate::graph::{Discovered, FoundDevice, Produces};
+use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::net::{self, Address};
 use crate::qos::nic::board::Wiring;
 use crate::qos::nic::rings::{Layout, Ring, Rings};
 use crate::qos::nic::{
-    Attack, EventBits, Events, Filter, Groups, Limits, Nic, Promise, RingNic, Started,
+    Attack, EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, RingNic, Started,
 };
 use crate::qos::registers::{Mmio, RegisterBlock, Registers, RegistersExt};
 use crate::{Error, Result, discovered, driver, nic};
@@ -33,8 +35,19 @@ const LONGEST: u32 = 1522;
 /// PHY status: the link is up (IEEE 802.3, 22.2.4.2).
 const LINK_UP: u16 = 1 << 2;
 
+/// Which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The FEC of an i.MX.
+    Fec,
+    /// The ENET.
+    Enet,
+    /// The FEC of a ColdFire.
+    ColdFire,
+}
+
 /// The descriptors (29.6): length and status, address.
-pub struct Words;
+pub struct Words(Kind);
 
 /// The bit of the last descriptor of a ring.
 fn end(ring: &Ring, index: usize) -> u32 {
@@ -42,6 +55,10 @@ fn end(ring: &Ring, index: usize) -> u32 {
 }
 
 impl Layout for Words {
+    fn order(&self) -> Endian {
+        if self.0 == Kind::ColdFire { Endian::Big } else { Endian::Little }
+    }
+
     fn put(&self, ring: &Ring, index: usize, buffer: u64, length: usize) -> Result<()> {
         ring.set_word(index, 1, buffer as u32)?;
         let flags = OWN | LAST | APPEND | end(ring, index);
@@ -69,12 +86,12 @@ impl Layout for Words {
     }
 }
 
-/// QEMU's `imx.fec` and `imx.enet`.
+/// QEMU's `imx.fec`, `imx.enet` and `mcf-fec`.
 pub struct ImxFec {
     registers: Rc<Mmio>,
     wiring: Wiring,
-    /// Whether it is an ENET.
-    pub is_enet: bool,
+    /// Which one it is.
+    pub kind: Kind,
     rings: Started<Rings<Words>>,
 }
 
@@ -149,17 +166,20 @@ impl Nic for ImxFec {
     }
 
     fn limits(&self) -> Limits {
+        let overrun = if self.kind == Kind::ColdFire { Overrun::Discards } else { Overrun::Waits };
         Limits {
             transmit: RINGS.0,
             receive: RINGS.0,
             pads: true,
             link_event: false,
+            overrun,
             ..Limits::PLAIN
         }
     }
 
     fn known_fault(&self, _: &Vm, promise: Promise) -> Option<&'static str> {
         match promise {
+            Promise::OverrunEvent => Some("the FEC does not tell of frames without a descriptor"),
             Promise::Pads => Some("imx.fec: short frames are not padded"),
             Promise::CheckSequence => {
                 Some("imx.fec: the check sequence behind a frame is of another start value")
@@ -176,7 +196,7 @@ impl Nic for ImxFec {
 
     fn start(&self, vm: &Rc<Vm>) -> Result<()> {
         self.reset(vm)?;
-        let rings = Rings::new(vm, Words, RINGS, true)?;
+        let rings = Rings::new(vm, Words(self.kind), RINGS, true)?;
         let (receive, transmit) = (rings.receive.address(), rings.transmit.address());
         self.rings.set(rings);
         self.registers.set(MRBR, RINGS.2 as u32)?;
@@ -197,7 +217,7 @@ impl Nic for ImxFec {
 
     fn remapped(&self) -> Result<Rc<dyn Nic>> {
         let (registers, wiring) = (self.registers.clone(), self.wiring.clone());
-        Ok(Rc::new(Self { registers, wiring, is_enet: self.is_enet, rings: Started::default() }))
+        Ok(Rc::new(Self { registers, wiring, kind: self.kind, rings: Started::default() }))
     }
 
     fn station_address(&self) -> Result<Address> {
@@ -297,23 +317,33 @@ impl RingNic for ImxFec {
 
 impl Produces<RegisterBlock> for ImxFec {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
-        let own = if self.is_enet { ENET_TABLE } else { FEC_TABLE };
+        let (own, faults) = match self.kind {
+            Kind::Fec => (FEC_TABLE, &[][..]),
+            Kind::Enet => (ENET_TABLE, &[][..]),
+            Kind::ColdFire => (FEC_TABLE, COLDFIRE_FAULTS),
+        };
         let block = RegisterBlock::new("i.MX25 Reference Manual", self.registers.clone(), TABLE)
             .with(own)
             .software_reset(|registers| registers.set(ECR, ECR_RESET))
-            .faults(FAULTS);
+            .faults(FAULTS)
+            .faults(faults);
         Rc::new(block)
     }
 }
 
 impl Discovered for ImxFec {
-    const QOM_TYPES: &'static [&'static str] = &["imx.fec", "imx.enet"];
+    const QOM_TYPES: &'static [&'static str] = &["imx.fec", "imx.enet", "mcf-fec"];
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let registers = Rc::new(Mmio::new(vm, device.base()?, vm.endian()?));
-        let is_enet = device.is_a("imx.enet");
-        let wiring = Wiring::of(device, vm);
-        Ok(Self { registers, wiring, is_enet, rings: Started::default() })
+        // A ColdFire has a line for each of 13 events.
+        let (kind, lines) = match () {
+            () if device.is_a("mcf-fec") => (Kind::ColdFire, 13),
+            () if device.is_a("imx.enet") => (Kind::Enet, 1),
+            () => (Kind::Fec, 1),
+        };
+        let wiring = Wiring::with_lines(device, vm, lines);
+        Ok(Self { registers, wiring, kind, rings: Started::default() })
     }
 }
 

@@ -97,6 +97,18 @@ pub const FAULTS: &[Fault] = &[Fault::new(
     "imx.fec: QEMU has no hash tables",
 )];
 
+/// What QEMU does otherwise on a ColdFire.
+pub const COLDFIRE_FAULTS: &[Fault] = &[
+    Fault::new(
+        &["ECR", "MIBC"],
+        &[Rule::ResetValue, Rule::MachineReset, Rule::SoftwareReset],
+        "mcf-fec: ECR and MIBC are zero after a reset",
+    ),
+    Fault::new(&["EMRBR"], &[Rule::Kept], "mcf-fec: a size of nothing is taken for the largest")
+        .bits(0x7f0),
+    Fault::new(&["OPD"], &[Rule::Kept], "mcf-fec: the duration of a pause cannot be set"),
+];
+
 /// EIR: graceful stop; a frame and a buffer sent; a frame and a buffer received; a PHY's answer.
 pub const EIR_STOPPED: u32 = 1 << 28;
 /// As [`EIR_STOPPED`].
