@@ -12,6 +12,7 @@ use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use self::board::Wiring;
+use self::rings::Rings;
 use super::interrupt::InterruptLine;
 use super::net::{Address, MAC, SOCKET};
 use super::pci::PciDevice;
@@ -242,6 +243,20 @@ pub trait Nic {
         None
     }
 
+    /// Where its driver holds its rings, if these are [`Rings`]. The methods that move frames work
+    /// on them then, unless the driver has its own.
+    fn started(&self) -> Option<&Started<Rings>> {
+        None
+    }
+
+    /// Its rings.
+    ///
+    /// # Errors
+    /// Returns an error if it has no [`Rings`], or was not started.
+    fn rings(&self) -> Result<Ref<'_, Rings>> {
+        self.started().ok_or_else(|| Error::failed("the device has no such rings"))?.get()
+    }
+
     /// How it is wired, if it is a board's own.
     fn wiring(&self) -> Option<&Wiring> {
         None
@@ -278,7 +293,7 @@ pub trait Nic {
     /// # Errors
     /// Returns an error if no frame was taken.
     fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
-        Ok(None)
+        self.started().map_or(Ok(None), |rings| Ok(rings.get()?.check_sequence()))
     }
 
     /// What it is able to do.
@@ -327,7 +342,9 @@ pub trait Nic {
     ///
     /// # Errors
     /// Returns an error if the frame is too long for a descriptor.
-    fn queue(&self, frame: &[u8]) -> Result<()>;
+    fn queue(&self, frame: &[u8]) -> Result<()> {
+        self.rings()?.queue(frame).map(drop)
+    }
 
     /// Tells the device to send what is queued.
     ///
@@ -339,7 +356,9 @@ pub trait Nic {
     ///
     /// # Errors
     /// Returns an error if a descriptor has the status of an error.
-    fn sent(&self) -> Result<usize>;
+    fn sent(&self) -> Result<usize> {
+        self.rings()?.sent()
+    }
 
     /// How many frames the device has reported as received that were not taken yet. It may still
     /// be writing the last of them until QEMU has answered a request, as
@@ -347,14 +366,18 @@ pub trait Nic {
     ///
     /// # Errors
     /// Returns an error if a descriptor has another status than that of a whole frame.
-    fn arrived(&self) -> Result<usize>;
+    fn arrived(&self) -> Result<usize> {
+        self.rings()?.arrived()
+    }
 
     /// Takes the next of the frames that have [`arrived`](Nic::arrived), without its frame check
     /// sequence.
     ///
     /// # Errors
     /// Returns an error if none has arrived, or if its descriptor reports an error.
-    fn take(&self) -> Result<Vec<u8>>;
+    fn take(&self) -> Result<Vec<u8>> {
+        self.rings()?.take()
+    }
 
     /// Gives back to the device the descriptors of all frames that were [taken](Nic::take).
     ///
@@ -384,7 +407,9 @@ pub trait Nic {
     ///
     /// # Errors
     /// Returns an error if QEMU does not answer.
-    fn memory(&self) -> Result<Vec<u8>>;
+    fn memory(&self) -> Result<Vec<u8>> {
+        self.rings()?.memory()
+    }
 }
 
 interface!(dyn Nic = "nic");

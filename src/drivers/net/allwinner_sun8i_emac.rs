@@ -9,7 +9,7 @@ use crate::qos::net::{self, Address};
 use crate::qos::nic::board::Wiring;
 use crate::qos::nic::rings::{Layout, Ring, Rings};
 use crate::qos::nic::{
-    Attack, EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, RingNic, Started,
+    Attack, EventBits, Events, Filter, Groups, Limits, Nic, Promise, RingNic, Started,
 };
 use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
@@ -185,21 +185,13 @@ impl Layout for Words {
 pub struct Sun8iEmac {
     registers: Rc<Mmio>,
     wiring: Wiring,
-    rings: Started<Rings<Words>>,
+    rings: Started<Rings>,
 }
 
 impl Sun8iEmac {
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
         &*self.registers
-    }
-
-    /// Its rings, since it was started.
-    ///
-    /// # Errors
-    /// Returns an error if it was not started.
-    pub fn rings(&self) -> Result<std::cell::Ref<'_, Rings<Words>>> {
-        self.rings.get()
     }
 
     /// Register `number` of PHY `phy`.
@@ -245,6 +237,10 @@ impl Sun8iEmac {
 }
 
 impl Nic for Sun8iEmac {
+    fn started(&self) -> Option<&Started<Rings>> {
+        Some(&self.rings)
+    }
+
     fn wiring(&self) -> Option<&Wiring> {
         Some(&self.wiring)
     }
@@ -255,7 +251,7 @@ impl Nic for Sun8iEmac {
             receive: RINGS.0,
             link_event: false,
             pads: true,
-            overrun: Overrun::Waits,
+            pads_received_to: 64,
             ..Limits::PLAIN
         }
     }
@@ -263,6 +259,9 @@ impl Nic for Sun8iEmac {
     fn known_fault(&self, _: &Vm, promise: Promise) -> Option<&'static str> {
         match promise {
             Promise::Pads => Some("allwinner-sun8i-emac: short frames are not padded"),
+            Promise::LengthReceived => {
+                Some("allwinner-sun8i-emac: frames are padded to 64 bytes without check sequence")
+            }
             Promise::CheckSequence => {
                 Some("allwinner-sun8i-emac: no check sequence is written behind a frame")
             }
@@ -334,28 +333,8 @@ impl Nic for Sun8iEmac {
         self.registers.set(RX_FILTER, groups | broadcasts | all)
     }
 
-    fn queue(&self, frame: &[u8]) -> Result<()> {
-        self.rings.get()?.queue(frame).map(drop)
-    }
-
     fn send(&self) -> Result<()> {
         self.registers.set(TX_CTL_1, DMA_ON | ON)
-    }
-
-    fn sent(&self) -> Result<usize> {
-        self.rings.get()?.sent()
-    }
-
-    fn arrived(&self) -> Result<usize> {
-        self.rings.get()?.arrived()
-    }
-
-    fn take(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.take()
-    }
-
-    fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
-        Ok(self.rings.get()?.check_sequence())
     }
 
     fn recycle(&self) -> Result<()> {
@@ -380,10 +359,6 @@ impl Nic for Sun8iEmac {
             return Ok(None);
         };
         Ok(Some(self.phy(phy, 1)? & LINK_UP != 0))
-    }
-
-    fn memory(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.memory()
     }
 }
 

@@ -251,7 +251,8 @@ impl Layout for Words {
 pub struct CadenceGem {
     registers: Rc<Mmio>,
     wiring: Wiring,
-    rings: Started<(Rings<Words>, Buffer)>,
+    rings: Started<Rings>,
+    unused: Started<Buffer>,
 }
 
 impl CadenceGem {
@@ -264,8 +265,8 @@ impl CadenceGem {
     ///
     /// # Errors
     /// Returns an error if it was not started, or that of `with`.
-    pub fn with_rings<T>(&self, with: impl FnOnce(&Rings<Words>) -> Result<T>) -> Result<T> {
-        with(&self.rings.get()?.0)
+    pub fn with_rings<T>(&self, with: impl FnOnce(&Rings) -> Result<T>) -> Result<T> {
+        with(&*self.rings.get()?)
     }
 
     /// Register `number` of the PHY at address `phy`.
@@ -324,6 +325,10 @@ pub fn hash(address: &Address) -> u32 {
 }
 
 impl Nic for CadenceGem {
+    fn started(&self) -> Option<&Started<Rings>> {
+        Some(&self.rings)
+    }
+
     fn wiring(&self) -> Option<&Wiring> {
         Some(&self.wiring)
     }
@@ -379,7 +384,8 @@ impl Nic for CadenceGem {
         self.registers.set(TX_RING, rings.transmit.address() as u32)?;
         // Buffers of 1,536 bytes, and no checksums.
         self.registers.set(DMA, 0x0018_0704)?;
-        self.rings.set((rings, unused));
+        self.rings.set(rings);
+        self.unused.set(unused);
         self.set_filter(&Filter::PLAIN)?;
         self.registers.set(CONTROL, RECEIVE | TRANSMIT | PHY_ACCESS)?;
         // What is reported is unmasked, for what is masked is not even pending.
@@ -398,7 +404,12 @@ impl Nic for CadenceGem {
 
     fn remapped(&self) -> Result<Rc<dyn Nic>> {
         let (registers, wiring) = (self.registers.clone(), self.wiring.clone());
-        Ok(Rc::new(Self { registers, wiring, rings: Started::default() }))
+        Ok(Rc::new(Self {
+            registers,
+            wiring,
+            rings: Started::default(),
+            unused: Started::default(),
+        }))
     }
 
     fn station_address(&self) -> Result<Address> {
@@ -421,33 +432,13 @@ impl Nic for CadenceGem {
         self.registers.set(CONFIG, DEFAULT | FAST | LONG | broadcasts | groups | foreign)
     }
 
-    fn queue(&self, frame: &[u8]) -> Result<()> {
-        self.rings.get()?.0.queue(frame).map(drop)
-    }
-
     fn send(&self) -> Result<()> {
         let control = self.registers.get(CONTROL)?;
         self.registers.set(CONTROL, control | START)
     }
 
-    fn sent(&self) -> Result<usize> {
-        self.rings.get()?.0.sent()
-    }
-
-    fn arrived(&self) -> Result<usize> {
-        self.rings.get()?.0.arrived()
-    }
-
-    fn take(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.0.take()
-    }
-
-    fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
-        Ok(self.rings.get()?.0.check_sequence())
-    }
-
     fn recycle(&self) -> Result<()> {
-        self.rings.get()?.0.recycle()?;
+        self.rings.get()?.recycle()?;
         // The controller looks at the descriptor that was the driver's again.
         let control = self.registers.get(CONTROL)?;
         self.registers.set(CONTROL, control)
@@ -478,10 +469,6 @@ impl Nic for CadenceGem {
             Err(error) => Err(error),
         }
     }
-
-    fn memory(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.0.memory()
-    }
 }
 
 impl RingNic for CadenceGem {
@@ -495,7 +482,7 @@ impl RingNic for CadenceGem {
                 self.registers.set(RX_RING, at as u32)?;
                 self.registers.set(TX_RING, at as u32)?;
             }
-            Attack::Buffers { at, length } => self.rings.get()?.0.fill(at, length)?,
+            Attack::Buffers { at, length } => self.rings.get()?.fill(at, length)?,
         }
         let control = self.registers.get(CONTROL)?;
         self.registers.set(CONTROL, control)
@@ -513,7 +500,12 @@ impl Discovered for CadenceGem {
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let registers = Rc::new(Mmio::new(vm, device.base()?, vm.endian()?));
-        Ok(Self { registers, wiring: Wiring::of(device, vm), rings: Started::default() })
+        Ok(Self {
+            registers,
+            wiring: Wiring::of(device, vm),
+            rings: Started::default(),
+            unused: Started::default(),
+        })
     }
 }
 

@@ -233,21 +233,13 @@ impl Layout for Words {
 pub struct Ftgmac100 {
     registers: Rc<Mmio>,
     wiring: Wiring,
-    rings: Started<Rings<Words>>,
+    rings: Started<Rings>,
 }
 
 impl Ftgmac100 {
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
         &*self.registers
-    }
-
-    /// Its rings, since it was started.
-    ///
-    /// # Errors
-    /// Returns an error if it was not started.
-    pub fn rings(&self) -> Result<std::cell::Ref<'_, Rings<Words>>> {
-        self.rings.get()
     }
 
     /// Sets these bits of MAC control, and no others of `mask`.
@@ -300,6 +292,10 @@ impl Ftgmac100 {
 }
 
 impl Nic for Ftgmac100 {
+    fn started(&self) -> Option<&Started<Rings>> {
+        Some(&self.rings)
+    }
+
     fn wiring(&self) -> Option<&Wiring> {
         Some(&self.wiring)
     }
@@ -378,28 +374,8 @@ impl Nic for Ftgmac100 {
         self.registers.set(CONTROL, always | broadcasts | groups | all)
     }
 
-    fn queue(&self, frame: &[u8]) -> Result<()> {
-        self.rings.get()?.queue(frame).map(drop)
-    }
-
     fn send(&self) -> Result<()> {
         self.registers.set(TRANSMIT_POLL, 1)
-    }
-
-    fn sent(&self) -> Result<usize> {
-        self.rings.get()?.sent()
-    }
-
-    fn arrived(&self) -> Result<usize> {
-        self.rings.get()?.arrived()
-    }
-
-    fn take(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.take()
-    }
-
-    fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
-        Ok(self.rings.get()?.check_sequence())
     }
 
     fn recycle(&self) -> Result<()> {
@@ -419,10 +395,6 @@ impl Nic for Ftgmac100 {
 
     fn link_is_up(&self) -> Result<Option<bool>> {
         Ok(Some(self.phy(1)? & LINK_UP != 0))
-    }
-
-    fn memory(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.memory()
     }
 }
 

@@ -219,21 +219,13 @@ impl Layout for Words {
 pub struct Npcm7xxEmc {
     registers: Rc<Mmio>,
     wiring: Wiring,
-    rings: Started<Rings<Words>>,
+    rings: Started<Rings>,
 }
 
 impl Npcm7xxEmc {
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
         &*self.registers
-    }
-
-    /// Its rings, since it was started.
-    ///
-    /// # Errors
-    /// Returns an error if it was not started.
-    pub fn rings(&self) -> Result<std::cell::Ref<'_, Rings<Words>>> {
-        self.rings.get()
     }
 
     /// Sets these bits of MCMDR, and no others of `mask`.
@@ -252,6 +244,10 @@ impl Npcm7xxEmc {
 }
 
 impl Nic for Npcm7xxEmc {
+    fn started(&self) -> Option<&Started<Rings>> {
+        Some(&self.rings)
+    }
+
     fn wiring(&self) -> Option<&Wiring> {
         Some(&self.wiring)
     }
@@ -330,28 +326,8 @@ impl Nic for Npcm7xxEmc {
         self.registers.set(CAMCMR, COMPARE | broadcasts | groups | stations)
     }
 
-    fn queue(&self, frame: &[u8]) -> Result<()> {
-        self.rings.get()?.queue(frame).map(drop)
-    }
-
     fn send(&self) -> Result<()> {
         self.registers.set(TSDR, 1)
-    }
-
-    fn sent(&self) -> Result<usize> {
-        self.rings.get()?.sent()
-    }
-
-    fn arrived(&self) -> Result<usize> {
-        self.rings.get()?.arrived()
-    }
-
-    fn take(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.take()
-    }
-
-    fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
-        Ok(self.rings.get()?.check_sequence())
     }
 
     fn recycle(&self) -> Result<()> {
@@ -372,10 +348,6 @@ impl Nic for Npcm7xxEmc {
 
     fn link_is_up(&self) -> Result<Option<bool>> {
         Ok(None)
-    }
-
-    fn memory(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.memory()
     }
 }
 

@@ -156,8 +156,8 @@ pub trait Layout {
 }
 
 /// The ring to send from, the ring to receive into, and the driver's places in both.
-pub struct Rings<L> {
-    layout: L,
+pub struct Rings {
+    layout: Box<dyn Layout>,
     /// The ring to send from.
     pub transmit: Ring,
     /// The ring to receive into.
@@ -173,7 +173,7 @@ pub struct Rings<L> {
     sequence: RefCell<Option<[u8; 4]>>,
 }
 
-impl<L: Layout> Rings<L> {
+impl Rings {
     /// Rings of `count` descriptors of `stride` bytes with buffers of `size` bytes. The receive
     /// descriptors are given to the device. With `stores_sequence`, a frame that is received ends
     /// with its check sequence.
@@ -182,14 +182,14 @@ impl<L: Layout> Rings<L> {
     /// Returns an error if no guest memory is left.
     pub fn new(
         vm: &Vm,
-        layout: L,
+        layout: impl Layout + 'static,
         (count, stride, size): (usize, usize, usize),
         stores_sequence: bool,
     ) -> Result<Self> {
         let ring = || Ring::new(vm, count, stride, size).map(|ring| ring.ordered(layout.order()));
         let (transmit, receive) = (ring()?, ring()?);
         let rings = Self {
-            layout,
+            layout: Box::new(layout),
             transmit,
             receive,
             queued: Cell::default(),

@@ -92,21 +92,13 @@ pub struct ImxFec {
     wiring: Wiring,
     /// Which one it is.
     pub kind: Kind,
-    rings: Started<Rings<Words>>,
+    rings: Started<Rings>,
 }
 
 impl ImxFec {
     /// Its registers.
     pub fn registers(&self) -> &dyn Registers {
         &*self.registers
-    }
-
-    /// Its rings, since it was started.
-    ///
-    /// # Errors
-    /// Returns an error if it was not started.
-    pub fn rings(&self) -> Result<std::cell::Ref<'_, Rings<Words>>> {
-        self.rings.get()
     }
 
     /// Register `number` of PHY `phy`.
@@ -161,6 +153,10 @@ impl ImxFec {
 }
 
 impl Nic for ImxFec {
+    fn started(&self) -> Option<&Started<Rings>> {
+        Some(&self.rings)
+    }
+
     fn wiring(&self) -> Option<&Wiring> {
         Some(&self.wiring)
     }
@@ -245,28 +241,8 @@ impl Nic for ImxFec {
         self.registers.set(RCR, LONGEST << 16 | RCR_MII | broadcasts | all)
     }
 
-    fn queue(&self, frame: &[u8]) -> Result<()> {
-        self.rings.get()?.queue(frame).map(drop)
-    }
-
     fn send(&self) -> Result<()> {
         self.registers.set(TDAR, ACTIVE)
-    }
-
-    fn sent(&self) -> Result<usize> {
-        self.rings.get()?.sent()
-    }
-
-    fn arrived(&self) -> Result<usize> {
-        self.rings.get()?.arrived()
-    }
-
-    fn take(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.take()
-    }
-
-    fn check_sequence(&self) -> Result<Option<[u8; 4]>> {
-        Ok(self.rings.get()?.check_sequence())
     }
 
     fn recycle(&self) -> Result<()> {
@@ -291,10 +267,6 @@ impl Nic for ImxFec {
         // A link that was down shows once.
         self.phy(phy, 1)?;
         Ok(Some(self.phy(phy, 1)? & LINK_UP != 0))
-    }
-
-    fn memory(&self) -> Result<Vec<u8>> {
-        self.rings.get()?.memory()
     }
 }
 

@@ -101,7 +101,7 @@ impl Layout for Words {
 pub struct Parts {
     vm: Rc<Vm>,
     /// Its rings.
-    pub rings: Rings<Words>,
+    pub rings: Rings,
 }
 
 /// What a setup frame says that lets in these 16 addresses (4.2.3.1).
