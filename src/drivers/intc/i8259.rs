@@ -74,7 +74,7 @@ impl Pair {
         self.chips[number].get(COMMAND)
     }
 
-    /// The same of both, the first in the lower half.
+    /// The register of each that an OCW3 chooses, that of the first in the lower half.
     ///
     /// # Errors
     /// Returns an error if QEMU does not answer.

@@ -141,50 +141,50 @@ pub trait Translation {
     /// Takes a device's domain away: it reaches nothing.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn detach(&self, requester: u16) -> Result<()>;
 
     /// Lets a device reach all memory at its own addresses.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn pass(&self, requester: u16) -> Result<()>;
 
     /// Maps a page of `1 << order` bytes that is not mapped.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn map(&self, domain: u16, at: u64, to: u64, order: u32, access: Access) -> Result<()>;
 
     /// Takes a page of `1 << order` bytes out of the tables. It may be reached until that is
     /// told by [`Translation::invalidate`].
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn unmap(&self, domain: u16, at: u64, order: u32) -> Result<()>;
 
     /// Has the tables lead elsewhere for a page that is mapped, which has to be told likewise.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn remap(&self, domain: u16, at: u64, to: u64, access: Access) -> Result<()>;
 
     /// Has it forget translations, and waits until it has.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn invalidate(&self, scope: Scope) -> Result<()>;
 
     /// Takes the next record of a refused access.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn fault(&self) -> Result<Option<Fault>>;
 
     /// Stops translating: all devices reach all memory.
     ///
     /// # Errors
-    /// As for [`Translation::attach`].
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left.
     fn stop(&self) -> Result<()>;
 
     /// The page tables of a domain, for tests that break them; `None` if it has none in memory.
@@ -196,7 +196,8 @@ pub trait Translation {
     /// entry of a device, or what is before that.
     ///
     /// # Errors
-    /// As for [`Translation::attach`]. [`Error::Skipped`]: there is no such table.
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left. Returns
+    /// [`Error::Skipped`] if there is no such table.
     fn lead_astray(&self, _requester: u16, _address: u64) -> Result<()> {
         Err(Error::skipped("this IOMMU has no tables of devices in memory"))
     }
@@ -205,7 +206,8 @@ pub trait Translation {
     /// if it stopped there.
     ///
     /// # Errors
-    /// As for [`Translation::attach`]. [`Error::Skipped`]: there is no queue of such commands.
+    /// Returns an error if the IOMMU does not do as it must, or no memory is left. Returns
+    /// [`Error::Skipped`] if there is no queue of such commands.
     fn command(&self, _words: [u64; 2]) -> Result<()> {
         Err(Error::skipped("this IOMMU has no queue of commands in memory"))
     }

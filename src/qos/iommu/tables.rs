@@ -107,7 +107,7 @@ impl Tables {
     /// Maps a page of `1 << order` bytes.
     ///
     /// # Errors
-    /// As for [`Tables::set`].
+    /// Returns an error if QEMU does not answer, or no memory is left for a table.
     pub fn map(&self, at: u64, to: u64, order: u32, access: Access) -> Result<()> {
         let level = self.level_of(order)?;
         self.set(at, level, (self.format.page)(level, to, access))
@@ -116,7 +116,7 @@ impl Tables {
     /// Has the entry for `at` of a level lead to a table at any address.
     ///
     /// # Errors
-    /// As for [`Tables::set`].
+    /// Returns an error if QEMU does not answer, or no memory is left for a table.
     pub fn lead(&self, at: u64, level: u8, table: u64) -> Result<()> {
         self.set(at, level, (self.format.table)(level, table))
     }
@@ -124,7 +124,7 @@ impl Tables {
     /// Takes the page of `1 << order` bytes at `at` out.
     ///
     /// # Errors
-    /// As for [`Tables::set`].
+    /// Returns an error if QEMU does not answer, or no memory is left for a table.
     pub fn unmap(&self, at: u64, order: u32) -> Result<()> {
         self.set(at, self.level_of(order)?, 0)
     }

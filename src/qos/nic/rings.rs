@@ -71,7 +71,8 @@ impl Ring {
         &self.descriptors
     }
 
-    /// The same ring, with words in this order of bytes; the lowest is first without.
+    /// This ring with the words of its descriptors in this order of bytes. A ring that is not told one
+    /// has the lowest byte first.
     #[must_use]
     pub fn ordered(self, order: Endian) -> Self {
         Self { order, ..self }

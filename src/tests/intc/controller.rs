@@ -111,6 +111,10 @@ impl<'a> Bench<'a> {
         if let Some(line) = &self.line {
             assert_eq!(line.is_high()?, next.is_some(), "the line to the CPU {when}");
         }
+        // What is not told cannot be taken either.
+        if self.profile.acknowledges && next.is_none() {
+            assert_eq!(self.chip.acknowledge()?, None, "taken {when}");
+        }
         Ok(())
     }
 
@@ -160,7 +164,7 @@ fn inputs(chip: &dyn InterruptController, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch an enable bit that is not looked at, inverted or that of another input, an input
-/// that is lost while it is disabled, and one that stays told of after it was disabled.
+/// that is lost while it is disabled, and one that is still told or taken after it was disabled.
 fn enable(chip: &dyn InterruptController, vm: &Rc<Vm>) -> Result<()> {
     let mut bench = Bench::new(chip, vm, MANY)?;
     bench.first_trigger()?;

@@ -234,7 +234,7 @@ fn special_mask(chip: &I8259, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch a second controller that does not tell the first when a mask is lifted, when what
-/// held an interrupt back has ended, or when priorities rotate, and one that tells of nothing.
+/// held an interrupt back has ended, or when priorities rotate, and one that tells the first without a cause.
 fn cascade(chip: &I8259, vm: &Rc<Vm>) -> Result<()> {
     let pair = ready(chip, vm)?;
     let second = pair.chip(1);

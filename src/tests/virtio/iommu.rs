@@ -46,7 +46,7 @@ fn start(device: &VirtioIommu) -> Result<(Live, u32)> {
     Ok((device.start_whole()?, VirtioIommu::endpoint(device.at)))
 }
 
-/// The same with the endpoint in [`DOMAIN`].
+/// Starts the device, and attaches the endpoint to [`DOMAIN`].
 fn start_attached(device: &VirtioIommu) -> Result<(Live, u32)> {
     let (live, endpoint) = start(device)?;
     assert_eq!(live.attach(DOMAIN, endpoint, 0)?, OK, "the endpoint is attached");
