@@ -27,6 +27,7 @@ pub mod scsi;
 pub mod sd;
 pub mod sdhci;
 pub mod sound;
+pub mod spi;
 mod stream;
 pub mod sweep;
 pub mod timer;
