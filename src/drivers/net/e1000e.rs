@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::drivers::net::e1000;
-use crate::drivers::net::e1000::nic::{Chip, GigabitNic};
+use crate::drivers::net::e1000::nic::{Chip, Generation, GigabitNic};
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qos::net;
 use crate::qos::nic::{Nic, Promise};
@@ -29,7 +29,11 @@ pub const OTHER: u32 = 1 << 24;
 
 /// What sets it apart from the 8254x.
 const CHIP: Chip = Chip {
-    is_82574: true,
+    generation: Generation::I82574,
+    prepare: |_, _| Ok(()),
+    // As the 8254x.
+    longest_received: 1518,
+    too_long: 1523,
     faults: &[
         (Promise::Pads, "e1000e: QEMU does not pad short packets (TCTL.PSP)"),
         (Promise::SoftwareReset, "e1000e: a reset by CTRL.RST leaves the interrupt pin as it is"),

@@ -292,6 +292,11 @@ fn express_faults((vendor, device): (u16, u16)) -> &'static [Fault] {
         &[Rule::Kept],
         "QEMU's e1000e keeps no enable of errors in Device Control",
     )];
+    const IGB: &[Fault] = &[Fault::new(
+        &["Device Control"],
+        &[Rule::Kept],
+        "QEMU's igb keeps no enable of errors in Device Control",
+    )];
     const BRIDGE: &[Fault] = &[Fault::new(
         &["Device Control"],
         &[Rule::MachineReset],
@@ -319,6 +324,7 @@ fn express_faults((vendor, device): (u16, u16)) -> &'static [Fault] {
     )];
     match (vendor, device) {
         (0x8086, 0x10d3) => E1000E,
+        (0x8086, 0x10c9) => IGB,
         (0x15ad, 0x07b0) => VMXNET3,
         (0x1b36, 0x0010) => NVME,
         (0x1b36, 0x000e) => BRIDGE,
@@ -398,7 +404,7 @@ fn power_management(device: &PciDevice, block: RegisterBlock, at: u64) -> Result
         (0x8086, _) => block.faults(&[Fault::new(
             &["PMCSR"],
             &[Rule::ReadOnly],
-            "QEMU's e1000e says that it asserts PME# in no state, and lets PME_En be set",
+            "QEMU's e1000e and igb say that they assert PME# in no state, and let PME_En be set",
         )
         .bits(1 << 8)]),
         _ => block,

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::ring::{CMD_EOP, CMD_IFCS, CMD_RS, Ring, STA_DD, STA_RECEIVED};
+use super::ring::{CMD_EOP, CMD_IFCS, CMD_RS, Format, Ring, STA_DD, STA_RECEIVED};
 use super::{self as e1000, E1000};
 use crate::graph::Produces;
 use crate::qemu::Vm;
@@ -20,6 +20,16 @@ const COUNT: usize = 16;
 const SIZE: usize = 2048;
 /// STATUS: the link is up.
 const STATUS_LU: u32 = 1 << 1;
+
+/// MDIC (13.4.7): the access, the PHY's address, that it is done, and that it failed.
+const PHY_WRITE: u32 = 1 << 26;
+const PHY_READ: u32 = 2 << 26;
+const PHY_ADDRESS: u32 = 1 << 21;
+const MDIC_READY: u32 = 1 << 28;
+const MDIC_ERROR: u32 = 1 << 30;
+/// The PHY's control: it loops back, it negotiates.
+const PHY_LOOPBACK: u32 = 1 << 14;
+const PHY_AUTO: u32 = 1 << 12;
 
 /// The causes of a [`Nic`]'s events, and those that come with them.
 const EVENTS: EventBits = EventBits {
@@ -42,10 +52,27 @@ struct Rings {
     taken: Cell<usize>,
 }
 
+/// The generations of the family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generation {
+    /// The 8254x.
+    I8254x,
+    /// The 82574.
+    I82574,
+    /// The 82576, with sixteen queues and advanced descriptors.
+    I82576,
+}
+
 /// What sets a member of the family, or one of its successors, apart.
 pub struct Chip {
-    /// Whether it is an 82574, with what came after the 8254x.
-    pub is_82574: bool,
+    /// Which generation it is of.
+    pub generation: Generation,
+    /// What has to be done after a reset, before there are rings.
+    pub prepare: fn(&GigabitNic, &Vm) -> Result<()>,
+    /// The longest frame without a tag that is surely received, in bytes.
+    pub longest_received: usize,
+    /// The shortest frame that is too long to be received, in bytes.
+    pub too_long: usize,
     /// What it promises and does not keep.
     pub faults: &'static [(Promise, &'static str)],
     /// Further bits that ICR may have with the causes of a [`Nic`]'s events.
@@ -56,7 +83,12 @@ pub struct Chip {
 
 /// QEMU's 8254x.
 const E1000_CHIP: Chip = Chip {
-    is_82574: false,
+    generation: Generation::I8254x,
+    prepare: |_, _| Ok(()),
+    // With a tag (3.2.2): 1522 bytes, the frame check sequence among them. QEMU before 8.1 takes
+    // four more.
+    longest_received: 1518,
+    too_long: 1523,
     faults: &[
         (Promise::Pads, "e1000: QEMU does not pad short packets (TCTL.PSP)"),
         (Promise::SoftwareReset, "e1000: QEMU ignores CTRL.RST"),
@@ -90,9 +122,38 @@ impl GigabitNic {
         &self.registers
     }
 
-    /// Whether it is an 82574, with what came after the 8254x.
+    /// Whether it is an 8254x.
+    pub fn is_8254x(&self) -> bool {
+        self.chip.generation == Generation::I8254x
+    }
+
+    /// Whether it is an 82574.
     pub fn is_82574(&self) -> bool {
-        self.chip.is_82574
+        self.chip.generation == Generation::I82574
+    }
+
+    /// Whether it is an 82576.
+    pub fn is_82576(&self) -> bool {
+        self.chip.generation == Generation::I82576
+    }
+
+    /// A ring of its descriptors, as [`Ring::new`] makes it.
+    ///
+    /// # Errors
+    /// Returns an error if no guest memory is left.
+    pub fn ring(&self, vm: &Vm, base: Register<u32>, count: usize, size: usize) -> Result<Ring> {
+        let format = if self.is_82576() { Format::Advanced } else { Format::Legacy };
+        Ring::of_format(&self.registers, vm, base, (count, size), format)
+    }
+
+    /// Reads or writes the control register of the PHY (IEEE 802.3, 22.2.4.1).
+    fn phy(&self, operation: u32, value: u32) -> Result<u32> {
+        self.write(e1000::MDIC, operation | PHY_ADDRESS | value)?;
+        let done = self.read(e1000::MDIC)?;
+        match done & (MDIC_READY | MDIC_ERROR) {
+            MDIC_READY => Ok(done & 0xffff),
+            _ => Err(Error::failed(format!("MDIC is {done:#x} after an access to the PHY"))),
+        }
     }
 
     fn write(&self, register: Register<u32>, value: u32) -> Result<()> {
@@ -121,14 +182,19 @@ impl Nic for GigabitNic {
         Some(&self.device)
     }
 
+    fn set_loopback(&self, on: bool) -> Result<bool> {
+        let control = self.phy(PHY_READ, 0)? & !(PHY_LOOPBACK | PHY_AUTO);
+        let mode = if on { PHY_LOOPBACK } else { PHY_AUTO };
+        self.phy(PHY_WRITE, control | mode)?;
+        Ok(true)
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             transmit: COUNT - 1,
             receive: COUNT - 1,
-            // With a tag (3.2.2): 1522 bytes, the frame check sequence among them. QEMU before 8.1
-            // takes four more.
-            longest_received: 1518,
-            too_long: Some(1523),
+            longest_received: self.chip.longest_received,
+            too_long: Some(self.chip.too_long),
             pads: true,
             ..Limits::PLAIN
         }
@@ -144,10 +210,11 @@ impl Nic for GigabitNic {
         self.write(e1000::RCTL, 0)?;
         self.write(e1000::TCTL, 0)?;
         self.write(e1000::IMC, !0)?;
+        (self.chip.prepare)(self, vm)?;
         // The registers of a ring are written before the last one is freed.
         let rings = Rings {
-            transmit: Ring::new(&self.registers, vm, e1000::TDBAL, COUNT, SIZE)?,
-            receive: Ring::new(&self.registers, vm, e1000::RDBAL, COUNT, SIZE)?,
+            transmit: self.ring(vm, e1000::TDBAL, COUNT, SIZE)?,
+            receive: self.ring(vm, e1000::RDBAL, COUNT, SIZE)?,
             unsent: Cell::new(0),
             next: Cell::new(0),
             taken: Cell::new(0),

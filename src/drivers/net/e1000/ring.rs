@@ -25,10 +25,28 @@ pub const STA_IXSM: u8 = 1 << 2;
 /// Receive descriptor status of the end of a frame that is not IP.
 pub const STA_RECEIVED: u8 = STA_DD | STA_EOP | STA_IXSM;
 
-/// A ring of legacy descriptors (3.2.3, 3.3.3), a buffer behind each, and what the driver
-/// keeps of it: the tail.
+/// What the descriptors of a ring look like. Both kinds to send have address, length, command and
+/// status at the same places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Those that all members know (3.2.3, 3.3.3).
+    Legacy,
+    /// The advanced ones of the 82576 (82576 datasheet, 7.1.5 and 7.2.2).
+    Advanced,
+}
+
+/// Advanced transmit descriptor (82576 datasheet, 7.2.2.3): its type in the second half, that of
+/// data, and that it is advanced at all.
+pub const ADVANCED_DATA: u64 = 3 << 20 | 1 << 29;
+/// Where the length of the whole payload is in the second half of an advanced descriptor.
+pub const PAYLOAD_SHIFT: u32 = 46;
+
+/// A ring of descriptors, a buffer behind each, and what the driver keeps of it: the tail.
 pub struct Ring {
     registers: Rc<Bar>,
+    format: Format,
+    /// Whether it is one to receive into.
+    receives: bool,
     /// By how many bytes its registers are above those of the receive ring.
     above: u64,
     descriptors: Buffer,
@@ -42,6 +60,11 @@ const DESCRIPTOR: usize = 16;
 const LENGTH: usize = 8;
 /// Where both have their status; a receive descriptor's errors follow.
 const STATUS_BYTE: usize = 12;
+/// Where both kinds to receive into have the tag.
+const SPECIAL: usize = 14;
+/// Where an advanced one to receive into has its errors and its length.
+const ADVANCED_ERRORS: usize = 11;
+const ADVANCED_LENGTH: usize = 12;
 
 impl Ring {
     /// A ring of `count` descriptors, a multiple of eight, with buffers of `size` bytes, at
@@ -56,13 +79,31 @@ impl Ring {
         count: usize,
         size: usize,
     ) -> Result<Self> {
-        let descriptors = vm.ram().alloc(count * DESCRIPTOR, 16)?;
+        Self::of_format(registers, vm, base, (count, size), Format::Legacy)
+    }
+
+    /// As [`Ring::new`], with descriptors of `format`.
+    ///
+    /// # Errors
+    /// No guest memory is left.
+    pub fn of_format(
+        registers: &Rc<Bar>,
+        vm: &Vm,
+        base: Register<u32>,
+        (count, size): (usize, usize),
+        format: Format,
+    ) -> Result<Self> {
+        // The 82576 ignores the lower seven bits of the address.
+        let descriptors = vm.ram().alloc(count * DESCRIPTOR, 128)?;
         let buffers = (0..count).map(|_| vm.ram().alloc(size, 16)).collect::<Result<Vec<_>>>()?;
         for (index, buffer) in buffers.iter().enumerate() {
             descriptors.write_le64(index * DESCRIPTOR, buffer.address().0)?;
         }
         let (registers, above) = (registers.clone(), base.offset() - RDBAL.offset());
-        let ring = Self { registers, above, descriptors, buffers, tail: Cell::new(0) };
+        let tail = Cell::new(0);
+        // The registers of receive rings are below those of transmit rings, twice in the 82576.
+        let receives = matches!(base.offset(), 0x2800..0x3800 | 0xc000..0xe000);
+        let ring = Self { registers, format, receives, above, descriptors, buffers, tail };
         let at = ring.descriptors.address().0;
         ring.set(RDBAL, at as u32)?;
         ring.set(RDBAH, (at >> 32) as u32)?;
@@ -98,9 +139,35 @@ impl Ring {
         let index = self.tail();
         self.buffers[index].write(0, data)?;
         let at = index * DESCRIPTOR + LENGTH;
-        self.descriptors.write_le64(at, data.len() as u64 | u64::from(command) << 24)?;
+        let kind = self.data_bits(data.len());
+        self.descriptors.write_le64(at, data.len() as u64 | u64::from(command) << 24 | kind)?;
         self.tail.set(self.wrap(index, 1));
         Ok(index)
+    }
+
+    /// What the second half of a transmit descriptor of data has besides length and command, if
+    /// the packet has `total` bytes.
+    pub fn data_bits(&self, total: usize) -> u64 {
+        match self.format {
+            Format::Legacy => 0,
+            Format::Advanced => ADVANCED_DATA | (total as u64) << PAYLOAD_SHIFT,
+        }
+    }
+
+    /// What its descriptors look like.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether its descriptors are advanced ones to receive into, whose second half is status,
+    /// errors, length and tag (82576 datasheet, 7.1.5.2).
+    fn is_advanced_receive(&self) -> bool {
+        self.receives && self.format == Format::Advanced
+    }
+
+    /// Where in a descriptor the status is.
+    fn status_byte(&self) -> usize {
+        if self.is_advanced_receive() { LENGTH } else { STATUS_BYTE }
     }
 
     /// Puts in a descriptor of any kind: its first and its second half. Returns its index.
@@ -115,12 +182,29 @@ impl Ring {
         Ok(index)
     }
 
-    /// The second half of a descriptor: length, checksum, status, errors and special.
+    /// The tag that was stripped from the frame in a receive descriptor.
     ///
     /// # Errors
     /// Returns an error if QEMU does not answer.
-    pub fn second_half(&self, index: usize) -> Result<u64> {
-        self.descriptors.read_le64(index * DESCRIPTOR + LENGTH)
+    pub fn special(&self, index: usize) -> Result<u16> {
+        self.descriptors.read_le16(index * DESCRIPTOR + SPECIAL)
+    }
+
+    /// A descriptor: its first and its second half.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn halves(&self, index: usize) -> Result<(u64, u64)> {
+        let half = |at: usize| self.descriptors.read_le64(index * DESCRIPTOR + at);
+        Ok((half(0)?, half(LENGTH)?))
+    }
+
+    /// Writes the second half of a descriptor.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn set_second_half(&self, index: usize, value: u64) -> Result<()> {
+        self.descriptors.write_le64(index * DESCRIPTOR + LENGTH, value)
     }
 
     /// Writes the status of a descriptor, as a driver that does not clear it leaves it.
@@ -128,7 +212,7 @@ impl Ring {
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn set_status(&self, index: usize, status: u8) -> Result<()> {
-        self.descriptors.write(index * DESCRIPTOR + STATUS_BYTE, &[status])
+        self.descriptors.write(index * DESCRIPTOR + self.status_byte(), &[status])
     }
 
     /// The buffer behind a descriptor.
@@ -145,6 +229,9 @@ impl Ring {
     pub fn give(&self, count: usize) -> Result<()> {
         for _ in 0..count {
             let index = self.tail();
+            // What is written back may stand where the address was.
+            let address = self.buffers[index].address().0;
+            self.descriptors.write_le64(index * DESCRIPTOR, address)?;
             self.descriptors.write_le64(index * DESCRIPTOR + LENGTH, 0)?;
             self.buffers[index].write(0, &vec![0; self.buffers[index].len()])?;
             self.tail.set(self.wrap(index, 1));
@@ -160,7 +247,7 @@ impl Ring {
     /// The status of a descriptor.
     pub fn status(&self, index: usize) -> Result<u8> {
         let mut status = [0];
-        self.descriptors.read(index * DESCRIPTOR + STATUS_BYTE, &mut status)?;
+        self.descriptors.read(index * DESCRIPTOR + self.status_byte(), &mut status)?;
         Ok(status[0])
     }
 
@@ -182,7 +269,8 @@ impl Ring {
     /// The errors of a receive descriptor.
     pub fn errors(&self, index: usize) -> Result<u8> {
         let mut errors = [0];
-        self.descriptors.read(index * DESCRIPTOR + STATUS_BYTE + 1, &mut errors)?;
+        let at = if self.is_advanced_receive() { ADVANCED_ERRORS } else { STATUS_BYTE + 1 };
+        self.descriptors.read(index * DESCRIPTOR + at, &mut errors)?;
         Ok(errors[0])
     }
 
@@ -191,7 +279,8 @@ impl Ring {
     /// # Errors
     /// It says more than the buffer has.
     pub fn received(&self, index: usize) -> Result<Vec<u8>> {
-        let length = self.descriptors.read_le16(index * DESCRIPTOR + LENGTH)?;
+        let at = if self.is_advanced_receive() { ADVANCED_LENGTH } else { LENGTH };
+        let length = self.descriptors.read_le16(index * DESCRIPTOR + at)?;
         let mut bytes = vec![0; length.into()];
         self.buffers[index].read(0, &mut bytes)?;
         Ok(bytes)

@@ -6,18 +6,13 @@ mod receive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::json;
-
-use crate::drivers::net::e1000::nic::GigabitNic;
 use crate::drivers::net::e1000::{self, ICR, ICS, IMC, IMS};
 use crate::drivers::net::e1000e::{E1000e, IVAR, OTHER, RXQ0, TXQ0};
 use crate::qemu::Vm;
-use crate::qos::net::{self, BROADCAST, MAC, PEER, Wire, assert_frame};
-use crate::qos::nic::{Events, Nic};
-use crate::qos::pci::hotplug;
 use crate::qos::pci::msix::{Control, Msix};
 use crate::qos::registers::RegistersExt;
 use crate::qos::{settle, wait_until};
+use crate::tests::net::gigabit::basics;
 use crate::tests::pci::messages;
 use crate::{Error, Result, tests};
 
@@ -33,86 +28,30 @@ tests!(E1000e, "e1000e-tests":
     msi,
 );
 
-/// The NIC, started, and the far end of its cable.
-fn started(nic: &E1000e, vm: &Rc<Vm>) -> Result<(GigabitNic, Wire)> {
-    nic.plug.device.bus().reaches_ram()?;
-    let (device, wire) = (nic.nic(), Wire::new(vm)?);
-    device.start(vm)?;
-    Ok((device, wire))
-}
-
-/// Sends a frame, which must come out of the cable whole.
-fn send(vm: &Vm, nic: &GigabitNic, wire: &Wire, number: u8) -> Result<()> {
-    let out = net::frame(BROADCAST, MAC, 60 + 11 * usize::from(number), number);
-    nic.queue(&out)?;
-    nic.send()?;
-    let what = format!("frame {number} out");
-    assert_frame(&wire.receive(&what)?, &out, &what);
-    wait_until(vm, &format!("{what}, reported"), || Ok(nic.sent()? == 1))
-}
-
-/// Receives a frame, which must come in whole.
-fn receive(vm: &Vm, nic: &GigabitNic, wire: &Wire, number: u8) -> Result<()> {
-    let incoming = net::frame(MAC, PEER, 60 + 13 * usize::from(number), number);
-    wire.send(&incoming)?;
-    let what = format!("frame {number} in");
-    net::wait_received(vm, &what, || Ok(nic.arrived()? == 1))?;
-    assert_frame(&nic.take()?, &incoming, &what);
-    nic.recycle()
-}
-
 /// Would catch a card that cannot be set up, and one whose address or link are wrong when it is.
 fn init(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
-    let (device, wire) = started(nic, vm)?;
-    assert_eq!(device.station_address()?, MAC, "the station's address");
-    assert_eq!(device.link_is_up()?, Some(true), "the link");
-    assert_eq!(device.events()?, Events::NONE, "events");
-    wire.assert_silent("after the card was set up")
+    basics::init(&nic.nic(), vm)
 }
 
 /// Would catch a frame that is not sent, or sent otherwise than it is in memory.
 fn tx(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
-    let (device, wire) = started(nic, vm)?;
-    send(vm, &device, &wire, 1)
+    basics::tx(&nic.nic(), vm)
 }
 
 /// Would catch a frame that is not received, or changed on the way.
 fn rx(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
-    let (device, wire) = started(nic, vm)?;
-    receive(vm, &device, &wire, 2)
+    basics::rx(&nic.nic(), vm)
 }
 
 /// Would catch rings that wrap at another place than their end, in turns of both directions.
 fn multiple_transfers(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
-    let (device, wire) = started(nic, vm)?;
-    for number in 0..64 {
-        send(vm, &device, &wire, number)?;
-        receive(vm, &device, &wire, number)?;
-    }
-    Ok(())
+    basics::multiple_transfers(&nic.nic(), vm)
 }
 
 /// Would catch a card that cannot be plugged in while the machine runs, is another then, or cannot
 /// be unplugged.
 fn hotplug(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
-    let bus = nic.plug.device.bus();
-    let Some(slot) = bus.free_slot() else {
-        return Err(Error::skipped("this bus has no slot left for another device"));
-    };
-    for id in ["hot0", "hot1"] {
-        let mac = json!({ "mac": "02:99:88:77:66:55", "romfile": "" });
-        let Some(function) = hotplug::plug(bus, vm, slot, (id, "e1000e"), mac)? else {
-            // The root bus of PCI Express takes none.
-            return Ok(());
-        };
-        assert_eq!(function.ids(), nic.plug.device.ids(), "vendor and device");
-        let registers = function.map_bar(0)?;
-        function.enable()?;
-        let address = (registers.get(e1000::RAL0)?, registers.get(e1000::RAH0)? & 0xffff);
-        assert_eq!(address, (0x7788_9902, 0x5566), "the new card's address");
-        hotplug::unplug(vm, &function, id, &[])?;
-    }
-    Ok(())
+    basics::hotplug(&nic.nic(), vm, "e1000e")
 }
 
 /// Would catch a cause that is sent as another's message or not at all, one that is sent although

@@ -9,14 +9,15 @@ use crate::drivers::net::e1000e::E1000e;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::net::{MAC, PEER, Wire, frame, wait_received};
 use crate::qos::nic::Nic;
-use crate::qos::packets::{self, IP, TCP, TRANSPORT, UDP};
+use crate::qos::packets::{self, TCP, UDP};
 use crate::qos::registers::{Register, RegistersExt};
+use crate::tests::net::gigabit::scaling;
 use crate::{Result, tests};
 
 tests!(E1000e, "e1000e-tests":
     extended = "extended-descriptors",
     split = "split-packets",
-    scaling = "receive-side-scaling",
+    scaled = "receive-side-scaling",
     small = "small-packets",
 );
 
@@ -182,30 +183,18 @@ fn split(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a hash of other fields or with another key than it should be, and a packet that
 /// comes into another queue than the redirection table says. The hashes are those that are
 /// published with the key (7.1.11).
-fn scaling(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
-    const KEY: [u8; 40] = [
-        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f,
-        0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
-        0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-    ];
-    type Addresses = ([u8; 4], u16, [u8; 4], u16);
-    const VECTORS: [(Addresses, u32, u32); 3] = [
-        (([66, 9, 149, 187], 2794, [161, 142, 100, 80], 1766), 0x323e_8fc2, 0x51cc_c178),
-        (([199, 92, 111, 2], 14230, [65, 69, 140, 83], 4739), 0xd718_262a, 0xc626_b0ea),
-        (([24, 19, 198, 95], 12898, [12, 22, 207, 184], 38024), 0xd2d0_a5de, 0x5c2b_394a),
-    ];
+fn scaled(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
     let wire = start(nic, vm, CHECKS | PCSD)?;
     let registers = &nic.plug.registers;
-    for (index, bytes) in (0..).zip(KEY.chunks(4)) {
-        let word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    for (index, word) in (0..).zip(scaling::key_words()) {
         registers.set(RSSRK.nth(index, 4), word)?;
     }
     let queues = [Ring::new(nic, vm, 0, 16)?, Ring::new(nic, vm, 1, 16)?];
     // RSS, for TCP over IPv4 and for IPv4.
     registers.set(MRQC, 1 | 1 << 16 | 1 << 17)?;
     registers.set(RCTL, RECEIVE)?;
-    for (number, ((from, source, to, target), of_ip, of_tcp)) in VECTORS.into_iter().enumerate() {
-        for (protocol, hash, kind) in [(TCP, of_tcp, 1), (UDP, of_ip, 2)] {
+    for (number, vector) in scaling::VECTORS.iter().enumerate() {
+        for (protocol, hash, kind) in [(TCP, vector.of_tcp, 1), (UDP, vector.of_ip, 2)] {
             let queue = (number + usize::from(kind == 2)) % 2;
             // Only the hash's own entry says this queue.
             let own = u64::from(hash & 0x7f);
@@ -215,11 +204,7 @@ fn scaling(nic: &E1000e, vm: &Rc<Vm>) -> Result<()> {
                 registers.set(RETA.nth(index, 4), other ^ bit)?;
             }
             let what = format!("protocol {protocol}, vector {number}");
-            let mut sent = packets::packet(MAC, PEER, protocol, &packets::payload(50));
-            sent[IP + 12..IP + 16].copy_from_slice(&from);
-            sent[IP + 16..IP + 20].copy_from_slice(&to);
-            sent[TRANSPORT..TRANSPORT + 2].copy_from_slice(&source.to_be_bytes());
-            sent[TRANSPORT + 2..TRANSPORT + 4].copy_from_slice(&target.to_be_bytes());
+            let sent = vector.packet(protocol);
             wire.send(&sent)?;
             let (words, [data, ..]) = queues[queue].take(vm, &what)?;
             assert!(data[..sent.len()] == sent[..], "{what}: the packet");

@@ -47,8 +47,8 @@ impl<'a> Bench<'a> {
         let registers = nic.registers();
         registers.set(RCTL, 0)?;
         registers.set(TCTL, 0)?;
-        let transmit = Ring::new(registers, vm, e1000::TDBAL, COUNT, 4096)?;
-        let receive = Ring::new(registers, vm, e1000::RDBAL, COUNT, size)?;
+        let transmit = nic.ring(vm, e1000::TDBAL, COUNT, 4096)?;
+        let receive = nic.ring(vm, e1000::RDBAL, COUNT, size)?;
         let wire = Wire::new(vm)?;
         let bench = Self { nic, vm, wire, transmit, receive, next: Cell::new(0) };
         bench.set(TCTL, e1000::TCTL_EN)?;
@@ -68,11 +68,17 @@ impl<'a> Bench<'a> {
         self.nic.registers().set(register, value)
     }
 
-    /// Queues data behind a descriptor with these bits besides address and length.
+    /// Queues a whole packet behind a descriptor with these bits besides address and length.
     pub fn queue(&self, data: &[u8], bits: u64) -> Result<usize> {
+        self.queue_part(data, bits, data.len())
+    }
+
+    /// As [`Bench::queue`] for a part of a packet of `total` bytes.
+    pub fn queue_part(&self, data: &[u8], bits: u64, total: usize) -> Result<usize> {
         let buffer = self.transmit.buffer(self.transmit.tail());
         buffer.write(0, data)?;
-        self.transmit.put_raw(buffer.address().0, data.len() as u64 | bits)
+        let kind = self.transmit.data_bits(total);
+        self.transmit.put_raw(buffer.address().0, data.len() as u64 | bits | kind)
     }
 
     /// Sends a whole frame by a legacy descriptor, and waits until it is done.
@@ -94,12 +100,11 @@ impl<'a> Bench<'a> {
     pub fn take(&self, what: &str) -> Result<Received> {
         let at = self.next.get();
         wait_received(self.vm, what, || Ok(self.receive.status(at)? & STA_DD != 0))?;
-        let second = self.receive.second_half(at)?;
         let received = Received {
             data: self.receive.received(at)?,
-            status: (second >> 32) as u8,
-            errors: (second >> 40) as u8,
-            special: (second >> 48) as u16,
+            status: self.receive.status(at)?,
+            errors: self.receive.errors(at)?,
+            special: self.receive.special(at)?,
         };
         self.next.set(self.receive.wrap(at, 1));
         self.receive.give(1)?;

@@ -8,6 +8,7 @@ use super::bench::{Bench, COUNT, WHOLE};
 use crate::drivers::net::e1000::nic::GigabitNic;
 use crate::drivers::net::e1000::ring::{CMD_RS, STA_DD};
 use crate::drivers::net::e1000::{self, ICR, ICS, IMC, IMS, ITR, TCTL};
+use crate::drivers::net::igb::CAUSES;
 use crate::qemu::{Version, Vm};
 use crate::qos::net::{MAC, PEER, frame};
 use crate::qos::settle;
@@ -20,7 +21,8 @@ tests!(GigabitNic, "gigabit-tests":
     stopped,
 );
 
-/// The causes of sending and receiving.
+/// The causes of sending: a status was written, and the queue is empty, which the 82576 does not
+/// tell.
 const SENDING: u32 = e1000::ICR_TXDW | e1000::ICR_TXQE;
 
 /// Skips what rests on causes that are cleared by reading.
@@ -36,18 +38,19 @@ fn needs_reading(nic: &GigabitNic, vm: &Vm) -> Result<()> {
 fn sending(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(nic, vm, 2048)?;
     let out = frame(PEER, MAC, 100, 1);
+    let known = if nic.is_82576() { e1000::ICR_TXDW } else { SENDING };
     for round in 0..COUNT + 2 {
         let what = format!("round {round}");
         bench.send(&out)?;
         bench.wire.receive(&what)?;
-        assert_eq!(bench.get(ICR)? & SENDING, SENDING, "the causes with a status, {what}");
+        assert_eq!(bench.get(ICR)? & SENDING, known, "the causes with a status, {what}");
         let quiet = bench.queue(&out, u64::from(WHOLE & !CMD_RS) << 24)?;
         bench.transmit.ring()?;
         bench.wire.receive(&what)?;
         settle(vm)?;
         assert_eq!(bench.transmit.status(quiet)? & STA_DD, 0, "a status nobody wants, {what}");
         let causes = bench.get(ICR)? & SENDING;
-        assert_eq!(causes, e1000::ICR_TXQE, "the causes without a status, {what}");
+        assert_eq!(causes, known & e1000::ICR_TXQE, "the causes without a status, {what}");
     }
     Ok(())
 }
@@ -57,10 +60,16 @@ fn sending(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
 fn every_cause(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     needs_reading(nic, vm)?;
     let bench = Bench::new(nic, vm, 2048)?;
-    bench.set(ITR, 0)?;
+    if !nic.is_82576() {
+        bench.set(ITR, 0)?;
+    }
     let pin = || nic.device().asserts_interrupt();
     // Bits 3 and 10 to 14 are reserved in the 82574 (10.2.4.1).
-    let known = if nic.is_82574() { 0x1_82d7 } else { 0x1_82df };
+    let known = match () {
+        () if nic.is_82576() => CAUSES as u32 & 0x1_ffff,
+        () if nic.is_82574() => 0x1_82d7,
+        () => 0x1_82df,
+    };
     let causes = (0..17).map(|bit| 1u32 << bit).filter(|bit| known & bit != 0);
     for cause in causes {
         let what = |text: &str| format!("cause {cause:#x}, {text}");
@@ -92,6 +101,9 @@ fn every_cause(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch interrupts that come more often than ITR lets them, or never again (13.4.18).
 fn throttled(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     needs_reading(nic, vm)?;
+    if nic.is_82576() {
+        return Err(Error::skipped("the 82576 has a register for each vector instead of ITR"));
+    }
     let bench = Bench::new(nic, vm, 2048)?;
     let pin = || nic.device().asserts_interrupt();
     // In units of 256 ns.

@@ -3,10 +3,13 @@
 //! Gigabit Ethernet Controllers Software Developer's Manual; 82574 GbE Controller Family
 //! Datasheet, which has the same registers).
 
+mod advanced;
+pub(super) mod basics;
 mod bench;
 mod causes;
 mod offload;
 mod phy;
 mod receive;
+pub(super) mod scaling;
 mod statistics;
 mod vlan;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::advanced;
 use super::bench::Bench;
 use crate::drivers::net::e1000::nic::GigabitNic;
 use crate::qemu::{Version, Vm};
@@ -22,6 +23,8 @@ const IFCS: u64 = 1 << 25;
 const TSE: u64 = 1 << 26;
 const RS: u64 = 1 << 27;
 const DEXT: u64 = 1 << 29;
+/// Segmentation in an advanced descriptor (82576 datasheet, 7.2.2.3.5).
+const ADVANCED_TSE: u64 = 1 << 31;
 /// A data descriptor, other than one of a context.
 const DATA: u64 = 1 << 20;
 /// Options of a packet: insert the IP checksum, insert TCP's or UDP's.
@@ -38,6 +41,14 @@ fn context_offsets(protocol: u8) -> u64 {
     ip | (TRANSPORT as u64) << 32 | (sum as u64) << 40
 }
 
+/// Has what follows be packets of `protocol`.
+fn context(bench: &Bench, protocol: u8) -> Result<usize> {
+    match bench.nic.is_82576() {
+        true => bench.transmit.put_raw(advanced::places(0), advanced::kind(Some(protocol), 0)),
+        false => bench.transmit.put_raw(context_offsets(protocol), context_kind(protocol)),
+    }
+}
+
 fn context_kind(protocol: u8) -> u64 {
     DEXT | CONTEXT_IP | if protocol == TCP { CONTEXT_TCP } else { 0 }
 }
@@ -47,7 +58,7 @@ fn context_kind(protocol: u8) -> u64 {
 fn checksums(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(nic, vm, 2048)?;
     for protocol in [TCP, UDP] {
-        bench.transmit.put_raw(context_offsets(protocol), context_kind(protocol))?;
+        context(&bench, protocol)?;
         for length in [0, 1, 18, 100, 999, 1200] {
             let whole = packets::packet(PEER, MAC, protocol, &packets::payload(length));
             let given = packets::unsummed(&whole, whole.len() - TRANSPORT);
@@ -78,9 +89,10 @@ fn checksums(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     // The IP checksum ends where the context says, and a packet in two buffers is one.
     let whole = packets::packet(PEER, MAC, TCP, &packets::payload(300));
     let given = packets::unsummed(&whole, whole.len() - TRANSPORT);
-    bench.transmit.put_raw(context_offsets(TCP), context_kind(TCP))?;
-    bench.queue(&given[..77], IFCS | DEXT | DATA | IXSM | TXSM)?;
-    let at = bench.queue(&given[77..], EOP | IFCS | RS | DEXT | DATA)?;
+    context(&bench, TCP)?;
+    let total = given.len();
+    bench.queue_part(&given[..77], IFCS | DEXT | DATA | IXSM | TXSM, total)?;
+    let at = bench.queue_part(&given[77..], EOP | IFCS | RS | DEXT | DATA, total)?;
     bench.tell(at)?;
     let got = bench.wire.receive("two buffers")?;
     bench.wire.assert_silent("at the end")?;
@@ -113,9 +125,18 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
         let headers = packets::headers(TCP);
         let kind = context_kind(TCP) | TSE | length as u64;
         let sizes = (headers as u64) << 40 | (size as u64) << 48;
-        bench.transmit.put_raw(context_offsets(TCP), kind | sizes)?;
-        bench.queue(&given[..headers], DEXT | DATA | TSE | IXSM | TXSM)?;
-        let at = bench.queue(&given[headers..], EOP | IFCS | RS | TSE | DEXT | DATA)?;
+        let command = match nic.is_82576() {
+            false => {
+                bench.transmit.put_raw(context_offsets(TCP), kind | sizes)?;
+                TSE | DEXT | DATA
+            }
+            true => {
+                bench.transmit.put_raw(advanced::places(0), advanced::kind(Some(TCP), size))?;
+                ADVANCED_TSE
+            }
+        };
+        bench.queue_part(&given[..headers], command | IFCS | IXSM | TXSM, length)?;
+        let at = bench.queue_part(&given[headers..], EOP | IFCS | RS | command, length)?;
         bench.tell(at)?;
         let mut at = 0;
         for number in 0..pieces {
@@ -135,7 +156,7 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
             assert_eq!(sequence, 0x1000 + at as u32, "{what}: the sequence number");
             let flags = if number + 1 == pieces { 0x10 | PSH_FIN } else { 0x10 };
             let last = got[TRANSPORT + 13];
-            if nic.is_82574() && number + 1 == pieces && last == 0x10 {
+            if !nic.is_8254x() && number + 1 == pieces && last == 0x10 {
                 flags_are_lost = true;
                 at += size;
                 continue;
@@ -147,7 +168,7 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     }
     // The last packet ends with a full segment.
     if flags_are_lost {
-        return Err(Error::skipped("e1000e: the last segment loses PSH and FIN as well"));
+        return Err(Error::skipped("e1000e and igb: the last segment loses PSH and FIN as well"));
     }
     match bench.wire.waiting("after the last segment")?.first() {
         None => Ok(()),
@@ -155,7 +176,7 @@ fn segmentation(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
             let length = frame.len();
             assert!(length <= 60, "{length} bytes after the last segment");
             Err(Error::skipped(
-                "e1000 and e1000e: QEMU sends an empty segment after a packet of full ones",
+                "e1000, e1000e and igb: QEMU sends an empty segment after a packet of full ones",
             ))
         }
     }
@@ -175,7 +196,7 @@ const WRONG_IP: u8 = 1 << 6;
 /// Would catch a packet that is reported as checked although it was not, or was not although it
 /// should be, and one that is reported as right or wrong and is not.
 fn checked(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
-    if !nic.is_82574() {
+    if nic.is_8254x() {
         return Err(Error::skipped("e1000: QEMU checks nothing of what is received, and says so"));
     }
     let bench = Bench::new(nic, vm, 2048)?;

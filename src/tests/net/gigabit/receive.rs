@@ -39,6 +39,10 @@ fn buffers(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
         (BSEX | 2 << BSIZE, 8192),
         (BSEX | 3 << BSIZE, 4096),
     ] {
+        if nic.is_82576() && bits & BSEX != 0 {
+            // Its SRRCTL has these.
+            continue;
+        }
         let bench = Bench::new(nic, vm, size)?;
         bench.set(RCTL, RECEIVE | bits)?;
         for length in [60, 255, 256, 257, 511, 512, 513, 1024, 1025, LONGEST] {
@@ -172,6 +176,9 @@ fn modes(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a cause of few descriptors (RXDMT0) that comes at another number than RCTL.RDMTS
 /// says, or not at all.
 fn threshold(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
+    if nic.is_82576() {
+        return Err(Error::skipped("the 82576 has a threshold for each queue instead"));
+    }
     for (setting, left) in [(0, COUNT / 2), (1, COUNT / 4), (2, COUNT / 8)] {
         let bench = Bench::new(nic, vm, 2048)?;
         bench.set(RCTL, RECEIVE | setting << RDMTS)?;
