@@ -173,9 +173,21 @@ impl Wire {
     /// # Errors
     /// QEMU does not take what was sent before, within the limits of [`Vm::deadline`].
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let bytes = [&(frame.len() as u32).to_be_bytes(), frame].concat();
-        self.cable
-            .send(&bytes, || format!("a frame of {} bytes to the network device", frame.len()))
+        self.send_together(&[frame])
+    }
+
+    /// Sends frames to the device as one piece, all of which QEMU finds when it looks at the cable.
+    ///
+    /// # Errors
+    /// As for [`Wire::send`].
+    pub fn send_together<F: AsRef<[u8]>>(&self, frames: &[F]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for frame in frames {
+            let frame = frame.as_ref();
+            bytes.extend((frame.len() as u32).to_be_bytes());
+            bytes.extend(frame);
+        }
+        self.cable.send(&bytes, || format!("{} frames to the network device", frames.len()))
     }
 
     /// Waits for the next frame that the device sends. `what` says which one is awaited, for

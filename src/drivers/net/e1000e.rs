@@ -7,7 +7,7 @@ use crate::drivers::net::e1000;
 use crate::drivers::net::e1000::nic::{Chip, Generation, GigabitNic};
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qos::net;
-use crate::qos::nic::{Nic, Promise};
+use crate::qos::nic::{Nic, Promise, RingNic};
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciFunction, PciPlug, Space, msix};
 use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule};
@@ -172,10 +172,16 @@ impl Produces<dyn Nic> for E1000e {
     }
 }
 
+impl Produces<dyn RingNic> for E1000e {
+    fn produced(self: Rc<Self>) -> Rc<dyn RingNic> {
+        Rc::new(self.nic())
+    }
+}
+
 impl Produces<GigabitNic> for E1000e {
     fn produced(self: Rc<Self>) -> Rc<GigabitNic> {
         Rc::new(self.nic())
     }
 }
 
-driver!(E1000e = "e1000e"; consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, GigabitNic);
+driver!(E1000e = "e1000e"; consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, dyn RingNic, GigabitNic);

@@ -12,7 +12,7 @@ pub use self::registers::*;
 use crate::graph::{Consumes, Member, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
-use crate::qos::nic::Nic;
+use crate::qos::nic::{Nic, RingNic};
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{RegisterBlock, Registers, RegistersExt};
 use crate::qos::wait_until;
@@ -121,5 +121,5 @@ impl Produces<PciFunction> for E1000 {
 
 driver!(
     E1000 as MEMBERS;
-    consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, GigabitNic
+    consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, dyn RingNic, GigabitNic
 );

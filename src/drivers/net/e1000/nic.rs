@@ -9,7 +9,9 @@ use super::{self as e1000, E1000};
 use crate::graph::Produces;
 use crate::qemu::Vm;
 use crate::qos::net::Address;
-use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Promise, Started};
+use crate::qos::nic::{
+    Attack, EventBits, Events, Filter, Groups, Limits, Nic, Promise, RingNic, Started,
+};
 use crate::qos::pci::{Bar, PciDevice};
 use crate::qos::registers::{Register, RegistersExt};
 use crate::{Error, Result, interface};
@@ -339,6 +341,21 @@ impl Nic for GigabitNic {
     }
 }
 
+impl RingNic for GigabitNic {
+    fn base(&self) -> u64 {
+        self.registers.address()
+    }
+
+    fn attack(&self, attack: Attack) -> Result<()> {
+        let rings = self.rings.get()?;
+        let both = [&rings.receive, &rings.transmit];
+        both.into_iter().try_for_each(|ring| match attack {
+            Attack::Rings(at) => ring.begin_at(at),
+            Attack::Buffers { at, length } => ring.fill(at, length),
+        })
+    }
+}
+
 interface!(GigabitNic = "gigabit");
 
 impl E1000 {
@@ -350,6 +367,12 @@ impl E1000 {
 
 impl Produces<dyn Nic> for E1000 {
     fn produced(self: Rc<Self>) -> Rc<dyn Nic> {
+        Rc::new(self.nic())
+    }
+}
+
+impl Produces<dyn RingNic> for E1000 {
+    fn produced(self: Rc<Self>) -> Rc<dyn RingNic> {
         Rc::new(self.nic())
     }
 }

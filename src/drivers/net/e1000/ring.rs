@@ -239,6 +239,41 @@ impl Ring {
         self.ring()
     }
 
+    /// Gives all descriptors but one to the device, with buffers at guest address `at`, and frames
+    /// of `length` bytes to send, cut to what a descriptor can hold.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn fill(&self, at: u64, length: usize) -> Result<()> {
+        let length = length.min(usize::from(u16::MAX));
+        let command = u64::from(CMD_EOP | CMD_IFCS | CMD_RS) << 24;
+        let second = match self.receives {
+            true => 0,
+            false => length as u64 | command | self.data_bits(length),
+        };
+        for index in 0..self.count() {
+            self.descriptors.write_le64(index * DESCRIPTOR, at)?;
+            self.descriptors.write_le64(index * DESCRIPTOR + LENGTH, second)?;
+        }
+        self.give_all()
+    }
+
+    /// Has the ring begin at guest address `at`, and all its descriptors but one be the device's.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn begin_at(&self, at: u64) -> Result<()> {
+        self.set(RDBAL, at as u32)?;
+        self.set(RDBAH, (at >> 32) as u32)?;
+        self.give_all()
+    }
+
+    /// Puts the tail before the head; a ring to send from is not told yet.
+    fn give_all(&self) -> Result<()> {
+        self.tail.set(self.wrap(self.head()?, self.count() - 1));
+        if self.receives { self.ring() } else { Ok(()) }
+    }
+
     /// Tells the device of the tail.
     pub fn ring(&self) -> Result<()> {
         self.set(RDT, self.tail() as u32)

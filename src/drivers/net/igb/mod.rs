@@ -13,7 +13,7 @@ use crate::drivers::net::e1000::nic::{Chip, Generation, GigabitNic};
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::qemu::Vm;
 use crate::qos::net;
-use crate::qos::nic::{Nic, Promise};
+use crate::qos::nic::{Nic, Promise, RingNic};
 use crate::qos::pci::regs::CAPABILITY_POWER_MANAGEMENT;
 use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciFunction, PciPlug, Space, msix};
 use crate::qos::registers::{RegisterBlock, RegistersExt};
@@ -134,10 +134,16 @@ impl Produces<dyn Nic> for Igb {
     }
 }
 
+impl Produces<dyn RingNic> for Igb {
+    fn produced(self: Rc<Self>) -> Rc<dyn RingNic> {
+        Rc::new(self.nic())
+    }
+}
+
 impl Produces<GigabitNic> for Igb {
     fn produced(self: Rc<Self>) -> Rc<GigabitNic> {
         Rc::new(self.nic())
     }
 }
 
-driver!(Igb = "igb"; consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, GigabitNic);
+driver!(Igb = "igb"; consumes dyn PciBus; produces PciFunction, RegisterBlock, dyn Nic, dyn RingNic, GigabitNic);

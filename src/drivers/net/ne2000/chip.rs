@@ -60,8 +60,11 @@ pub const RESET: Register<u8> = byte("RESET", 0x5f).read_effect().side_effect();
 /// All of them that are not arrays.
 pub const TABLE: &[&dyn AnyRegister] = &[
     &CR, &PSTART, &PSTOP, &BNRY, &TPSR, &TBCR, &ISR, &RBCR, &RCR, &TCR, &DCR, &IMR, &CURR, &TSR,
-    &RSR, &ID_LOW, &ID_HIGH, &RESET,
+    &RSR, &RESET,
 ];
+
+/// Those of an RTL8029 besides.
+pub const RTL8029_TABLE: &[&dyn AnyRegister] = &[&ID_LOW, &ID_HIGH];
 
 /// What QEMU does otherwise.
 pub const FAULTS: &[Fault] = &[

@@ -5,13 +5,13 @@ mod ring;
 
 use std::rc::Rc;
 
-use crate::drivers::net::ne2k_pci::Ne2kPci;
+use crate::drivers::net::ne2000::Ne2000;
 use crate::qemu::Vm;
 use crate::qos::net::MAC;
 use crate::qos::registers::RegistersExt;
 use crate::{Result, tests};
 
-tests!(Ne2kPci, "ne2k_pci-tests": station_address = "station-address", memory, pages);
+tests!(Ne2000, "ne2000-tests": station_address = "station-address", memory, pages);
 
 /// Registers of page 0: command, remote start address, remote byte count, data configuration.
 const COMMAND: u64 = 0x00;
@@ -28,8 +28,8 @@ const READ: u8 = 0x0a;
 const WRITE: u8 = 0x12;
 
 /// Sets up a transfer of `count` bytes of the card's memory from `address` on.
-fn transfer(nic: &Ne2kPci, command: u8, address: u16, count: u16) -> Result<()> {
-    let registers = &nic.plug.registers;
+fn transfer(nic: &Ne2000, command: u8, address: u16, count: u16) -> Result<()> {
+    let registers = &nic.registers;
     registers.write8(COMMAND, STOPPED)?;
     // Bytes, not words.
     registers.write8(DATA_CONFIGURATION, 0x48)?;
@@ -43,11 +43,11 @@ fn transfer(nic: &Ne2kPci, command: u8, address: u16, count: u16) -> Result<()> 
 
 /// Would catch an address that is another than the card was given: each byte is in its memory
 /// twice, and the mark of an NE2000 behind it.
-fn station_address(nic: &Ne2kPci, _: &Rc<Vm>) -> Result<()> {
+fn station_address(nic: &Ne2000, _: &Rc<Vm>) -> Result<()> {
     transfer(nic, READ, 0, 32)?;
     let mut bytes = Vec::new();
     for _ in 0..32 {
-        bytes.push(nic.plug.registers.read8(DATA)?);
+        bytes.push(nic.registers.read8(DATA)?);
     }
     let address: Vec<u8> = MAC.iter().flat_map(|byte| [*byte, *byte]).collect();
     assert_eq!(bytes[..12], address[..], "the station's address, every byte twice");
@@ -56,8 +56,8 @@ fn station_address(nic: &Ne2kPci, _: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch memory of the card that loses or moves what is written, at either end.
-fn memory(nic: &Ne2kPci, _: &Rc<Vm>) -> Result<()> {
-    let registers = &nic.plug.registers;
+fn memory(nic: &Ne2000, _: &Rc<Vm>) -> Result<()> {
+    let registers = &nic.registers;
     for (address, count) in [(0x4000, 64u16), (0x7f00, 256), (0x5555, 3)] {
         let byte = |at: u16| (at * 7 + at / 16 + address) as u8;
         transfer(nic, WRITE, address, count)?;
@@ -73,8 +73,8 @@ fn memory(nic: &Ne2kPci, _: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch registers of page 1 that are those of page 0, or lose what is written.
-fn pages(nic: &Ne2kPci, _: &Rc<Vm>) -> Result<()> {
-    let registers = &nic.plug.registers;
+fn pages(nic: &Ne2000, _: &Rc<Vm>) -> Result<()> {
+    let registers = &nic.registers;
     registers.write8(COMMAND, STOPPED | PAGE_1)?;
     for at in 1..=15u64 {
         registers.write8(at, 0x30 + at as u8)?;

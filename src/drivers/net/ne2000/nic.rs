@@ -4,15 +4,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::Ne2kPci;
 use super::chip::*;
+use super::{Ne2000, Place};
 use crate::qemu::Vm;
+use crate::qos::interrupt::InterruptLine;
 use crate::qos::net::{Address, group_hash};
-use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise, Started};
+use crate::qos::nic::{EventBits, Events, Filter, Groups, Limits, Nic, Overrun, Promise};
 use crate::qos::pci::PciDevice;
 use crate::qos::registers::RegistersExt;
 use crate::qos::wait_until;
-use crate::{Error, Result, nic};
+use crate::{Error, Result};
 
 /// Interrupt Status.
 const EVENTS: EventBits = EventBits {
@@ -56,10 +57,10 @@ fn before(page: u8) -> u8 {
     if page == RING.start { RING.end - 1 } else { page - 1 }
 }
 
-impl Ne2kPci {
+impl Ne2000 {
     /// The registers of all pages.
     pub fn pages(&self) -> Pages {
-        Pages(self.plug.registers.clone())
+        Pages(self.registers.clone())
     }
 
     /// `length` bytes of the ring, `offset` bytes behind the begin of `page`.
@@ -88,9 +89,16 @@ impl Ne2kPci {
     }
 }
 
-impl Nic for Ne2kPci {
+impl Nic for Ne2000 {
     fn function(&self) -> Option<&PciDevice> {
-        Some(&self.plug.device)
+        match &self.place {
+            Place::Card(card) => Some(&card.device),
+            Place::Isa(..) => None,
+        }
+    }
+
+    fn lines(&self) -> Result<Vec<InterruptLine>> {
+        Ok(self.line()?.into_iter().collect())
     }
 
     fn limits(&self) -> Limits {
@@ -110,6 +118,9 @@ impl Nic for Ne2kPci {
             Promise::OverrunEvent => Some("ne2k: OVW is never set"),
             Promise::CheckSequence => {
                 Some("ne2k: behind a frame is what was there before, not its check sequence")
+            }
+            Promise::PinAfterReset if self.function().is_none() => {
+                Some("ne2k_isa: a reset of the machine resets nothing of it")
             }
             Promise::SoftwareReset => Some("ne2k: a reset neither stops it nor masks interrupts"),
             _ => None,
@@ -147,7 +158,7 @@ impl Nic for Ne2kPci {
     }
 
     fn remapped(&self) -> Result<Rc<dyn Nic>> {
-        Ok(Rc::new(Self { plug: self.plug.again()?, places: Started::default() }))
+        Ok(Rc::new(self.again()?))
     }
 
     fn station_address(&self) -> Result<Address> {
@@ -274,5 +285,3 @@ impl Nic for Ne2kPci {
         self.pages().read_memory(u16::from(RING.start) << 8, length)
     }
 }
-
-nic!(Ne2kPci: Nic);
