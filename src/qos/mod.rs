@@ -31,6 +31,7 @@ pub mod spi;
 mod stream;
 pub mod sweep;
 pub mod timer;
+pub mod tpm;
 pub mod uart;
 pub mod usb;
 pub mod vhost;

@@ -8,10 +8,11 @@ use crate::drivers::iommu::smmuv3::{Linear, Smmuv3, Stage2, TwoLevels, Use};
 use crate::drivers::pci::generic_pcihost::{GenericPcihost, Layout};
 use crate::drivers::pci::pci_bus_generic::PciBusGeneric;
 use crate::drivers::virtio::mmio::VirtioMmio;
-use crate::graph::{Boots, Contains, Node, Setup};
+use crate::graph::{Boots, Contains, Node, Produces, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
 use crate::qos::qom::find_one;
+use crate::qos::tpm::PlatformBus;
 use crate::qos::virtio::Slots;
 use crate::{Result, boots, machine};
 
@@ -19,7 +20,17 @@ machine! {
     /// QEMU's `virt`.
     pub struct ArmVirt = "arm/virt", "aarch64/virt";
     setup Setup::bare(RamSpec::new(0x4000_0000, 128 * MIB));
-    contains GenericPcihost, VirtioMmio, Smmuv3<Linear>, Smmuv3<TwoLevels>, Smmuv3<Stage2>
+    contains GenericPcihost, VirtioMmio, Smmuv3<Linear>, Smmuv3<TwoLevels>, Smmuv3<Stage2>;
+    produces PlatformBus
+}
+
+/// Where the first device on the platform bus is.
+const PLATFORM: u64 = 0x0c00_0000;
+
+impl Produces<PlatformBus> for ArmVirt {
+    fn produced(self: Rc<Self>) -> Rc<PlatformBus> {
+        Rc::new(PlatformBus { vm: self.vm().clone(), base: PLATFORM })
+    }
 }
 
 boots!(ArmVirt, Boots::with_serial(Way::Kernel));

@@ -1,21 +1,31 @@
 //! The PC with the i440FX chipset.
 
+use std::rc::Rc;
+
 use crate::drivers::block::isa_fdc::IsaFdc;
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::drivers::timer::hpet::Hpet;
 use crate::drivers::timer::i8254::I8254;
-use crate::graph::{Boots, Contains, Setup};
+use crate::graph::{Boots, Contains, Produces, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
+use crate::qos::tpm::IsaBus;
 use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `pc`.
     pub struct Pc = "x86_64/pc", "i386/pc";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, Hpet, IsaFdc
+    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, Hpet, IsaFdc;
+    produces IsaBus
+}
+
+impl Produces<IsaBus> for Pc {
+    fn produced(self: Rc<Self>) -> Rc<IsaBus> {
+        Rc::new(IsaBus(self.vm().clone()))
+    }
 }
 
 boots!(Pc, Boots::with_serial(Way::Multiboot));

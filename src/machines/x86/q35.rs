@@ -1,20 +1,30 @@
 //! The PC with the Q35 chipset.
 
+use std::rc::Rc;
+
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::drivers::timer::hpet::Hpet;
 use crate::drivers::timer::i8254::I8254;
-use crate::graph::{Boots, Contains, Setup};
+use crate::graph::{Boots, Contains, Produces, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
+use crate::qos::tpm::IsaBus;
 use crate::{Result, boots, machine};
 
 machine! {
     /// QEMU's `q35`.
     pub struct Q35 = "x86_64/q35", "i386/q35";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, Hpet
+    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, Hpet;
+    produces IsaBus
+}
+
+impl Produces<IsaBus> for Q35 {
+    fn produced(self: Rc<Self>) -> Rc<IsaBus> {
+        Rc::new(IsaBus(self.vm().clone()))
+    }
 }
 
 boots!(Q35, Boots::with_serial(Way::Multiboot));
