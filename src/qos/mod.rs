@@ -19,6 +19,7 @@ pub mod net;
 pub mod nic;
 pub mod packets;
 pub mod pci;
+pub mod ps2;
 pub mod qom;
 pub mod registers;
 mod reset;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::block::isa_fdc::IsaFdc;
+use crate::drivers::input::i8042::I8042;
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
@@ -18,7 +19,7 @@ machine! {
     /// QEMU's `pc`.
     pub struct Pc = "x86_64/pc", "i386/pc";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, Hpet, IsaFdc;
+    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet, IsaFdc;
     produces IsaBus
 }
 
@@ -53,6 +54,12 @@ impl Contains<FwCfgIo> for Pc {
 impl Contains<I8254> for Pc {
     fn contained(&self) -> Result<I8254> {
         Ok(I8254::of_pc(&self.vm))
+    }
+}
+
+impl Contains<I8042> for Pc {
+    fn contained(&self) -> Result<I8042> {
+        Ok(I8042::of_pc(&self.vm))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::drivers::input::i8042::I8042;
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
@@ -17,7 +18,7 @@ machine! {
     /// QEMU's `q35`.
     pub struct Q35 = "x86_64/q35", "i386/q35";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, Hpet;
+    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet;
     produces IsaBus
 }
 
@@ -52,6 +53,12 @@ impl Contains<FwCfgIo> for Q35 {
 impl Contains<I8254> for Q35 {
     fn contained(&self) -> Result<I8254> {
         Ok(I8254::of_pc(&self.vm))
+    }
+}
+
+impl Contains<I8042> for Q35 {
+    fn contained(&self) -> Result<I8042> {
+        Ok(I8042::of_pc(&self.vm))
     }
 }
 
