@@ -8,6 +8,7 @@ use crate::drivers::pci::q35_pcihost::Q35Pcihost;
 use crate::drivers::rtc::mc146818rtc::Mc146818;
 use crate::drivers::timer::hpet::Hpet;
 use crate::drivers::timer::i8254::I8254;
+use crate::drivers::watchdog::tco::Tco;
 use crate::graph::{Boots, Contains, Produces, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
@@ -18,7 +19,7 @@ machine! {
     /// QEMU's `q35`.
     pub struct Q35 = "x86_64/q35", "i386/q35";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet;
+    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet, Tco;
     produces IsaBus
 }
 
@@ -65,5 +66,11 @@ impl Contains<I8042> for Q35 {
 impl Contains<Hpet> for Q35 {
     fn contained(&self) -> Result<Hpet> {
         Hpet::of_pc(&self.vm)
+    }
+}
+
+impl Contains<Tco> for Q35 {
+    fn contained(&self) -> Result<Tco> {
+        Tco::of_q35(&self.vm)
     }
 }

@@ -95,8 +95,9 @@ impl<'a> Bench<'a> {
 
 /// Would catch a watchdog that runs before anybody has started it.
 fn reset_state(dog: &dyn Watchdog, vm: &Rc<Vm>) -> Result<()> {
-    let bench = Bench::new(dog, vm);
-    let (tick, period) = (dog.profile().tick, bench.period());
+    let mut bench = Bench::new(dog, vm);
+    bench.again = dog.after_reset()?;
+    let (dog, tick, period) = (bench.dog(), dog.profile().tick, bench.period());
     assert!(!dog.warns()?.unwrap_or(false), "it warns at first");
     assert!(!dog.has_bitten()?.unwrap_or(false), "it says that it has reset the machine");
     let long = tick.latest(dog.moments(period).bite * 3);
