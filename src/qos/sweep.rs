@@ -4,11 +4,8 @@
 
 use std::ops::RangeInclusive;
 
-use vm_memory::GuestAddress;
-
 use crate::Result;
 use crate::protocol::Width;
-use crate::qemu::Vm;
 use crate::qemu::discovery::{Access as DiscoveredAccess, Found, Piece, Region, Space};
 use crate::qos::registers::{Access, Registers};
 
@@ -30,7 +27,7 @@ const TOGETHER: usize = 1024;
 /// One access: where, and how wide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// The guest-physical address.
+    /// The guest-physical address, or the port.
     pub address: u64,
     /// How wide the access is.
     pub width: Width,
@@ -44,9 +41,9 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// The registers in memory of this device.
-    pub fn of(device: &Found) -> Self {
-        Self::of_regions(device.registers().cloned().collect())
+    /// The registers of this device in memory, or behind ports.
+    pub fn of(device: &Found, space: Space) -> Self {
+        Self::of_regions(device.registers_in(space).cloned().collect())
     }
 
     /// The registers called `name`, `size` bytes at `base`.
@@ -56,7 +53,8 @@ impl Sweep {
         Self::of_regions(vec![Region { name, space, access, base, pieces }])
     }
 
-    fn of_regions(regions: Vec<Region>) -> Self {
+    /// These regions, all of one space.
+    pub fn of_regions(regions: Vec<Region>) -> Self {
         let addresses = |region: &Region| {
             let base = region.base;
             let pieces = region.pieces.clone().into_iter();
@@ -66,6 +64,16 @@ impl Sweep {
         pieces.retain(|piece| piece.start() <= piece.end());
         pieces.sort_by_key(|piece| *piece.start());
         Self { regions, pieces }
+    }
+
+    /// The pieces, each as the address of its first byte and its length; one that ends with the
+    /// address space is a byte shorter.
+    pub fn blocks(&self) -> Vec<(u64, u64)> {
+        let block = |piece: &RangeInclusive<u64>| {
+            let size = last_offset(piece).saturating_add(1);
+            (*piece.start(), size.min(u64::MAX - piece.start()))
+        };
+        self.pieces.iter().map(block).filter(|(_, size)| *size > 0).collect()
     }
 
     /// The parts of the pieces that are accessed: everything if that is at most `whole` bytes.
@@ -117,43 +125,11 @@ impl Sweep {
     }
 }
 
-/// Reads all of these, in this order.
+/// Reads all of these in `space`, in this order.
 ///
 /// # Errors
 /// Returns an error if QEMU does not answer; it names the access.
-pub fn read(vm: &Vm, locations: &[Location]) -> Result<Vec<u64>> {
-    let mut values = Vec::with_capacity(locations.len());
-    for some in locations.chunks(TOGETHER) {
-        let mut batch = vm.qtest().batch();
-        let slots: Vec<_> =
-            some.iter().map(|it| batch.read_register(GuestAddress(it.address), it.width)).collect();
-        let answers = batch.send()?;
-        values.extend(slots.into_iter().map(|slot| answers.get(slot)));
-    }
-    Ok(values)
-}
-
-/// Makes these writes, in this order. Bits of a value above the width are dropped.
-///
-/// # Errors
-/// Returns an error if QEMU does not answer; it names the access.
-pub fn write(vm: &Vm, writes: impl IntoIterator<Item = (Location, u64)>) -> Result<()> {
-    let mut writes = writes.into_iter().peekable();
-    while writes.peek().is_some() {
-        let mut batch = vm.qtest().batch();
-        for (Location { address, width }, value) in writes.by_ref().take(TOGETHER) {
-            batch.write_register(GuestAddress(address), width, value);
-        }
-        batch.send()?;
-    }
-    Ok(())
-}
-
-/// Reads all of these in `space`, in this order; as [`read()`] does in the memory of the machine.
-///
-/// # Errors
-/// Returns an error if QEMU does not answer.
-pub fn read_in(space: &dyn Registers, locations: &[Location]) -> Result<Vec<u64>> {
+pub fn read(space: &dyn Registers, locations: &[Location]) -> Result<Vec<u64>> {
     let mut values = Vec::with_capacity(locations.len());
     for some in locations.chunks(TOGETHER) {
         let reads: Vec<Access> = some.iter().map(|it| Access::Read(it.address, it.width)).collect();
@@ -162,11 +138,11 @@ pub fn read_in(space: &dyn Registers, locations: &[Location]) -> Result<Vec<u64>
     Ok(values)
 }
 
-/// Makes these writes in `space`, in this order; as [`write()`] does in the memory of the machine.
+/// Makes these writes in `space`, in this order. Bits of a value above the width are dropped.
 ///
 /// # Errors
-/// Returns an error if QEMU does not answer.
-pub fn write_in(
+/// Returns an error if QEMU does not answer; it names the access.
+pub fn write(
     space: &dyn Registers,
     writes: impl IntoIterator<Item = (Location, u64)>,
 ) -> Result<()> {

@@ -29,6 +29,9 @@ const fn kind(word: &'static str, carrier: &'static str, on: &'static str) -> Bu
     BusKind { word, carrier: (carrier, on) }
 }
 
+/// The ISA bus.
+pub(super) const ISA: BusKind = kind("ISA", "", "");
+
 /// What devices of some types or buses do not start without: the bus or type, and properties.
 const NEEDED: &[(&str, &str)] = &[("i2c-bus", "address=0x50"), ("virtserialport", "nr=1")];
 
@@ -53,7 +56,7 @@ impl PluggedAnywhere for BusDevice {
         "q800",
     ];
     const BUSES: &'static [BusKind] = &[
-        kind("ISA", "", ""),
+        ISA,
         kind("i2c-bus", "", ""),
         kind("SSI", "", ""),
         kind("virtio-bus", "", ""),

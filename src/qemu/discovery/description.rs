@@ -308,7 +308,12 @@ impl Found {
 
     /// Its blocks of registers in memory.
     pub fn registers(&self) -> impl Iterator<Item = &Region> {
-        let wanted = (Space::Memory, Access::Registers);
+        self.registers_in(Space::Memory)
+    }
+
+    /// Its blocks of registers in memory, or behind ports.
+    pub fn registers_in(&self, space: Space) -> impl Iterator<Item = &Region> {
+        let wanted = (space, Access::Registers);
         self.regions.iter().filter(move |region| (region.space, region.access) == wanted)
     }
 }

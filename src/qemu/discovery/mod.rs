@@ -14,6 +14,7 @@ mod mtree;
 mod name;
 mod needs;
 mod pluggable;
+mod plugged;
 mod store;
 mod tree;
 mod types;
@@ -29,6 +30,7 @@ pub use name::Name;
 pub(crate) use needs::config as bare_machine;
 pub(crate) use needs::give_nic;
 pub use pluggable::{Pluggable, Takes};
+pub use plugged::registers_of;
 pub use types::Types;
 
 /// What is known of a machine type: what it has, or why it does not start.

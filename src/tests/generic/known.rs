@@ -84,6 +84,10 @@ const KEEPING: &[Part] = &[
     Part::whole("sun4v_rtc"),
     Part::whole("sysbus-m48t08"),
     Part::whole("xlnx-zynmp.rtc"),
+    // Addresses and counts of DMA channels, which the data sheet has undefined after a reset, and the
+    // pages beside the chip, which are memory.
+    Part::whole("i8257").region("dma-chan"),
+    Part::whole("i8257").region("dma-page"),
     // Memory that keeps its content without power.
     Part::whole("macio-nvram"),
     Part::whole("npcm7xx-fuse-array"),
@@ -111,6 +115,11 @@ const CARDS_CHANGING: &[Part] = &[
     // The bytes of a packet, one after the other, and where the next one is.
     Part::new("ne2k_pci", 0x8, 0x9),
     Part::new("ne2k_pci", 0x10, 0x17),
+    Part::new("ne2k_isa", 0x8, 0x9),
+    Part::new("ne2k_isa", 0x10, 0x17),
+    // Input Status 1 shows whether a picture is being drawn.
+    Part::whole("isa-vga").region("vga"),
+    Part::new("isa-cirrus-vga", 0xa, 0xa).region("cirrus-io"),
 ];
 
 /// As [`KEEPING`], of devices that a user plugs in.
@@ -129,9 +138,11 @@ const CARDS_KEEPING: &[Part] = &[
     Part::whole("lsi53c8*").region("bar2"),
     Part::whole("ivshmem*").region("bar2"),
     Part::whole("acpi-erst").region("bar1"),
+    // A real-time clock, which a battery keeps.
+    Part::whole("mc146818rtc"),
 ];
 
-/// Whether `bytes` at `register`, a BAR and an offset, of a plugged-in device of type `ty` rightly
+/// Whether `bytes` at `register`, a BAR or a region and an offset, of a plugged-in device of type `ty` rightly
 /// change each time they are read.
 pub(crate) fn card_changes(ty: &str, register: (&str, u64), bytes: u64) -> bool {
     is_in_cards(CARDS_CHANGING, ty, register, bytes)

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::drivers::generic::machine::{AnyMachine, FirstBoot};
 use crate::qemu::Vm;
+use crate::qemu::discovery::Space;
+use crate::qos::registers::Mmio;
 use crate::qos::sweep::{self, Sweep};
 use crate::qos::{reset, reset_from_any_state};
 use crate::tests::generic::known::Device;
@@ -86,10 +88,11 @@ fn quit(_: &AnyMachine, vm: &Rc<Vm>) -> Result<()> {
 /// the registers of every device are read at the first boot, and after a reset.
 fn reset_restores(machine: &FirstBoot, vm: &Rc<Vm>) -> Result<()> {
     let devices = machine.description().devices.iter();
-    let sweeps: Vec<_> = devices.map(|device| (device, Sweep::of(device))).collect();
+    let sweeps: Vec<_> = devices.map(|device| (device, Sweep::of(device, Space::Memory))).collect();
     let registers: Vec<_> = sweeps.iter().map(|(_, sweep)| sweep.registers()).collect();
+    let memory = Mmio::new(vm, 0, vm.endian()?);
     let read = || -> Result<Vec<Vec<u64>>> {
-        registers.iter().map(|registers| sweep::read(vm, registers)).collect()
+        registers.iter().map(|registers| sweep::read(&memory, registers)).collect()
     };
     let again = || {
         reset_from_any_state(vm)?;

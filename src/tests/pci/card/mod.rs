@@ -14,12 +14,12 @@ use crate::protocol;
 use crate::qemu::Vm;
 use crate::qos::pci::{Bar, PciDevice, Space, hotplug};
 use crate::qos::registers::Width;
-use crate::qos::sweep::{Location, Sweep, read_in, write_in};
+use crate::qos::sweep::{Location, Sweep, read, write};
 use crate::qos::{reset_from_any_state, wait_until};
 use crate::tests::generic::findings::Findings;
 use crate::tests::generic::known;
-use crate::tests::generic::mmio_device::writes;
 use crate::tests::generic::properties;
+use crate::tests::generic::unknown::writes;
 use crate::{Error, Result, tests};
 
 tests!(PciCard, "pci-card-tests":
@@ -112,7 +112,7 @@ impl Registers {
     }
 
     fn read(&self, card: &PciCard, locations: &[Location]) -> Result<Vec<u64>> {
-        read_in(card.device().bus().space(self.bar.space()), locations)
+        read(card.device().bus().space(self.bar.space()), locations)
     }
 }
 
@@ -169,7 +169,7 @@ fn write_reset(card: &PciCard, vm: &Rc<Vm>) -> Result<()> {
     for registers in &all {
         let locations = registers.possible(registers.sweep.registers());
         let space = card.device().bus().space(registers.bar.space());
-        write_in(space, writes(&locations))?;
+        write(space, writes(&locations))?;
     }
     query(vm)?;
     drop(all);

@@ -1,0 +1,58 @@
+//! What holds of every device with registers behind I/O ports, whatever it is; and a guest that
+//! breaks the rules, after which QEMU must go on answering, also after a reset of the machine.
+
+use std::rc::Rc;
+
+use crate::drivers::generic::port_device::PortDevice;
+use crate::qemu::Vm;
+use crate::qemu::discovery::Space;
+use crate::tests::generic::unknown::{Lures, Unknown};
+use crate::{Result, tests};
+
+tests!(PortDevice, "port-device-tests":
+    read_every_width = "read",
+    stable,
+    write_reset = "write-reset",
+);
+
+tests!(PortDevice, "port-device-attacks":
+    fuzz_0 = "fuzz-0",
+    fuzz_1 = "fuzz-1",
+    fuzz_2 = "fuzz-2",
+);
+
+fn unknown<'d>(device: &'d PortDevice, vm: &'d Rc<Vm>) -> Unknown<'d> {
+    let found = device.found();
+    Unknown::of(vm, found.machine(), found, Space::Ports)
+}
+
+/// Would catch what [`Unknown::read_every_width`] would.
+fn read_every_width(device: &PortDevice, vm: &Rc<Vm>) -> Result<()> {
+    unknown(device, vm).read_every_width()
+}
+
+/// Would catch what [`Unknown::stable`] would.
+fn stable(device: &PortDevice, vm: &Rc<Vm>) -> Result<()> {
+    unknown(device, vm).stable()
+}
+
+/// Would catch what [`Unknown::write_reset`] would.
+fn write_reset(device: &PortDevice, vm: &Rc<Vm>) -> Result<()> {
+    unknown(device, vm).write_reset()
+}
+
+/// Would catch a device that does not survive what a guest writes to its registers, in the order
+/// of the first seed.
+fn fuzz_0(device: &PortDevice, vm: &Rc<Vm>) -> Result<()> {
+    unknown(device, vm).attack(100, Lures::All)
+}
+
+/// Would catch what [`fuzz_0`] would, in the order of another seed.
+fn fuzz_1(device: &PortDevice, vm: &Rc<Vm>) -> Result<()> {
+    unknown(device, vm).attack(101, Lures::All)
+}
+
+/// Would catch what [`fuzz_0`] would, in the order of a third seed.
+fn fuzz_2(device: &PortDevice, vm: &Rc<Vm>) -> Result<()> {
+    unknown(device, vm).attack(102, Lures::All)
+}
