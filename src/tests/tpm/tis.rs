@@ -32,6 +32,7 @@ tests!(TisRegisters, "tpm-tis-tests":
     interrupts,
     interrupt_locality = "interrupt-locality",
     interrupt_line = "interrupt-line",
+    interrupt_lowered = "interrupt-lowered",
     machine_reset = "machine-reset",
 );
 
@@ -449,6 +450,31 @@ fn interrupt_line(tis: &TisRegisters, _: &Rc<Vm>) -> Result<()> {
     registers.set(INT_STATUS, ON_DATA)?;
     assert!(!line.is_high()?, "cleared");
     registers.set(INT_STATUS, !0)?;
+    begin(tis).map(drop)
+}
+
+/// Would catch a line that stays high though each interrupt that was pending has been cleared, or
+/// that is lowered while one is pending.
+fn interrupt_lowered(tis: &TisRegisters, _: &Rc<Vm>) -> Result<()> {
+    begin(tis)?;
+    let none = || crate::Error::skipped("its interrupt line cannot be watched");
+    let line = tis.0.interrupt()?.ok_or_else(none)?;
+    let registers = tis.0.locality(0);
+    tis.0.prepare_at(0)?;
+    registers.set(INT_ENABLE, ALL | ON_DATA | ON_VALID | ON_LOCALITY | ON_READY)?;
+    for round in 0..2 {
+        run(tis, 0, &command(20, 20))?;
+        assert!(line.is_high()?, "bytes of a response, round {round}");
+        tis.0.take_at(0)?;
+        let pending = registers.get(INT_STATUS)?;
+        assert_ne!(pending, 0, "INT_STATUS, round {round}");
+        for bit in (0..32).map(|bit| 1 << bit).filter(|bit| pending & bit != 0) {
+            assert!(line.is_high()?, "{bit:#x} of {pending:#x} is pending, round {round}");
+            registers.set(INT_STATUS, bit)?;
+        }
+        assert_eq!(registers.get(INT_STATUS)?, 0, "all cleared, round {round}");
+        assert!(!line.is_high()?, "all cleared, round {round}");
+    }
     begin(tis).map(drop)
 }
 
