@@ -10,7 +10,7 @@ use crate::qemu::{Buffer, Vm};
 use crate::qos::pci::hotplug;
 use crate::qos::pci::msix::Msix;
 use crate::qos::virtio::blk::{self, Request, SECTOR, VirtioBlk};
-use crate::qos::virtio::{self, Queue, RingAddresses, Virtio, VirtioPci, features};
+use crate::qos::virtio::{self, Kind, Queue, RingAddresses, Virtio, VirtioPci, features};
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
 
@@ -33,7 +33,8 @@ const QUEUE: u16 = 1;
 struct Messages<'a> {
     msix: Msix,
     memory: Buffer,
-    device: &'a OverPci<Blk>,
+    pci: &'a VirtioPci,
+    reach_memory: bool,
 }
 
 /// What a vector's message writes.
@@ -43,9 +44,9 @@ fn data_of(vector: u16) -> u32 {
 
 impl<'a> Messages<'a> {
     /// All vectors masked.
-    fn set_up(device: &'a OverPci<Blk>, vm: &Vm) -> Result<Self> {
-        let control = device
-            .pci()
+    fn set_up<K: Kind>(device: &'a OverPci<K>, vm: &Vm) -> Result<Self> {
+        let pci = device.pci();
+        let control = pci
             .msix()
             .ok_or_else(|| Error::skipped("no MSI-X on this machine's interrupt controller"))?;
         let msix = Msix::enable(control)?;
@@ -54,12 +55,12 @@ impl<'a> Messages<'a> {
             let address = memory.address().0 + 4 * u64::from(vector);
             msix.set_message(vector, address, data_of(vector))?;
         }
-        Ok(Self { msix, memory, device })
+        Ok(Self { msix, memory, pci, reach_memory: device.bus().messages_reach_memory() })
     }
 
     /// Has the device use them for `queues` queues. A reset makes it forget that (4.1.5.1.2).
     fn assign(&self, queues: u16) -> Result<()> {
-        let vectors = self.device.pci().vectors();
+        let vectors = self.pci.vectors();
         assert_eq!(vectors.set_config_vector(CONFIG)?, CONFIG, "the configuration's vector");
         for queue in 0..queues {
             let vector = QUEUE + queue;
@@ -83,7 +84,7 @@ impl<'a> Messages<'a> {
         let now = self.msix.pending()?;
         assert_eq!(now, others, "pending when vector {vector} is unmasked; before: {before:?}");
         self.msix.mask(vector, true)?;
-        if self.device.bus().messages_reach_memory() {
+        if self.reach_memory {
             let at = 4 * usize::from(vector);
             let expected = if pending { data_of(vector) } else { 0 };
             assert_eq!(self.memory.read_le32(at)?, expected, "the message of vector {vector}");
@@ -167,10 +168,14 @@ fn queue_vectors(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a device that notifies before the buffer that was asked for is used, or
 /// not when it is, and one whose wish to be notified is wrong (2.7.7, 2.8.10).
 fn idx(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
-    let blk = device.interface();
+    check_idx(device, &device.interface(), vm)
+}
+
+/// What [`idx`] does, of a block device over PCI with any back end.
+pub(super) fn check_idx<K: Kind>(device: &OverPci<K>, blk: &VirtioBlk, vm: &Vm) -> Result<()> {
     let messages = Messages::set_up(device, vm)?;
     let wanted = blk.0.required() | features::EVENT_IDX | features::RING_PACKED;
-    let queue = start(&blk, &messages, wanted)?;
+    let queue = start(blk, &messages, wanted)?;
     let request = || Request::new(&blk.0, blk::T_OUT, 1)?.with_data(&blk.0, &[0xa5; SECTOR]);
     let mut descriptors = 0;
     let mut run = |interrupt: bool, what: &str| -> Result<()> {
@@ -227,7 +232,12 @@ fn intx(device: &OverPci<Blk>, vm: &Rc<Vm>) -> Result<()> {
 /// Would catch a queue that is not there but has a size, or does harm when a driver makes
 /// it live and notifies it all the same.
 fn nxvirtq(device: &OverPci<Blk>, _: &Rc<Vm>) -> Result<()> {
-    let (blk, transport) = (device.interface(), device.pci().transport());
+    check_nxvirtq(device.pci(), &device.interface())
+}
+
+/// What [`nxvirtq`] does, of a block device over PCI with any back end.
+pub(super) fn check_nxvirtq(pci: &VirtioPci, blk: &VirtioBlk) -> Result<()> {
+    let transport = pci.transport();
     let queue = blk.start(blk.0.required())?;
     let memory = blk.0.vm().ram().alloc(4096, 4096)?;
     let at = memory.address().0;
