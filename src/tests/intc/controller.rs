@@ -324,6 +324,7 @@ fn nesting(chip: &dyn InterruptController, vm: &Rc<Vm>) -> Result<()> {
             let (low, high) = (inputs[low], inputs[high]);
             bench.drive(low, true)?;
             assert_eq!(chip.acknowledge()?, Some(low), "it is alone");
+            bench.assert_next(None, &format!("while {low} is served and high"))?;
             bench.drive(low, false)?;
             bench.assert_next(None, &format!("while {low} is served"))?;
             bench.drive(high, true)?;
