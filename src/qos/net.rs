@@ -171,7 +171,8 @@ impl Wire {
     /// take it off the cable.
     ///
     /// # Errors
-    /// QEMU does not take what was sent before, within the limits of [`Vm::deadline`].
+    /// Returns an error if QEMU does not take what was sent before, within the limits of
+    /// [`Vm::deadline`].
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         self.send_together(&[frame])
     }
@@ -179,7 +180,8 @@ impl Wire {
     /// Sends frames to the device as one piece, all of which QEMU finds when it looks at the cable.
     ///
     /// # Errors
-    /// As for [`Wire::send`].
+    /// Returns an error if QEMU does not take what was sent before, within the limits of
+    /// [`Vm::deadline`].
     pub fn send_together<F: AsRef<[u8]>>(&self, frames: &[F]) -> Result<()> {
         let mut bytes = Vec::new();
         for frame in frames {

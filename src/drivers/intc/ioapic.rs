@@ -116,7 +116,7 @@ impl Ioapic {
         let told = told.as_str().unwrap_or_default();
         let line = told.lines().find_map(|line| line.strip_prefix("IRR"));
         let Some(line) = line else {
-            return Err(Error::skipped(format!("QEMU tells of no local APIC: {}", told.trim())));
+            return Err(Error::skipped(format!("QEMU shows no local APIC: {}", told.trim())));
         };
         let words = line.split_whitespace().filter(|word| *word != "(none)");
         words

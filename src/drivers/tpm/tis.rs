@@ -26,7 +26,7 @@ pub const STS: Register<u32> = Register::new("TPM_STS", 0x18).section("6.5.2.5")
 pub const FIFO: Register<u8> = Register::new("TPM_DATA_FIFO", 0x24).section("6.5.2.6");
 /// The interface that the TPM has.
 pub const INTERFACE_ID: Register<u32> = Register::new("TPM_INTERFACE_ID", 0x30).section("6.4.2");
-/// The same FIFO, four bytes at a time.
+/// The FIFO of commands and responses, four bytes at a time.
 pub const XFIFO: Register<u32> = Register::new("TPM_XDATA_FIFO", 0x80).section("6.5.2.6");
 /// Who has made it.
 pub const DID_VID: Register<u32> = Register::new("TPM_DID_VID", 0xf00).section("6.5.2.1");

@@ -118,7 +118,7 @@ impl SpiFlash {
     /// A command that is one byte.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn command(&self, code: u8) -> Result<()> {
         self.exchange(&[code], 0).map(drop)
     }
@@ -126,7 +126,7 @@ impl SpiFlash {
     /// The status register.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn status(&self) -> Result<u8> {
         Ok(self.exchange(&[command::READ_STATUS], 1)?[0])
     }
@@ -177,7 +177,7 @@ impl SpiFlash {
     /// Writes the status register, which the write enable latch must allow.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn write_status(&self, value: u8) -> Result<()> {
         match self.chip.part.maker {
             // Its configuration register comes with it.
@@ -198,7 +198,7 @@ impl SpiFlash {
     /// dummy behind them.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn read_by(
         &self,
         (code, bytes, cycles): (u8, usize, usize),
@@ -218,7 +218,7 @@ impl SpiFlash {
     /// Reads with three bytes of address.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn read(&self, address: u64, length: usize) -> Result<Vec<u8>> {
         self.read_by((command::READ, 3, 0), address, length)
     }
@@ -226,7 +226,7 @@ impl SpiFlash {
     /// Programs with three bytes of address, and waits until that is done.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn program(&self, address: u64, data: &[u8]) -> Result<()> {
         self.program_by(command::PROGRAM, 3, address, data)
     }
@@ -234,7 +234,7 @@ impl SpiFlash {
     /// Programs by a command that has addresses of `bytes` bytes.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn program_by(&self, code: u8, bytes: usize, address: u64, data: &[u8]) -> Result<()> {
         self.enable_writes()?;
         self.raw_program(code, bytes, address, data)
@@ -243,7 +243,7 @@ impl SpiFlash {
     /// As [`SpiFlash::program_by`], without setting the write enable latch.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn raw_program(&self, code: u8, bytes: usize, address: u64, data: &[u8]) -> Result<()> {
         let mut all = Self::addressed(code, address, bytes);
         all.extend(data);
@@ -254,7 +254,7 @@ impl SpiFlash {
     /// Erases by a command that has addresses of `bytes` bytes, and waits until that is done.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn erase_by(&self, code: u8, bytes: usize, address: u64) -> Result<()> {
         self.enable_writes()?;
         self.exchange(&Self::addressed(code, address, bytes), 0)?;
@@ -264,7 +264,7 @@ impl SpiFlash {
     /// Erases the sector that begins at `address`.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn erase_sector(&self, address: u64) -> Result<()> {
         self.erase_by(command::ERASE_SECTOR, 3, address)
     }
@@ -272,7 +272,7 @@ impl SpiFlash {
     /// Takes addresses of four bytes, or of three, from now on.
     ///
     /// # Errors
-    /// As for [`SpiFlash::exchange`].
+    /// Returns an error if the controller does not do it.
     pub fn take_four_bytes(&self, four: bool) -> Result<()> {
         // Some makers want the latch set.
         self.enable_writes()?;

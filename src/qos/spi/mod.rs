@@ -50,7 +50,7 @@ pub trait SpiController {
     /// Lets `cycles` of the clock pass on one data line, a multiple of eight.
     ///
     /// # Errors
-    /// As for [`SpiController::send`].
+    /// Returns an error if QEMU does not answer, or if the controller does not take or give the bytes.
     fn dummy(&self, cycles: usize) -> Result<()> {
         self.send(&vec![0xff; cycles / 8])
     }
@@ -59,7 +59,7 @@ pub trait SpiController {
     /// that does not look at what it sends need not know.
     ///
     /// # Errors
-    /// As for [`SpiController::send`].
+    /// Returns an error if QEMU does not answer, or if the controller does not take or give the bytes.
     fn set_address_length(&self, number: usize, bytes: usize) -> Result<()> {
         let _ = (number, bytes);
         Ok(())
