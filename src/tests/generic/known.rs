@@ -111,12 +111,6 @@ const KEEPING: &[Part] = &[
     Part::new("xlnx.xps-ethernetlite", 0x1800, 0x1fe3),
 ];
 
-/// What holds QEMU up for as long as a guest wishes.
-const HOLDING_UP: &[Part] = &[
-    // Begins a DMA of up to 4 GiB, byte by byte.
-    Part::whole("fw_cfg_io").region("fwcfg.dma"),
-];
-
 /// As [`CHANGING`], of devices that a user plugs in: `of` is their type, of which a `*` at the end
 /// stands for any text.
 const CARDS_CHANGING: &[Part] = &[
@@ -188,11 +182,6 @@ impl Device<'_> {
     /// Whether what is at `location` rightly keeps over a reset what was written.
     pub(crate) fn keeps(&self, location: Location) -> bool {
         self.is_in(KEEPING, location)
-    }
-
-    /// Whether a write of what is at `location` rightly holds QEMU up.
-    pub(crate) fn holds_up(&self, location: Location) -> bool {
-        self.is_in(HOLDING_UP, location)
     }
 
     fn is_in(&self, table: &[Part], location: Location) -> bool {
