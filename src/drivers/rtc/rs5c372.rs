@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
-use crate::qemu::Vm;
 use crate::qos::i2c::{I2cBus, I2cDevice};
 use crate::{Error, Result, driver};
 
@@ -34,15 +33,9 @@ pub const TWENTY_FOUR: u8 = 1 << 5;
 /// QEMU's `rs5c372`. It runs by the virtual clock.
 pub struct Rs5c372 {
     device: I2cDevice,
-    vm: Rc<Vm>,
 }
 
 impl Rs5c372 {
-    /// The machine.
-    pub fn vm(&self) -> &Vm {
-        &self.vm
-    }
-
     /// All registers, in the order of their addresses.
     ///
     /// # Errors
@@ -72,7 +65,7 @@ impl Consumes<dyn I2cBus> for Rs5c372 {
 
     fn attach(bus: Rc<dyn I2cBus>, site: &Site) -> Result<Self> {
         site.vm.note_lasting("what a battery keeps");
-        Ok(Self { device: I2cDevice::plugged(bus, site, Endian::Big)?, vm: site.vm.clone() })
+        Ok(Self { device: I2cDevice::plugged(bus, site, Endian::Big)? })
     }
 }
 

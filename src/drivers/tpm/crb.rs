@@ -6,8 +6,9 @@ use std::rc::Rc;
 use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
+use crate::qos::isa::IsaBus;
 use crate::qos::registers::{Mmio, Register, RegistersExt};
-use crate::qos::tpm::{HEADER, IsaBus, OPTIONS, SOCKET, Tpm};
+use crate::qos::tpm::{HEADER, OPTIONS, SOCKET, Tpm};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 

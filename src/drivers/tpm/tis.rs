@@ -7,8 +7,10 @@ use crate::graph::{Consumes, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
+use crate::qos::isa::IsaBus;
+use crate::qos::platform_bus::PlatformBus;
 use crate::qos::registers::{Mmio, Register, RegistersExt};
-use crate::qos::tpm::{HEADER, IsaBus, OPTIONS, PlatformBus, SOCKET, Tpm};
+use crate::qos::tpm::{HEADER, OPTIONS, SOCKET, Tpm};
 use crate::qos::wait_until;
 use crate::{Error, Result, driver};
 

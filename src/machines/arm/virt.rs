@@ -11,8 +11,8 @@ use crate::drivers::virtio::mmio::VirtioMmio;
 use crate::graph::{Boots, Contains, Node, Produces, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
+use crate::qos::platform_bus::PlatformBus;
 use crate::qos::qom::find_one;
-use crate::qos::tpm::PlatformBus;
 use crate::qos::virtio::Slots;
 use crate::{Result, boots, machine};
 

@@ -12,7 +12,7 @@ use crate::drivers::watchdog::tco::Tco;
 use crate::graph::{Boots, Contains, Produces, Setup};
 use crate::guests::Way;
 use crate::qemu::{MIB, RamSpec};
-use crate::qos::tpm::IsaBus;
+use crate::qos::isa::IsaBus;
 use crate::{Result, boots, machine};
 
 machine! {

@@ -71,21 +71,3 @@ pub trait Tpm {
 }
 
 interface!(dyn Tpm = "tpm");
-
-/// The ISA bus of a PC, which takes devices that have fixed addresses.
-pub struct IsaBus(
-    /// The machine.
-    pub Rc<Vm>,
-);
-
-interface!(IsaBus = "isa-bus");
-
-/// The platform bus of a board, which gives its first device the first address.
-pub struct PlatformBus {
-    /// The machine.
-    pub vm: Rc<Vm>,
-    /// Its first address.
-    pub base: u64,
-}
-
-interface!(PlatformBus = "platform-bus");

@@ -38,17 +38,19 @@ fn each(card: &IsaCard, vm: &Rc<Vm>, act: impl Fn(&Unknown) -> Result<()>) -> Re
     Ok(())
 }
 
-/// Would catch what [`Unknown::read_every_width`] would.
+/// Would catch a device that ends QEMU, or makes it hang, when a guest reads a register with a
+/// width or at an offset that its author did not think of.
 fn read_every_width(card: &IsaCard, vm: &Rc<Vm>) -> Result<()> {
     each(card, vm, |registers| registers.read_every_width())
 }
 
-/// Would catch what [`Unknown::stable`] would.
+/// Would catch a register whose value comes from memory that was never set, or that reading
+/// corrupts.
 fn stable(card: &IsaCard, vm: &Rc<Vm>) -> Result<()> {
     each(card, vm, |registers| registers.stable())
 }
 
-/// Would catch what [`Unknown::write_reset`] would.
+/// Would catch a reset of the machine that forgets what a guest wrote to a register.
 fn write_reset(card: &IsaCard, vm: &Rc<Vm>) -> Result<()> {
     each(card, vm, |registers| registers.write_reset())
 }
@@ -59,12 +61,14 @@ fn fuzz_0(card: &IsaCard, vm: &Rc<Vm>) -> Result<()> {
     each(card, vm, |registers| registers.attack(100, Lures::All))
 }
 
-/// Would catch what [`fuzz_0`] would, in the order of another seed.
+/// Would catch a device that does not survive what a guest writes to its registers, in the order
+/// of the second seed.
 fn fuzz_1(card: &IsaCard, vm: &Rc<Vm>) -> Result<()> {
     each(card, vm, |registers| registers.attack(101, Lures::All))
 }
 
-/// Would catch what [`fuzz_0`] would, in the order of a third seed.
+/// Would catch a device that does not survive what a guest writes to its registers, in the order
+/// of the third seed.
 fn fuzz_2(card: &IsaCard, vm: &Rc<Vm>) -> Result<()> {
     each(card, vm, |registers| registers.attack(102, Lures::All))
 }

@@ -28,17 +28,19 @@ fn unknown<'d>(device: &'d MmioDevice, vm: &'d Rc<Vm>) -> Unknown<'d> {
     Unknown::of(vm, found.machine(), found, Space::Memory)
 }
 
-/// Would catch what [`Unknown::read_every_width`] would.
+/// Would catch a device that ends QEMU, or makes it hang, when a guest reads a register with a
+/// width or at an offset that its author did not think of.
 fn read_every_width(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     unknown(device, vm).read_every_width()
 }
 
-/// Would catch what [`Unknown::stable`] would.
+/// Would catch a register whose value comes from memory that was never set, or that reading
+/// corrupts.
 fn stable(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     unknown(device, vm).stable()
 }
 
-/// Would catch what [`Unknown::write_reset`] would.
+/// Would catch a reset of the machine that forgets what a guest wrote to a register.
 fn write_reset(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     unknown(device, vm).write_reset()
 }
@@ -63,7 +65,8 @@ fn fuzz_0(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     unknown(device, vm).attack(100, Lures::All)
 }
 
-/// Would catch what [`fuzz_0`] would, in the order of another seed.
+/// Would catch a device that does not survive what a guest writes to its registers, in the order
+/// of the second seed.
 fn fuzz_1(device: &MmioDevice, vm: &Rc<Vm>) -> Result<()> {
     unknown(device, vm).attack(101, Lures::All)
 }

@@ -46,7 +46,7 @@ enum Owner<'d> {
     Plugged(&'d str),
 }
 
-/// Registers in one space.
+/// Registers of a device in one space, of which nothing is known but where they are.
 pub(in crate::tests) struct Unknown<'d> {
     vm: &'d Rc<Vm>,
     space: Space,
@@ -122,19 +122,22 @@ impl<'d> Unknown<'d> {
         }
     }
 
-    /// Would catch a device that ends QEMU, or makes it hang, when a guest reads a register with a
-    /// width or at an offset that its author did not think of: every register is read with every
-    /// width, aligned and not, and across the ends of the device.
+    /// Reads every register with every width, aligned and not, and across the ends of the device.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
     pub(in crate::tests) fn read_every_width(&self) -> Result<()> {
         let locations = self.possible(self.sweep.every_width());
         read(&*self.registers(self.vm.endian()?), &locations)?;
         settle(self.vm)
     }
 
-    /// Would catch a register whose value comes from memory that was never set, or that reading
-    /// corrupts: while no time passes, all registers are read three times, and the third time
-    /// reads what the second did. What the first reading cleared or took out is another value the
-    /// second time, rightly. Registers that change each time are in `known`.
+    /// Reads all registers three times while no time passes. What the first reading cleared or
+    /// took out is another value the second time, rightly; the third time must read what the second
+    /// did, but for registers that `known` has.
+    ///
+    /// # Errors
+    /// Returns an error that names the registers with other values, or if QEMU does not answer.
     pub(in crate::tests) fn stable(&self) -> Result<()> {
         let locations = self.possible(self.sweep.registers());
         let registers = self.registers(self.vm.endian()?);
@@ -149,9 +152,11 @@ impl<'d> Unknown<'d> {
         findings.into_result("read again while no time passes, registers have other values")
     }
 
-    /// Would catch a reset of the machine that forgets a register of the device: every register is
-    /// written, with none, all, and each of its bits, and after a reset all read what they read
-    /// after a reset without that.
+    /// Writes every register, with none, all, and each of its bits, and resets the machine. All
+    /// must read then what they read after a reset without that, but for what `known` has.
+    ///
+    /// # Errors
+    /// Returns an error that names the registers with other values, or if QEMU does not answer.
     pub(in crate::tests) fn write_reset(&self) -> Result<()> {
         let locations = self.possible(self.sweep.registers());
         let registers = self.registers(self.vm.endian()?);
@@ -174,8 +179,11 @@ impl<'d> Unknown<'d> {
         findings.into_result("a reset does not undo what was written to registers")
     }
 
-    /// Would catch a device that does not survive what a guest writes to its registers, in the
-    /// order that `seed` chooses, with descriptors in memory that hold `lures`.
+    /// Makes accesses to the registers as `seed` chooses them, with descriptors in memory that hold
+    /// `lures`, while time passes, and resets the machine.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not survive that.
     pub(in crate::tests) fn attack(&self, seed: u64, lures: Lures) -> Result<()> {
         let registers = self.registers(Endian::Little);
         let block = |(base, size)| Block { space: &*registers, base, size, widest: self.widest() };

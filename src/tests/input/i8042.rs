@@ -235,7 +235,8 @@ fn keyboard_interrupt(chip: &I8042, vm: &Rc<Vm>) -> Result<()> {
     interrupt_of(chip, vm, false)
 }
 
-/// Would catch the same of the mouse's.
+/// Would catch an interrupt of the mouse that comes though it is off, or as the keyboard's, or is
+/// missing, and one that stays once the byte has been read.
 fn mouse_interrupt(chip: &I8042, vm: &Rc<Vm>) -> Result<()> {
     interrupt_of(chip, vm, true)
 }
@@ -266,7 +267,8 @@ fn late_keyboard_interrupt(chip: &I8042, vm: &Rc<Vm>) -> Result<()> {
     late_interrupt_of(chip, vm, false)
 }
 
-/// Would catch the same of the mouse's.
+/// Would catch an interrupt of the mouse that does not come when it is switched on while a byte is
+/// there, or does not go when it is switched off.
 fn late_mouse_interrupt(chip: &I8042, vm: &Rc<Vm>) -> Result<()> {
     late_interrupt_of(chip, vm, true)
 }

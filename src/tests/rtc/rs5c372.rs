@@ -78,7 +78,7 @@ fn hours(chip: &Rs5c372, vm: &Rc<Vm>) -> Result<()> {
 
 /// Would catch a date or an hour that is not taken, of 24 and of 12. What QEMU reckons from the
 /// host's clock, minutes and seconds, may be others by then.
-fn set(chip: &Rs5c372, vm: &Rc<Vm>) -> Result<()> {
+fn set(chip: &Rs5c372, _: &Rc<Vm>) -> Result<()> {
     let cases = [
         (TWENTY_FOUR, 0x00, [0x29, 0x02, 0x24]),
         (TWENTY_FOUR, 0x23, [0x28, 0x02, 0x30]),
@@ -100,7 +100,7 @@ fn set(chip: &Rs5c372, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!((found, [day, month, year]), (hour, date), "control {control:#x}, {minute:x}");
         assert!((0x25..0x36).contains(&minute), "minute 30 was written, {minute:x} is read");
     }
-    step_seconds(vm, 1)
+    Ok(())
 }
 
 /// Would catch a register that does not keep what is written, or takes another's value.
