@@ -1,7 +1,7 @@
 //! What an edge of the graph adds to QEMU's command line.
 
 use super::node::Plug;
-use crate::qemu::{Image, Socket, Version};
+use crate::qemu::{Folder, Image, Socket, Version};
 
 /// The `-device` option of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl When {
 /// Options are separated by blanks. In options and properties, `{bus}` and `{addr}` stand for
 /// the bus and the address of the [`Plug`] that the path has come to; a property or option
 /// whose value is empty for that reason is left out. Any other `{NAME}` stands for the file of
-/// the image NAME, or for the number of QEMU's end of the socket NAME.
+/// the image NAME, the path of the folder NAME, or the number of QEMU's end of the socket NAME.
 ///
 /// ```
 /// use qgraph::graph::{Addition, QemuArgs};
@@ -106,6 +106,8 @@ pub struct QemuArgs {
     pub images: &'static [Image],
     /// Sockets that the options name.
     pub sockets: &'static [Socket],
+    /// Folders that the options name.
+    pub folders: &'static [Folder],
     /// Words of QEMU by which it refuses to start with these options where it cannot have the
     /// device. A path on which it says one of them is skipped.
     pub refusals: &'static [&'static str],
@@ -123,6 +125,7 @@ impl QemuArgs {
         address: "",
         images: &[],
         sockets: &[],
+        folders: &[],
         refusals: &[],
         on_root_only: false,
     };
@@ -173,6 +176,11 @@ impl QemuArgs {
     /// These arguments with sockets for the options to name.
     pub const fn sockets(self, sockets: &'static [Socket]) -> Self {
         Self { sockets, ..self }
+    }
+
+    /// These arguments with folders for the options to name.
+    pub const fn folders(self, folders: &'static [Folder]) -> Self {
+        Self { folders, ..self }
     }
 
     /// These arguments where QEMU may refuse to start with one of these words.

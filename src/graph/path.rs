@@ -209,6 +209,7 @@ impl Path {
             plug = edge.plug_after(plug);
             config.images.extend_from_slice(edge.offer.args.images);
             config.sockets.extend_from_slice(edge.offer.args.sockets);
+            config.folders.extend_from_slice(edge.offer.args.folders);
         }
         if self.declared_boot().is_none() {
             give_nic(&mut config);

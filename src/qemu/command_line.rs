@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::backend::Backend;
+use super::folder::Folder;
 
 /// Where a machine has its RAM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,6 +120,9 @@ pub struct Config {
     pub images: Vec<Image>,
     /// The sockets that the options name.
     pub sockets: Vec<Socket>,
+    /// The folders that the options name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<Folder>,
     /// Whether the options are the whole command line but for what connects us to it:
     /// `machine` only says which machine they name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -148,6 +152,8 @@ pub struct Wiring {
     /// QEMU's ends of the sockets, in the order of [`Config::sockets`]: a number of a file each,
     /// or the address to connect to.
     pub sockets: Vec<String>,
+    /// The paths of the folders, as parts of options, in the order of [`Config::folders`].
+    pub folders: Vec<String>,
 }
 
 impl Config {
@@ -162,6 +168,7 @@ impl Config {
             options: Vec::new(),
             images: Vec::new(),
             sockets: Vec::new(),
+            folders: Vec::new(),
             verbatim: false,
             moves: false,
             options_there: Vec::new(),
@@ -215,11 +222,12 @@ impl Config {
         words
     }
 
-    /// The options, with what `file` says for an image and what `connected` makes of a word
-    /// that names a socket.
+    /// The options, with what `file` says for an image, what `path` says for a folder, and what
+    /// `connected` makes of a word that names a socket.
     fn placed(
         &self,
         file: impl Fn(usize, &Image) -> String,
+        path: impl Fn(usize, &Folder) -> String,
         connected: impl Fn(usize, &Socket, &str) -> String,
     ) -> Vec<String> {
         let size = self.ram.size.to_string();
@@ -228,6 +236,10 @@ impl Config {
             let images = self.images.iter().enumerate();
             let word = images.fold(word.clone(), |word, (number, image)| {
                 word.replace(&format!("{{{}}}", image.name), &file(number, image))
+            });
+            let folders = self.folders.iter().enumerate();
+            let word = folders.fold(word, |word, (number, folder)| {
+                word.replace(&format!("{{{}}}", folder.name), &path(number, folder))
             });
             let mut sockets = self.sockets.iter().enumerate();
             match sockets.find(|(_, socket)| word.contains(&socket.placeholder())) {
@@ -258,20 +270,26 @@ impl Config {
             Some(fd) => format!("/proc/self/fd/{fd}"),
             None => "/dev/null".to_owned(),
         };
-        words.extend(self.placed(file, |number, socket, word| {
+        let path = |number, _: &Folder| {
+            wiring.folders.get(number).map_or("/nonexistent", String::as_str).to_owned()
+        };
+        words.extend(self.placed(file, path, |number, socket, word| {
             let there = wiring.sockets.get(number).map_or("-1", String::as_str);
             word.replace(&socket.placeholder(), there)
         }));
         words
     }
 
-    /// A line for a shell that starts the same machine, qtest on the terminal: images are
-    /// made as files of the current folder, and words that name sockets are replaced by
+    /// A line for a shell that starts the same machine, qtest on the terminal: images and folders
+    /// are made in the current folder, and words that name sockets are replaced by
     /// [`Socket::by_hand`].
     pub fn pasteable(&self, emulator: &Path, module_dir: Option<&Path>) -> String {
         let mut line = String::new();
         for image in &self.images {
             line.push_str(&format!("truncate -s {} {}.img && ", image.size, image.name));
+        }
+        for folder in &self.folders {
+            line.push_str(&format!("mkdir -p {}.dir && ", folder.name));
         }
         if let Some(folder) = module_dir {
             line.push_str(&format!("QEMU_MODULE_DIR={} ", quote(&folder.to_string_lossy())));
@@ -285,11 +303,13 @@ impl Config {
     }
 
     /// The words after the program's name, for a QEMU whose qtest socket is its standard
-    /// input and output. The image `NAME` is the file `NAME.img` of the current folder.
+    /// input and output. The image `NAME` is the file `NAME.img` of the current folder, the folder
+    /// `NAME` is `NAME.dir` there.
     pub fn words_on_stdio(&self) -> Vec<String> {
         let qtest = ["-qtest", "stdio"].map(str::to_owned);
         let file = |_, image: &Image| format!("{}.img", image.name);
-        let options = self.placed(file, |_, socket, _| socket.by_hand.to_owned());
+        let path = |_, folder: &Folder| format!("{}.dir", folder.name);
+        let options = self.placed(file, path, |_, socket, _| socket.by_hand.to_owned());
         self.common(None).into_iter().chain(qtest).chain(options).collect()
     }
 }
@@ -349,9 +369,11 @@ mod tests {
 
     fn config() -> Config {
         let mut config = Config::new("virt", "gic-version=3", RamSpec::new(1 << 30, 64 * MIB));
-        let options = "-drive file={sd},if=sd -netdev socket,id=net,fd={net} -device";
+        let options = "-drive file={sd},if=sd -netdev socket,id=net,fd={net} -fsdev path={share} \
+                       -device";
         config.options = options.split(' ').chain(["x,name=a b"]).map(str::to_owned).collect();
         config.images = vec![Image { name: "sd", size: 4096 }];
+        config.folders = vec![Folder { name: "share" }];
         config.sockets = vec![Socket::new("net", "hubport,id=net,hubid=0")];
         config
     }
@@ -366,6 +388,7 @@ mod tests {
             ram: Some((9, "mach-virt.ram".to_owned())),
             images: vec![10],
             sockets: vec!["11".to_owned()],
+            folders: vec!["/tmp/a,,b".to_owned()],
         };
         let line = config().arguments(&wiring).join(" ");
         assert_eq!(
@@ -375,7 +398,7 @@ mod tests {
              mem-path=/proc/self/fd/9,size=67108864,share=on -chardev socket,id=qtest,fd=7 \
              -object qtest,id=qtest0,chardev=qtest,log=none -chardev socket,id=qmp,fd=8 \
              -qmp chardev:qmp -drive file=/proc/self/fd/10,if=sd -netdev socket,id=net,fd=11 \
-             -device x,name=a b"
+             -fsdev path=/tmp/a,,b -device x,name=a b"
         );
     }
 
@@ -386,10 +409,10 @@ mod tests {
         let line = config().pasteable(Path::new("/opt/my qemu/q"), Some(Path::new("/c")));
         assert_eq!(
             line,
-            "truncate -s 4096 sd.img && QEMU_MODULE_DIR=/c '/opt/my qemu/q' \
+            "truncate -s 4096 sd.img && mkdir -p share.dir && QEMU_MODULE_DIR=/c '/opt/my qemu/q' \
              -machine virt,gic-version=3 -accel qtest -display none -nodefaults -m 67108864B \
              -qtest stdio -drive file=sd.img,if=sd -netdev hubport,id=net,hubid=0 \
-             -device 'x,name=a b'"
+             -fsdev path=share.dir -device 'x,name=a b'"
         );
         assert_eq!(quote("it's"), r"'it'\''s'");
         assert_eq!(quote(""), "''");

@@ -11,6 +11,7 @@ use landlock::{
 };
 
 use super::emulator::Emulator;
+use super::folder::in_one_place;
 use super::process::on_spawner;
 
 /// The newest rules that are asked for; an older kernel keeps those it knows.
@@ -50,7 +51,7 @@ const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random"
 const TERMINALS: [&str; 3] = ["/dev/tty", "/dev/ptmx", "/dev/pts"];
 
 /// Confines every child from now on: it reads what `emulator` needs to run, reads and writes
-/// in `folder`, and neither listens nor connects by TCP. Behind a wrapper, which keeps files of
+/// in `folder` and in the folders that machines share, and neither listens nor connects by TCP. Behind a wrapper, which keeps files of
 /// its own, temporary files can be written as well.
 ///
 /// # Errors
@@ -70,7 +71,7 @@ pub fn confine(emulator: &Emulator, folder: &Path) -> io::Result<Confinement> {
     }
     let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     readable.extend(std::env::split_paths(&libraries).filter(|path| path.is_absolute()));
-    let mut writable = vec![folder.to_owned()];
+    let mut writable = vec![folder.to_owned(), in_one_place()?.to_owned()];
     let mut devices = DEVICES.to_vec();
     if let Some(wrapper) = &emulator.wrapper {
         readable.extend(places_of(wrapper.program()));

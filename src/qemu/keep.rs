@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tempfile::TempDir;
-
 use super::command_line::quote;
-use super::process::note_folder;
+use super::folder::Owned;
 
 /// How the folder of a QEMU's monitors begins. What follows is plain.
 pub(super) const PREFIX: &str = "qgraph-keep-";
@@ -57,8 +55,7 @@ impl PartialEq for Keep {
 /// The monitors of a QEMU that may stay: a folder that only the user can enter, and that goes
 /// with the QEMU.
 pub(super) struct Monitors {
-    folder: TempDir,
-    name: String,
+    folder: Owned,
 }
 
 impl Monitors {
@@ -67,16 +64,13 @@ impl Monitors {
     /// # Errors
     /// It cannot be made.
     pub fn new() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
-        let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        note_folder(&name, true);
-        Ok(Self { folder, name })
+        Ok(Self { folder: Owned::new(PREFIX)? })
     }
 
     /// The options that make them.
     pub fn arguments(&self) -> Vec<String> {
         let monitor = |socket: &str, mode: &str| {
-            let path = self.folder.path().join(socket).to_string_lossy().replace(',', ",,");
+            let path = format!("{}/{socket}", self.folder.in_option());
             [
                 "-chardev".to_owned(),
                 format!("socket,id=keep-{socket},path={path},server=on,wait=off"),
@@ -89,14 +83,8 @@ impl Monitors {
 
     /// Leaves them to the user.
     pub fn leave(mut self) -> PathBuf {
-        self.folder.disable_cleanup(true);
+        self.folder.leave();
         self.folder.path().to_owned()
-    }
-}
-
-impl Drop for Monitors {
-    fn drop(&mut self) {
-        note_folder(&self.name, false);
     }
 }
 

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use once_cell::unsync::OnceCell;
 use super::backend::End;
 use super::command_line::Config;
 use super::emulator::Emulator;
+use super::folder::Owned;
 use super::keep::{Kept, Monitors};
 use super::limits::Limits;
 use super::pace::scaled;
@@ -51,6 +53,8 @@ pub struct Vm {
     /// The numbers that the images have in QEMU.
     image_numbers: RefCell<Vec<RawFd>>,
     sockets: Vec<End>,
+    /// The folders that the machine shares.
+    folders: RefCell<Vec<Owned>>,
     /// QEMU's ends of the sockets, for the QEMU to which the machine moves.
     far_ends: Vec<FarEnd>,
     /// What QEMU calls its ends of them.
@@ -80,7 +84,10 @@ impl Vm {
         let by_qmp = self.qmp.has_changed_something().then_some("a QMP command");
         let is_served = self.sockets.iter().any(|end| end.ours().is_none());
         let by_backend = is_served.then_some("what a back end was told");
-        self.lasting.get().or(self.qtest.lasting_change()).or(by_qmp).or(by_backend)
+        let shares = !self.config.folders.is_empty();
+        let by_guest = shares.then_some("what the guest did in a shared folder");
+        let known = self.lasting.get().or(self.qtest.lasting_change());
+        known.or(by_qmp).or(by_backend).or(by_guest)
     }
 
     /// Notes that a reset of the machine will not undo `what`, because it is not meant to: a
@@ -206,6 +213,21 @@ impl Vm {
         written.map_err(|e| Error::failed(format!("writing the image {name} at {offset}: {e}")))
     }
 
+    /// The path of the folder `name`, which the machine shares with its guest. All writes of
+    /// registers are done by now.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        self.qtest.flush()?;
+        let number = self.config.folders.iter().position(|folder| folder.name == name);
+        let folders = self.folders.borrow();
+        let found = number.and_then(|number| folders.get(number));
+        found
+            .map(|folder| folder.path().to_owned())
+            .ok_or_else(|| Error::failed(format!("this machine has no folder called {name}")))
+    }
+
     /// The harness's end of the socket `name`.
     ///
     /// # Errors
@@ -276,6 +298,7 @@ impl Vm {
             return None;
         }
         let folder = self.monitors.borrow_mut().take()?.leave();
+        self.folders.borrow_mut().iter_mut().for_each(Owned::leave);
         let is_stopped = self.briefly(|| self.qmp.execute("stop", serde_json::Value::Null).is_ok());
         let mut process = self.process.borrow_mut();
         process.release();

@@ -210,7 +210,8 @@ impl Vm {
         let monitors = self.emulator.keep.as_ref().map(|_| Monitors::new()).transpose();
         let monitors = monitors.map_err(moving)?;
         let (images, far_ends) = (&*self.images, &*self.far_ends);
-        let handed = Handed { ram: self.ram.file(), images, far_ends, is_incoming: true };
+        let (ram, folders) = (self.ram.file(), &*self.folders.borrow());
+        let handed = Handed { ram, images, far_ends, folders, is_incoming: true };
         let limit = self.deadline.limit();
         let emulator = self.emulator.moves_to.as_ref().unwrap_or(&self.emulator);
         self.deadline.set_limit(limit.saturating_add(emulator.pace.start_allowance()));

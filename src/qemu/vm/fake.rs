@@ -51,6 +51,7 @@ impl Vm {
             images: Vec::new(),
             image_numbers: Default::default(),
             sockets,
+            folders: Vec::new().into(),
             far_ends: Vec::new(),
             socket_words: Vec::new(),
             config,

@@ -11,6 +11,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use super::{Limits, Vm};
 use crate::protocol;
 use crate::qemu::backend::End;
+use crate::qemu::folder::Owned;
 use crate::qemu::pace::scaled;
 use crate::qemu::ram::zero;
 
@@ -29,8 +30,8 @@ pub enum ResetError {
 const RESET: Duration = Duration::from_secs(2);
 
 impl Vm {
-    /// Makes the machine as it was at its start, as far as a reset does that, and its RAM
-    /// and images all zeroes. The clock goes on.
+    /// Makes the machine as it was at its start, as far as a reset does that, its RAM and images
+    /// all zeroes, and its folders empty. The clock goes on.
     ///
     /// # Errors
     /// QEMU does not do it; it should not be used any more.
@@ -65,6 +66,7 @@ impl Vm {
         for (file, image) in self.images.iter().zip(&self.config.images) {
             zero(file, image.size).map_err(ResetError::Io)?;
         }
+        self.folders.borrow().iter().try_for_each(Owned::clear).map_err(ResetError::Io)?;
         self.sockets.iter().filter_map(End::ours).try_for_each(drain).map_err(ResetError::Io)?;
         self.qmp.events();
         self.qtest.poll_irqs().map_err(ResetError::Protocol)

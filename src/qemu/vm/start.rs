@@ -20,6 +20,7 @@ use crate::qemu::accel::AccelError;
 use crate::qemu::backend::{Backend, End, Serve};
 use crate::qemu::command_line::{Config, Socket, Wiring};
 use crate::qemu::emulator::Emulator;
+use crate::qemu::folder::Owned;
 use crate::qemu::keep::Monitors;
 use crate::qemu::lost_time::LostTime;
 use crate::qemu::process::{Ending, Launch, Process};
@@ -123,6 +124,7 @@ pub struct Starting {
     sockets: Vec<End>,
     far_ends: Vec<FarEnd>,
     socket_words: Vec<String>,
+    folders: Vec<Owned>,
     config: Config,
     emulator: Arc<Emulator>,
 }
@@ -210,10 +212,18 @@ impl Vm {
             sockets.push(end);
             far_ends.push(far);
         }
+        let folders = config.folders.iter().map(|_| Owned::shared());
+        let folders = folders.collect::<io::Result<Vec<Owned>>>().map_err(resource("a folder"))?;
         let monitors = emulator.keep.as_ref().map(|_| Monitors::new()).transpose();
         let monitors = monitors.map_err(resource("sockets of monitors"))?;
         let ram = mapping.as_ref().and_then(Mapping::file);
-        let handed = Handed { ram, images: &images, far_ends: &far_ends, is_incoming: false };
+        let handed = Handed {
+            ram,
+            images: &images,
+            far_ends: &far_ends,
+            folders: &folders,
+            is_incoming: false,
+        };
         let (spawned, socket_words) = handed.spawn(emulator, &config, monitors.as_ref())?;
         if !config.moves {
             far_ends.clear();
@@ -227,6 +237,7 @@ impl Vm {
             sockets,
             far_ends,
             socket_words,
+            folders,
             config,
             emulator,
         })
@@ -274,6 +285,7 @@ impl Starting {
             sockets: self.sockets,
             far_ends: self.far_ends,
             socket_words: self.socket_words,
+            folders: self.folders.into(),
             config: self.config,
             emulator: self.emulator,
             has_moved: Cell::new(false),
@@ -298,6 +310,8 @@ pub(super) struct Handed<'a> {
     pub images: &'a [File],
     /// QEMU's ends of the sockets.
     pub far_ends: &'a [FarEnd],
+    /// The folders that it shares.
+    pub folders: &'a [Owned],
     /// Whether it waits for the state of another QEMU, with which it is to go on.
     pub is_incoming: bool,
 }
@@ -333,11 +347,13 @@ impl Handed<'_> {
             ram.first().map(AsRawFd::as_raw_fd).zip(backend),
             numbers_of(&images),
             socket_words.clone(),
+            self.folders.iter().map(Owned::in_option).collect(),
         );
         let incoming = self.is_incoming.then_some(["-incoming", "defer"]);
         let make = |own: &Wiring| {
-            let (ram, images, sockets) = wiring;
-            let words = config.arguments(&Wiring { ram, images, sockets, ..own.clone() });
+            let (ram, images, sockets, folders) = wiring;
+            let wiring = Wiring { ram, images, sockets, folders, ..own.clone() };
+            let words = config.arguments(&wiring);
             let incoming = incoming.into_iter().flatten().map(str::to_owned);
             let monitors = monitors.into_iter().flat_map(Monitors::arguments);
             words.into_iter().chain(incoming).chain(monitors).collect()
@@ -396,6 +412,7 @@ fn spawn(
         ram: None,
         images: Vec::new(),
         sockets: Vec::new(),
+        folders: Vec::new(),
     };
     let mut launch = Launch {
         program: emulator.path.clone(),

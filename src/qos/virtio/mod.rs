@@ -16,6 +16,7 @@ mod kind;
 mod mmio;
 pub mod net;
 pub mod p9;
+pub mod p9_files;
 mod packed;
 mod pci;
 mod pci_legacy;

@@ -36,9 +36,16 @@ pub mod kind {
     pub const LOPEN: u8 = 12;
     pub const LCREATE: u8 = 14;
     pub const SYMLINK: u8 = 16;
+    pub const MKNOD: u8 = 18;
+    pub const RENAME: u8 = 20;
     pub const READLINK: u8 = 22;
     pub const GETATTR: u8 = 24;
+    pub const SETATTR: u8 = 26;
+    pub const XATTRWALK: u8 = 30;
+    pub const XATTRCREATE: u8 = 32;
     pub const READDIR: u8 = 40;
+    pub const FSYNC: u8 = 50;
+    pub const LOCK: u8 = 52;
     pub const LINK: u8 = 70;
     pub const MKDIR: u8 = 72;
     pub const RENAMEAT: u8 = 74;
@@ -50,6 +57,7 @@ pub mod kind {
     pub const READ: u8 = 116;
     pub const WRITE: u8 = 118;
     pub const CLUNK: u8 = 120;
+    pub const REMOVE: u8 = 122;
 }
 
 /// Errors by their numbers, which are those of Linux.
@@ -61,7 +69,12 @@ pub mod errno {
     pub const ENOTDIR: u32 = 20;
     pub const EISDIR: u32 = 21;
     pub const EINVAL: u32 = 22;
+    pub const ENOSPC: u32 = 28;
+    pub const EROFS: u32 = 30;
     pub const ENOTEMPTY: u32 = 39;
+    pub const ELOOP: u32 = 40;
+    pub const ENODATA: u32 = 61;
+    pub const EOPNOTSUPP: u32 = 95;
 }
 
 /// A file's identity: its kind, a version, a number.
@@ -373,12 +386,17 @@ impl Client {
     /// # Errors
     /// The answer is not one to this request.
     pub fn finish(&self, request: &Request, written: u32) -> Result<Option<Outcome>> {
-        let bytes = request.room.to_vec()?;
-        let bytes = &bytes[..written as usize];
-        if bytes.is_empty() {
+        if written == 0 {
             return Ok(None);
         }
-        let mut header = Body { bytes: bytes.to_vec(), at: 0 };
+        let room = request.room.len();
+        if written as usize > room {
+            return Err(Error::failed(format!("{written} bytes written, of {room}")));
+        }
+        // No more than that: what a reproducer reads again should be short.
+        let mut bytes = vec![0; written as usize];
+        request.room.read(0, &mut bytes)?;
+        let mut header = Body { bytes, at: 0 };
         let (size, kind, tag) = (header.u32()?, header.u8()?, header.u16()?);
         let is_answer = kind == request.kind + 1 || kind == kind::LERROR;
         if (size, tag, is_answer) != (written, request.tag, true) {

@@ -39,6 +39,8 @@ pub(super) enum Look {
     Global,
     Audiodev,
     FwCfg,
+    Fsdev,
+    Set,
     Incoming,
 }
 
@@ -81,6 +83,8 @@ const VALUED: &[(&str, Policy)] = &[
     ("audiodev", Policy::Look(Look::Audiodev)),
     ("audio", Policy::Look(Look::Audiodev)),
     ("fw_cfg", Policy::Look(Look::FwCfg)),
+    ("fsdev", Policy::Look(Look::Fsdev)),
+    ("set", Policy::Look(Look::Set)),
     ("incoming", Policy::Look(Look::Incoming)),
     ("m", Policy::Keep),
     ("smp", Policy::Keep),
@@ -255,7 +259,7 @@ const USER_NET: [&str; 18] = [
 pub(super) struct Place<'a> {
     /// The folder in which it is.
     pub folder: &'a Path,
-    /// Names in braces that stand for images and sockets which qgraph makes.
+    /// Names in braces that stand for images, folders and sockets which qgraph makes.
     pub names: &'a [String],
 }
 
@@ -329,6 +333,32 @@ impl Place<'_> {
             return Err("it names a file".to_owned());
         }
         self.properties(parts, &[])
+    }
+
+    /// The files of a 9P device: made up by QEMU, or of a folder that qgraph makes.
+    pub(super) fn fsdev(&self, parts: &Parts) -> Result<(), String> {
+        match parts.get("driver").unwrap_or_default() {
+            "synth" => self.properties(parts, &[]),
+            "local" if parts.get("path").is_some_and(|path| self.is_made(path)) => {
+                self.properties(parts, &["path"])
+            }
+            kind => Err(format!("files of the kind {kind} reach the host")),
+        }
+    }
+
+    /// A setting for one device, or that a drive cannot be written.
+    pub(super) fn set(&self, value: &str) -> Result<(), String> {
+        let (name, value) = value.split_once('=').unwrap_or((value, ""));
+        let mut words = name.splitn(3, '.');
+        let (group, _, property) = (words.next(), words.next(), words.next().unwrap_or_default());
+        match (group, property) {
+            (Some("drive"), "readonly") => Ok(()),
+            (Some("device"), _) if FILE_PROPERTIES.contains(&property) || value.contains('/') => {
+                Err(format!("the property {property} names {value}"))
+            }
+            (Some("device"), _) => Ok(()),
+            _ => Err("it changes something else than a device".to_owned()),
+        }
     }
 
     /// An object; `None` if QEMU may have it as it is, else what it becomes.

@@ -263,6 +263,14 @@ impl<'a> Adapter<'a> {
                     },
                 }
             }
+            Look::Fsdev => {
+                self.place.fsdev(&Parts::read(value, "driver"))?;
+                same()
+            }
+            Look::Set => {
+                self.place.set(value)?;
+                same()
+            }
             Look::Incoming if value == "defer" => same(),
             Look::Incoming => Err("it takes a machine's state from the host".to_owned()),
         }

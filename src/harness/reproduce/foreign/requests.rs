@@ -102,8 +102,9 @@ impl Place<'_> {
 pub fn refused(reproducer: &Reproducer, folder: &Path) -> Vec<String> {
     let config = &reproducer.about.config;
     let images = config.images.iter().map(|image| image.name.to_owned());
-    let names: Vec<String> =
-        images.chain(config.sockets.iter().map(|socket| socket.name.to_owned())).collect();
+    let folders = config.folders.iter().map(|folder| folder.name.to_owned());
+    let sockets = config.sockets.iter().map(|socket| socket.name.to_owned());
+    let names: Vec<String> = images.chain(folders).chain(sockets).collect();
     let place = Place { folder, names: &names };
     let mut refused = super::command_line::objections(&config.options, &place);
     refused.extend(super::command_line::objections(&config.options_there, &place));

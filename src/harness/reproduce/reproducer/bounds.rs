@@ -7,7 +7,7 @@ use crate::harness::reproduce::recorder::LIMIT;
 pub(super) const MOST_BYTES: u64 = 256 << 20;
 /// The most memory of a machine, and the largest image, in bytes.
 const MOST_MEMORY: u64 = 1 << 40;
-/// The most images and sockets, and words of the command line.
+/// The most images, folders and sockets, and words of the command line.
 const MOST_WORDS: usize = 10_000;
 /// The longest word of the command line, in bytes; the kernel takes no longer one.
 const MOST_WORD: usize = 128 << 10;
@@ -29,6 +29,7 @@ pub(super) fn check(reproducer: &Reproducer) -> Result<(), String> {
     }
     let words = config.options.iter().chain([&config.machine, &config.properties]);
     let names = config.images.iter().map(|image| image.name);
+    let names = names.chain(config.folders.iter().map(|folder| folder.name));
     let names = names.chain(config.sockets.iter().flat_map(|it| [it.name, it.by_hand]));
     let (mut count, mut longest) = (0, 0);
     for word in words.map(String::as_str).chain(names) {

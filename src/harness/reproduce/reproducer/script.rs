@@ -335,6 +335,9 @@ impl Reproducer {
             let (name, size) = (quote(&format!("{}.img", image.name)), image.size);
             text.push_str(&format!("dd if=/dev/null of={name} bs=1 seek={size} 2>/dev/null\n"));
         }
+        for folder in &about.config.folders {
+            text.push_str(&format!("mkdir {}\n", quote(&format!("{}.dir", folder.name))));
+        }
         text.push_str("\n\"$QEMU\"");
         for word in about.config.words_on_stdio() {
             let separator = if word.starts_with('-') { " \\\n    " } else { " " };
