@@ -55,13 +55,26 @@ pub enum Loopback {
     Open,
 }
 
-/// What a UART can.
+/// What a UART can, of which the generic suite checks every word.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {
-    /// How many bytes it holds until they are read, at least.
+    /// How many bytes it holds until they are read.
     pub depth: usize,
+    /// The fault of this QEMU by which it holds fewer, and how many it holds, if it has that fault.
+    pub shallow: Option<(usize, &'static str)>,
     /// How it can send to itself, if it can.
     pub loopback: Option<Loopback>,
+    /// With how many bytes that it holds it can interrupt, besides with the first one.
+    pub levels: &'static [usize],
+    /// Whether it interrupts for fewer bytes too when nobody has read them for a time.
+    pub has_timeout: bool,
+    /// Whether it says of a byte that there was no room for it, and that it is lost.
+    pub reports_overrun: bool,
+    /// Whether it tells a break from a byte that is zero.
+    pub reports_break: bool,
+    /// Whether the interrupt for a byte that was sent is there as long as there is room for
+    /// another, so that it comes at once when it is enabled, and nothing but a mask takes it back.
+    pub sent_is_level: bool,
     /// Whether an interrupt that came out stays until it is acknowledged, though it is masked
     /// then.
     pub latches: bool,
@@ -73,6 +86,39 @@ pub struct Profile {
     /// The fault of this QEMU by which an interrupt stays asserted after a reset of the machine, if
     /// it has that fault.
     pub asserts_after_reset: Option<&'static str>,
+}
+
+impl Profile {
+    /// That of a UART that holds `depth` bytes until they are read, and can nothing else.
+    pub const fn of(depth: usize) -> Self {
+        Self {
+            depth,
+            shallow: None,
+            loopback: None,
+            levels: &[],
+            has_timeout: false,
+            reports_overrun: false,
+            reports_break: false,
+            sent_is_level: false,
+            latches: false,
+            keeps_data: None,
+            survives_reset: None,
+            asserts_after_reset: None,
+        }
+    }
+
+    /// How many bytes it holds in this QEMU.
+    pub fn held(&self) -> usize {
+        self.shallow.map_or(self.depth, |(held, _)| held)
+    }
+
+    /// What a case ends with that has checked a FIFO which may be less deep than it should be.
+    ///
+    /// # Errors
+    /// Returns [`Error::Skipped`] if it is.
+    pub fn end_of_fifo(&self) -> Result<()> {
+        self.shallow.map_or(Ok(()), |(_, why)| Err(Error::skipped(why)))
+    }
 }
 
 /// A UART, without and with interrupts. Bytes are eight bits, without parity.
@@ -127,13 +173,51 @@ pub trait Uart {
     ///
     /// # Errors
     /// QEMU does not answer.
-    fn acknowledge_sent(&self) -> Result<()>;
+    fn acknowledge_sent(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Connects its output to its input as [`Profile::loopback`] says, or takes that back.
     ///
     /// # Errors
-    /// QEMU does not answer.
-    fn set_loopback(&self, is_on: bool) -> Result<()>;
+    /// Returns an error if QEMU does not answer, or if the UART has no loopback.
+    fn set_loopback(&self, _: bool) -> Result<()> {
+        Err(Error::failed("this UART has no loopback"))
+    }
+
+    /// Has it interrupt for a byte that was received only when it holds `level` of them, one of
+    /// [`Profile::levels`], or when the timeout is over, if it has one.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or if the UART has no such levels.
+    fn set_level(&self, level: usize) -> Result<()> {
+        Err(Error::failed(format!("this UART has no trigger level of {level} bytes")))
+    }
+
+    /// Whether it says that it can hold no more bytes; `None` if it does not say so.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn is_full(&self) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
+    /// Whether it says that a byte was lost since this was asked last.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or if the UART does not report it.
+    fn take_overrun(&self) -> Result<bool> {
+        Err(Error::failed("this UART does not report an overrun"))
+    }
+
+    /// Takes out of it what it received first, and says whether that is a break; `None` if it has
+    /// received nothing.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer, or if the UART does not report it.
+    fn take_break(&self) -> Result<Option<bool>> {
+        Err(Error::failed("this UART does not report a break"))
+    }
 
     /// Its interrupt line for this event, watched from now on; `None` if QEMU cannot watch it.
     ///
@@ -162,6 +246,7 @@ interface!(dyn Uart = "uart");
 /// The far end of a serial line: the harness is all that is there.
 pub struct Line {
     vm: Rc<Vm>,
+    name: &'static str,
     stream: Stream,
     arrived: RefCell<Vec<u8>>,
 }
@@ -192,7 +277,8 @@ impl Line {
             let Ok(Value::String(label)) = vm.qmp().execute("qom-get", arguments) else { continue };
             if let Some(line) = LINES.iter().find(|line| line.name == label) {
                 let stream = Stream::new(vm, line.name)?;
-                return Ok(Self { vm: vm.clone(), stream, arrived: RefCell::default() });
+                let arrived = RefCell::default();
+                return Ok(Self { vm: vm.clone(), name: line.name, stream, arrived });
             }
         }
         let count = LINES.len();
@@ -205,6 +291,28 @@ impl Line {
     /// QEMU takes nothing more, within the limits of [`Vm::deadline`].
     pub fn send(&self, bytes: &[u8]) -> Result<()> {
         self.stream.send(bytes, || format!("{} bytes to the serial port", bytes.len()))
+    }
+
+    /// Sends a break to the port.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn send_break(&self) -> Result<()> {
+        answered(&self.vm)?;
+        self.vm.qmp().execute("chardev-send-break", json!({ "id": self.name }))?;
+        Ok(())
+    }
+
+    /// Sends bytes to the port, and has QEMU give it those that it has room for, without a step of
+    /// the clock.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer or takes nothing more.
+    pub fn send_through(&self, bytes: &[u8]) -> Result<()> {
+        self.send(bytes)?;
+        // Its main loop sees the bytes with the first request at the latest, and some ports take
+        // one at a time.
+        (0..bytes.len() + 3).try_for_each(|_| answered(&self.vm))
     }
 
     /// Waits for the next `count` bytes that the port sends.

@@ -85,14 +85,11 @@ impl CmsdkApbUart {
 impl Uart for CmsdkApbUart {
     fn profile(&self) -> Profile {
         Profile {
-            depth: 1,
-            loopback: None,
             latches: true,
-            keeps_data: None,
-            survives_reset: None,
             asserts_after_reset: Some(
                 "a reset of QEMU's cmsdk-apb-uart does not lower its interrupts",
             ),
+            ..Profile::of(1)
         }
     }
 
@@ -153,8 +150,8 @@ impl Uart for CmsdkApbUart {
         self.registers().set(STATUS, SENT)
     }
 
-    fn set_loopback(&self, _: bool) -> Result<()> {
-        Err(Error::failed("this UART has no loopback"))
+    fn is_full(&self) -> Result<Option<bool>> {
+        Ok(Some(self.registers().get(STATE)? & RECEIVE_FULL != 0))
     }
 
     fn interrupt(&self, event: Event) -> Result<Option<InterruptLine>> {

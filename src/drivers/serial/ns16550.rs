@@ -1,6 +1,7 @@
 //! The 16550A UART (National Semiconductor, data sheet "PC16550D", section 8), behind ports or in
 //! memory, where a board may space its registers out.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Produces, QemuArgs};
@@ -68,6 +69,8 @@ const READY: u8 = 0x0b;
 pub const HAS_DATA: u8 = 0x01;
 /// LSR: a byte was lost, as there was no room for it.
 pub const OVERRUN: u8 = 0x02;
+/// LSR: a break was received, as a byte that is zero.
+const BREAK_RECEIVED: u8 = 0x10;
 /// LSR: an overrun, or an error of a byte.
 const ERRORS: u8 = 0x9e;
 /// LSR: a byte can be written.
@@ -102,29 +105,42 @@ pub struct Ns16550 {
     vm: Rc<Vm>,
     place: Place,
     registers: Rc<dyn Registers>,
+    /// An overrun that a read of LSR has told and cleared.
+    has_overrun: Cell<bool>,
 }
 
 impl Ns16550 {
     /// The chip on a PCI card that has the QOM path `path`.
     pub fn on_card(vm: &Rc<Vm>, card: PciPlug, path: &'static str) -> Self {
         let registers = card.registers.clone();
-        Self { vm: vm.clone(), place: Place::Card(card, path), registers }
+        Self::at(vm, Place::Card(card, path), registers)
+    }
+
+    fn at(vm: &Rc<Vm>, place: Place, registers: Rc<dyn Registers>) -> Self {
+        Self { vm: vm.clone(), place, registers, has_overrun: Cell::new(false) }
     }
 
     fn registers(&self) -> &dyn Registers {
         &*self.registers
+    }
+
+    /// What LSR says, which a read clears of errors.
+    fn status(&self) -> Result<u8> {
+        let status = self.registers().get(LSR)?;
+        self.has_overrun.set(self.has_overrun.get() || status & OVERRUN != 0);
+        Ok(status)
     }
 }
 
 impl Uart for Ns16550 {
     fn profile(&self) -> Profile {
         Profile {
-            depth: 16,
             loopback: Some(Loopback::Closed),
-            latches: false,
-            keeps_data: None,
-            survives_reset: None,
-            asserts_after_reset: None,
+            levels: &[1, 4, 8, 14],
+            has_timeout: true,
+            reports_overrun: true,
+            reports_break: true,
+            ..Profile::of(16)
         }
     }
 
@@ -140,11 +156,11 @@ impl Uart for Ns16550 {
     }
 
     fn has_room(&self) -> Result<bool> {
-        Ok(self.registers().get(LSR)? & HAS_ROOM != 0)
+        Ok(self.status()? & HAS_ROOM != 0)
     }
 
     fn has_data(&self) -> Result<bool> {
-        let status = self.registers().get(LSR)?;
+        let status = self.status()?;
         match status & ERRORS {
             0 => Ok(status & HAS_DATA != 0),
             _ => Err(Error::failed(format!("LSR reports an error: {status:#04x}"))),
@@ -185,6 +201,33 @@ impl Uart for Ns16550 {
 
     fn set_loopback(&self, is_on: bool) -> Result<()> {
         self.registers().set(MCR, if is_on { READY | LOOPBACK } else { READY })
+    }
+
+    fn set_level(&self, level: usize) -> Result<()> {
+        let number = match level {
+            1 => 0,
+            4 => 1,
+            8 => 2,
+            _ => 3,
+        };
+        self.registers().set(IIR, FIFOS | number << 6)
+    }
+
+    fn take_overrun(&self) -> Result<bool> {
+        self.status()?;
+        Ok(self.has_overrun.replace(false))
+    }
+
+    fn take_break(&self) -> Result<Option<bool>> {
+        let status = self.status()?;
+        if status & HAS_DATA == 0 {
+            return Ok(None);
+        }
+        let (byte, is_break) = (self.read()?, status & BREAK_RECEIVED != 0);
+        match is_break && byte != 0 {
+            false => Ok(Some(is_break)),
+            true => Err(Error::failed(format!("LSR reports a break, and the byte is {byte:#x}"))),
+        }
     }
 
     fn interrupt(&self, _: Event) -> Result<Option<InterruptLine>> {
@@ -251,7 +294,7 @@ impl Discovered for Ns16550 {
         };
         let shift = device.number("regshift").unwrap_or(0);
         let registers = Rc::new(Spaced { to, shift });
-        Ok(Self { vm: vm.clone(), place: Place::Board(device.clone()), registers })
+        Ok(Self::at(vm, Place::Board(device.clone()), registers))
     }
 }
 

@@ -109,18 +109,24 @@ const FAULTS: &[Fault] = &[
     Fault::new(&[], &[Rule::MachineReset], "QEMU's pl011 has no reset").before(8, 0),
 ];
 
-/// UARTFR: the receive FIFO is empty; the transmit FIFO is full.
+/// UARTFR: the receive FIFO is empty; the transmit FIFO is full; the receive FIFO is full.
 const RECEIVE_EMPTY: u32 = 1 << 4;
 const TRANSMIT_FULL: u32 = 1 << 5;
+const RECEIVE_FULL: u32 = 1 << 6;
+/// UARTDR: the byte is a break.
+const BREAK_DATA: u32 = 1 << 10;
+/// UARTDR: a byte was lost.
+const OVERRUN_DATA: u32 = 1 << 11;
 /// UARTLCR_H: FIFOs are on; eight bits.
 const FIFOS: u32 = 1 << 4;
 const EIGHT_BITS: u32 = 3 << 5;
 /// UARTCR: the UART, its transmitter and its receiver are on; output is input.
 const ENABLE: u32 = 1 << 0 | 1 << 8 | 1 << 9;
 const LOOPBACK: u32 = 1 << 7;
-/// Interrupts: received, to a level or not followed by more; sent.
+/// Interrupts: received, to a level or not followed by more; sent; a byte was lost.
 const RECEIVED: u32 = 1 << 4 | 1 << 6;
 const SENT: u32 = 1 << 5;
+const OVERRUN: u32 = 1 << 10;
 
 /// QEMU's `pl011` and `pl011_luminary`.
 pub struct Pl011 {
@@ -143,15 +149,18 @@ impl Pl011 {
 impl Uart for Pl011 {
     fn profile(&self) -> Profile {
         Profile {
-            depth: 16,
+            levels: &[2, 4, 8, 12, 14],
+            has_timeout: true,
+            reports_overrun: true,
+            reports_break: true,
             // QEMU 8.2 is the first that has it. The manual does not say that the output is silent
             // (3.3.8).
             loopback: self.is_since(8, 2).then_some(Loopback::Open),
-            latches: false,
             keeps_data: (!self.is_since(8, 0))
                 .then_some("QEMU's pl011 empties its FIFO, and does not set UARTFR.RXFE"),
             survives_reset: (!self.is_since(8, 0)).then_some("QEMU's pl011 has no reset"),
             asserts_after_reset: Some("a reset of QEMU's pl011 does not lower its interrupt"),
+            ..Profile::of(16)
         }
     }
 
@@ -182,7 +191,9 @@ impl Uart for Pl011 {
 
     fn read(&self) -> Result<u8> {
         let data = self.registers().get(DATA)?;
-        u8::try_from(data).map_err(|_| Error::failed(format!("UARTDR is {data:#x}: an error")))
+        // An overrun, which another byte has had, is told with this one.
+        u8::try_from(data & !OVERRUN_DATA)
+            .map_err(|_| Error::failed(format!("UARTDR is {data:#x}: an error")))
     }
 
     fn enable_interrupt(&self, event: Option<Event>) -> Result<()> {
@@ -216,6 +227,40 @@ impl Uart for Pl011 {
 
     fn set_loopback(&self, is_on: bool) -> Result<()> {
         self.registers().set(CONTROL, if is_on { ENABLE | LOOPBACK } else { ENABLE })
+    }
+
+    fn set_level(&self, level: usize) -> Result<()> {
+        let number = match level {
+            2 => 0,
+            4 => 1,
+            8 => 2,
+            12 => 3,
+            _ => 4,
+        };
+        self.registers().set(FIFO_LEVEL, number << 3)
+    }
+
+    fn is_full(&self) -> Result<Option<bool>> {
+        Ok(Some(self.registers().get(FLAG)? & RECEIVE_FULL != 0))
+    }
+
+    fn take_overrun(&self) -> Result<bool> {
+        let is_there = self.registers().get(RAW_STATUS)? & OVERRUN != 0;
+        self.registers().set(CLEAR, OVERRUN)?;
+        Ok(is_there)
+    }
+
+    fn take_break(&self) -> Result<Option<bool>> {
+        if !self.has_data()? {
+            return Ok(None);
+        }
+        let data = self.registers().get(DATA)?;
+        self.registers().set(RECEIVE_STATUS, 0)?;
+        match data & BREAK_DATA {
+            0 => Ok(Some(false)),
+            _ if data & 0xff == 0 => Ok(Some(true)),
+            _ => Err(Error::failed(format!("UARTDR is {data:#x}, a break that is not zero"))),
+        }
     }
 
     fn interrupt(&self, _: Event) -> Result<Option<InterruptLine>> {

@@ -13,6 +13,7 @@ tests!(dyn Uart, "uart-tests":
     transmit,
     receive,
     receive_many = "receive-many",
+    duplex,
     emptied,
     received_interrupt = "received-interrupt",
     sent_interrupt = "sent-interrupt",
@@ -83,6 +84,20 @@ fn receive_many(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
+/// Would catch bytes that get mixed up, are lost or come back where one comes in while another
+/// goes out.
+fn duplex(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
+    let line = ready(uart, vm)?;
+    for byte in 0..=255u8 {
+        line.send(&[byte ^ 0x69])?;
+        write(uart, vm, byte)?;
+        assert_eq!(read(uart, vm)?, byte ^ 0x69, "the byte that came in while {byte:#x} went out");
+        assert_eq!(line.receive(1, "the byte that went out")?, [byte]);
+    }
+    assert!(!uart.has_data()?, "data after all was read");
+    line.assert_silent("when all was sent")
+}
+
 /// Would catch a byte that is still there when the UART has been made ready anew, and comes out
 /// before the next one.
 fn emptied(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
@@ -102,8 +117,8 @@ fn emptied(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an interrupt that does not come for a byte, comes without one or while it is
-/// masked, is not told by the device, and stays when the byte was read.
+/// Would catch an interrupt that does not come for a byte, comes twice for one, without one or while
+/// it is masked, is not told by the device, and stays when the byte was read.
 fn received_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     let line = ready(uart, vm)?;
     let event = Event::Received;
@@ -114,12 +129,16 @@ fn received_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(is_high()?.unwrap_or(is), is, "{when}: the line");
         Ok(())
     };
+    let edges = || interrupt.as_ref().map(|it| it.edges()).transpose();
     for byte in [0x31, 0x32] {
         uart.enable_interrupt(Some(event))?;
         assert_is(false, "no byte came")?;
+        let before = edges()?;
         line.send(&[byte])?;
         wait_until(vm, "the interrupt for a byte", || uart.interrupts(event))?;
         assert_is(true, "a byte came")?;
+        let once = before.map(|(raised, lowered)| (raised + 1, lowered));
+        assert_eq!(edges()?, once, "how often the line was raised and lowered for a byte");
         if !uart.profile().latches {
             uart.enable_interrupt(None)?;
             assert!(!is_high()?.unwrap_or(false), "masked");
@@ -140,8 +159,8 @@ fn received_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an interrupt that does not come when a byte has gone, cannot be taken back, or
-/// comes while it is masked.
+/// Would catch an interrupt that does not come when a byte has gone, cannot be taken back or
+/// masked, or comes while it is masked.
 fn sent_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     let line = ready(uart, vm)?;
     let event = Event::Sent;
@@ -152,15 +171,25 @@ fn sent_interrupt(uart: &dyn Uart, vm: &Rc<Vm>) -> Result<()> {
     assert!(!is_high()?.unwrap_or(false), "masked");
     for byte in [b'b', b'c'] {
         uart.enable_interrupt(Some(event))?;
-        // Some tell of an empty transmitter at once.
-        uart.acknowledge_sent()?;
-        assert!(!is_high()?.unwrap_or(false), "nothing was written");
+        if uart.profile().sent_is_level {
+            wait_until(vm, "the interrupt for room that there is", || uart.interrupts(event))?;
+            assert!(is_high()?.unwrap_or(true), "the line while there is room");
+        } else {
+            // Some tell of an empty transmitter at once.
+            uart.acknowledge_sent()?;
+            assert!(!is_high()?.unwrap_or(false), "nothing was written");
+        }
         write(uart, vm, byte)?;
         assert_eq!(line.receive(1, "the byte")?, [byte]);
         if let Some(interrupt) = &interrupt {
             wait_until(vm, "the line of an empty transmitter", || interrupt.is_high())?;
         }
         assert!(uart.interrupts(event)?, "the device's word after a byte was sent");
+        if uart.profile().sent_is_level {
+            uart.enable_interrupt(None)?;
+            assert!(!is_high()?.unwrap_or(false), "masked while there is room");
+            continue;
+        }
         uart.acknowledge_sent()?;
         assert!(!is_high()?.unwrap_or(false), "acknowledged");
         assert!(!uart.interrupts(event)?, "the device's word when it is acknowledged");
