@@ -70,9 +70,13 @@ impl Pin {
         let (to, name, input) = on.machine().input(&end)?;
         // A device that passes its inputs on to the one that it is a part of, as the interrupt
         // controller of a Cortex-M does, has none any more that can be watched. The other has
-        // links to them, which look like outputs.
+        // links to them, which look like outputs. A system on a chip may have links of that name
+        // to the inputs of another part.
         let owner = to.path.rsplit_once('/').and_then(|(owner, _)| on.machine().device(owner));
-        let passes = |owner: &&Found| owner.outputs.iter().any(|it| *it.name == *name);
+        let passes = |owner: &&Found| {
+            let mut links = owner.outputs.iter().filter(|it| *it.name == *name);
+            links.any(|it| it.connected.iter().any(|(_, to)| **to == *end))
+        };
         let to = owner.filter(passes).unwrap_or(to);
         (name == "unnamed-gpio-in").then(|| Self { path: to.path.to_string(), input })
     }
