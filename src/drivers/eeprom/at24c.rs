@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::graph::{Consumes, QemuArgs, Site};
 use crate::protocol::Endian;
-use crate::qos::i2c::{I2cBus, I2cDevice};
+use crate::qos::i2c::{I2cBus, I2cChannel, I2cDevice};
 use crate::{Result, driver};
 
 /// How many bytes it has.
@@ -26,7 +26,15 @@ impl Consumes<dyn I2cBus> for At24c {
     }
 }
 
-driver!(At24c = "at24c-eeprom"; consumes dyn I2cBus);
+impl Consumes<I2cChannel> for At24c {
+    const ARGS: QemuArgs = <Self as Consumes<dyn I2cBus>>::ARGS;
+
+    fn attach(channel: Rc<I2cChannel>, site: &Site) -> Result<Self> {
+        <Self as Consumes<dyn I2cBus>>::attach(channel.0.clone(), site)
+    }
+}
+
+driver!(At24c = "at24c-eeprom"; consumes dyn I2cBus, I2cChannel);
 
 impl At24c {
     /// The device on its bus.

@@ -5,6 +5,7 @@ mod master;
 mod on_bus;
 pub mod pmbus;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 pub use self::master::{ByteMaster, Direction};
@@ -49,6 +50,14 @@ pub trait I2cBus {
         None
     }
 
+    /// The addresses of all devices that answer on the bus now, as far as they are known.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    fn taken(&self) -> Result<BTreeSet<u8>> {
+        self.on_bus().map_or_else(|| Ok(BTreeSet::new()), OnBus::addresses)
+    }
+
     /// The interrupt line of the controller, which transfers use, from now on watched, where it
     /// is known where it ends.
     ///
@@ -60,6 +69,12 @@ pub trait I2cBus {
 }
 
 interface!(dyn I2cBus = "i2c-bus");
+
+/// A bus behind a multiplexer. Only devices that consume it are plugged in there: one that makes
+/// transfers of every kind is enough to see that they come through.
+pub struct I2cChannel(pub Rc<dyn I2cBus>);
+
+interface!(I2cChannel = "i2c-channel"; counts as dyn I2cBus);
 
 /// What a controller's driver says of a device that does not acknowledge.
 pub fn not_acknowledged(address: u8, what: &str) -> Error {
@@ -88,7 +103,8 @@ impl I2cDevice {
             Error::failed(format!("{}: {address:?} is no I2C address", site.node))
         })?;
         // Where buses share a name, QEMU cannot be told which of them is meant.
-        if let (true, Some(on_bus)) = (site.plug.bus.is_empty(), bus.on_bus())
+        if let Some(on_bus) = bus.on_bus()
+            && (site.plug.bus.is_empty() || on_bus.shares_its_name())
             && !on_bus.has_plugged(number)?
         {
             let why = "other buses have the same name, and QEMU plugs the device into another";

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::graph::FoundDevice;
 use crate::qemu::Vm;
+use crate::qemu::discovery::FoundBus;
 use crate::qos::interrupt::Pin;
 use crate::{Error, Result};
 
@@ -15,13 +16,30 @@ pub struct OnBus {
     vm: Rc<Vm>,
     path: String,
     pin: Option<Pin>,
+    shares_its_name: bool,
 }
 
 impl OnBus {
     /// The first bus of a controller that was found.
     pub fn of(device: &FoundDevice, vm: &Rc<Vm>) -> Option<Self> {
-        let bus = device.buses.first()?;
-        Some(Self { vm: vm.clone(), path: device.bus_path(bus), pin: Pin::of(device, 0) })
+        Some(Self::of_bus(device, device.buses.first()?, vm))
+    }
+
+    /// A bus of a controller that was found.
+    pub fn of_bus(device: &FoundDevice, bus: &FoundBus, vm: &Rc<Vm>) -> Self {
+        let (path, pin) = (device.bus_path(bus), Pin::of(device, 0));
+        Self { vm: vm.clone(), path, pin, shares_its_name: false }
+    }
+
+    /// The bus at this path, which a device of the command line has brought. Other buses may have
+    /// its name.
+    pub fn at(vm: &Rc<Vm>, path: String) -> Self {
+        Self { vm: vm.clone(), path, pin: None, shares_its_name: true }
+    }
+
+    /// Whether other buses may have the name by which devices are plugged in.
+    pub fn shares_its_name(&self) -> bool {
+        self.shares_its_name
     }
 
     /// The same with another interrupt line.

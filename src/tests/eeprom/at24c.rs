@@ -118,7 +118,7 @@ fn no_data(memory: &At24c, _: &Rc<Vm>) -> Result<()> {
 /// says so.
 fn other_addresses(memory: &At24c, _: &Rc<Vm>) -> Result<()> {
     let (bus, address) = (memory.device().bus(), memory.device().address());
-    let taken = bus.on_bus().map(|on_bus| on_bus.addresses()).transpose()?.unwrap_or_default();
+    let taken = bus.taken()?;
     let data = bytes(8, 0x91);
     memory.write(0, &data)?;
     for other in (0..7).map(|bit| address ^ 1 << bit) {
