@@ -16,7 +16,7 @@ use super::model::{Boot, Edge, EdgeKind, Kind, Model, Offer, Step};
 use super::node::{Node, Plug};
 use super::plugged::{Anywhere, Sockets};
 use crate::qemu::Vm;
-use crate::qemu::discovery::{Description, Found};
+use crate::qemu::discovery::{Description, Found, FoundBus};
 use crate::{Error, Result};
 
 /// What one emulator says of one machine.
@@ -84,12 +84,16 @@ impl FoundDevice {
         property.value.as_ref()?.parse().ok()
     }
 
-    /// Where a device is plugged into the first bus that it offers: by the bus's name, if no
-    /// other bus of the machine is called so. Where several are, QEMU plugs a device whose bus
-    /// is not named into that of the device that was made last, which is taken to be the one
-    /// with the highest address; the others are closed.
+    /// Where a device is plugged into the first bus that it offers.
     pub fn first_bus(&self) -> Plug {
-        let Some(bus) = self.buses.first() else { return Plug::CLOSED };
+        self.buses.first().map_or(Plug::CLOSED, |bus| self.plug_into(bus))
+    }
+
+    /// Where a device is plugged into one of its buses: by the bus's name, if no other bus of the
+    /// machine is called so. Where several are, QEMU plugs a device whose bus is not named into
+    /// that of the device that was made last, which is taken to be the one with the highest
+    /// address; the others are closed.
+    pub fn plug_into(&self, bus: &FoundBus) -> Plug {
         if self.machine.bus_is_unique(&bus.name) {
             return Plug::new(intern(&bus.name), "");
         }
