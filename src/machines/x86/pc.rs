@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::drivers::block::isa_fdc::IsaFdc;
+use crate::drivers::i2c::pm_smbus::PmSmbus;
 use crate::drivers::input::i8042::I8042;
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::i440fx_pcihost::I440FxPcihost;
@@ -19,7 +20,7 @@ machine! {
     /// QEMU's `pc`.
     pub struct Pc = "x86_64/pc", "i386/pc";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet, IsaFdc;
+    contains I440FxPcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet, IsaFdc, PmSmbus;
     produces IsaBus
 }
 
@@ -72,5 +73,11 @@ impl Contains<Hpet> for Pc {
 impl Contains<IsaFdc> for Pc {
     fn contained(&self) -> Result<IsaFdc> {
         Ok(IsaFdc::of_pc(&self.vm))
+    }
+}
+
+impl Contains<PmSmbus> for Pc {
+    fn contained(&self) -> Result<PmSmbus> {
+        PmSmbus::of_pc(&self.vm)
     }
 }

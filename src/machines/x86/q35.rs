@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::drivers::i2c::pm_smbus::PmSmbus;
 use crate::drivers::input::i8042::I8042;
 use crate::drivers::nvram::fw_cfg::FwCfgIo;
 use crate::drivers::pci::q35_pcihost::Q35Pcihost;
@@ -19,7 +20,7 @@ machine! {
     /// QEMU's `q35`.
     pub struct Q35 = "x86_64/q35", "i386/q35";
     setup Setup::bare(RamSpec::new(0, 128 * MIB));
-    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet, Tco;
+    contains Q35Pcihost, Mc146818, FwCfgIo, I8254, I8042, Hpet, Tco, PmSmbus;
     produces IsaBus
 }
 
@@ -72,5 +73,11 @@ impl Contains<Hpet> for Q35 {
 impl Contains<Tco> for Q35 {
     fn contained(&self) -> Result<Tco> {
         Tco::of_q35(&self.vm)
+    }
+}
+
+impl Contains<PmSmbus> for Q35 {
+    fn contained(&self) -> Result<PmSmbus> {
+        PmSmbus::of_q35(&self.vm)
     }
 }

@@ -71,6 +71,10 @@ fn nobody(bus: &dyn I2cBus, _: &Rc<Vm>) -> Result<()> {
             bus.recv(address, &mut [0; 5]),
             bus.send_recv(address, &[0x00], &mut [0; 2]),
         ] {
+            // A controller of SMBus alone makes no transfer of some lengths.
+            if matches!(result, Err(Error::Skipped(_))) {
+                continue;
+            }
             let error = result.expect_err("nobody is there").to_string();
             assert!(error.starts_with(&expected), "{error}");
         }
