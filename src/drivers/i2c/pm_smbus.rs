@@ -152,8 +152,7 @@ fn open(vm: &Rc<Vm>, kind: Kind) -> Result<()> {
 }
 
 impl PmSmbus {
-    fn new(vm: &Rc<Vm>, kind: Kind, ty: &str) -> Result<Self> {
-        let path = qom::find_one(vm, ty)?;
+    fn new(vm: &Rc<Vm>, kind: Kind, path: &str) -> Result<Self> {
         open(vm, kind)?;
         let on_bus = OnBus::at(vm, format!("{path}/i2c"));
         Ok(Self { kind, vm: vm.clone(), ports: Rc::new(Ports::new(vm, BASE)), on_bus })
@@ -164,7 +163,12 @@ impl PmSmbus {
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn of_pc(vm: &Rc<Vm>) -> Result<Self> {
-        Self::new(vm, Kind::Piix4, "PIIX4_PM")
+        // From QEMU 8.2 on it is a part of the PIIX3.
+        let path = match &qom::find(vm, "PIIX4_PM")?[..] {
+            [path] => path.clone(),
+            _ => format!("{}/pm", qom::find_one(vm, "PIIX3")?),
+        };
+        Self::new(vm, Kind::Piix4, &path)
     }
 
     /// That of a `q35`.
@@ -172,7 +176,7 @@ impl PmSmbus {
     /// # Errors
     /// Returns an error if QEMU does not answer.
     pub fn of_q35(vm: &Rc<Vm>) -> Result<Self> {
-        Self::new(vm, Kind::Ich9, "ICH9-SMB")
+        Self::new(vm, Kind::Ich9, &qom::find_one(vm, "ICH9-SMB")?)
     }
 
     /// Whether it is that of the ICH9, which has blocks byte by byte.
