@@ -261,13 +261,18 @@ impl Produces<RegisterBlock> for Ppc4xxI2c {
 impl Discovered for Ppc4xxI2c {
     const QOM_TYPES: &'static [&'static str] = &["ppc4xx-i2c"];
 
+    /// Where several buses have the name, QEMU finds the device that was made last by its type.
+    /// Without a name it would find the bus of another controller, such as a display's.
     fn plug(device: &FoundDevice) -> Plug {
-        device.first_bus()
+        match device.first_bus() {
+            Plug::NONE => Plug::new("/ppc4xx-i2c/i2c", ""),
+            other => other,
+        }
     }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let registers = Rc::new(Mmio::new(vm, device.base()?, Endian::Big));
-        Ok(Self { registers, on_bus: OnBus::of(device, vm) })
+        Ok(Self { registers, on_bus: OnBus::of(device, vm).map(OnBus::with_shared_name) })
     }
 }
 

@@ -37,6 +37,11 @@ impl OnBus {
         Self { vm: vm.clone(), path, pin: None, shares_its_name: true }
     }
 
+    /// The same bus, where others may have the name by which devices are plugged in.
+    pub fn with_shared_name(self) -> Self {
+        Self { shares_its_name: true, ..self }
+    }
+
     /// Whether other buses may have the name by which devices are plugged in.
     pub fn shares_its_name(&self) -> bool {
         self.shares_its_name

@@ -11,7 +11,7 @@ use crate::{Error, Result, tests};
 tests!(Ppc4xxI2c, "ppc4xx-i2c-tests":
     four_bytes = "four-bytes",
     buffer_empties = "buffer-empties";
-    with QemuArgs::NONE.after("-device at24c-eeprom,address=0x51,rom-size=4096"));
+    with QemuArgs::NONE.after("-device at24c-eeprom,bus=/ppc4xx-i2c/i2c,address=0x51,rom-size=4096"));
 
 /// Where the EEPROM is.
 const ADDRESS: u8 = 0x51;
