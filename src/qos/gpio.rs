@@ -34,6 +34,9 @@ pub struct Profile {
     pub pins: u32,
     /// What can have a pin interrupt.
     pub triggers: &'static [Trigger],
+    /// Whether what is read of an output is its pin, so that its level is not defined where
+    /// something outside drives it as well.
+    pub reads_pads: bool,
     /// The fault of this QEMU by which an interrupt stays asserted after a reset of the machine, if
     /// it has that fault.
     pub asserts_after_reset: Option<&'static str>,
@@ -131,6 +134,15 @@ impl Outside {
     pub fn drive(&self, pin: u32, is_high: bool) -> Result<()> {
         let qtest = self.vm.qtest();
         Ok(qtest.set_irq_in(&self.path, "unnamed-gpio-in", pin, is_high.into())?)
+    }
+
+    /// Lets go of the pin number `pin`, which is driven by nothing outside from now on.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub fn release(&self, pin: u32) -> Result<()> {
+        // So QEMU's models of pins say it.
+        Ok(self.vm.qtest().set_irq_in(&self.path, "unnamed-gpio-in", pin, -1)?)
     }
 
     /// Watches the outputs from now on. The interrupt line cannot be watched after that.

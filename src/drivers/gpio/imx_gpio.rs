@@ -59,6 +59,7 @@ impl Gpio for Port {
         Profile {
             pins: 0xffff_ffff,
             triggers: if self.has_both { &TRIGGERS } else { WITHOUT_BOTH },
+            reads_pads: false,
             asserts_after_reset: None,
         }
     }

@@ -89,6 +89,7 @@ impl Gpio for Port {
         Profile {
             pins: 0xff,
             triggers: &TRIGGERS,
+            reads_pads: false,
             asserts_after_reset: Some("a reset of QEMU's pl061 does not lower its interrupt"),
         }
     }
