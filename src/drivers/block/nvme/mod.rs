@@ -76,7 +76,7 @@ impl Nvme {
 
 impl Consumes<dyn PciBus> for Nvme {
     const ARGS: QemuArgs = QemuArgs::device(
-        "bus={bus},addr={addr},drive=drive0,serial=qgraph-disk,cmb_size_mb=2,pmrdev=pmr0",
+        "bus={bus},addr={addr},id=nvme0,drive=drive0,serial=qgraph-disk,cmb_size_mb=2,pmrdev=pmr0",
     )
     .before(
         "-drive if=none,id=drive0,format=raw,discard=unmap,auto-read-only=off,file={disk} \
