@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
-use crate::qos::interrupt::InterruptLine;
+use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::ps2::{Keyboard, Mouse, Port};
 use crate::qos::registers::{Mmio, Register, RegistersExt};
 use crate::{Error, Result, discovered, driver};
@@ -31,14 +31,19 @@ pub const INTERRUPT: u8 = 1 << 4;
 
 /// One of the two ports.
 pub struct LasiPort {
+    vm: Rc<Vm>,
     registers: Mmio,
+    /// Where the line that both ports share ends.
+    pin: Option<Pin>,
 }
 
 impl LasiPort {
     fn found(device: &FoundDevice, vm: &Rc<Vm>, id: u8) -> Result<Rc<Self>> {
         let registers = Mmio::new(vm, device.base()?, Endian::Big);
+        // The line is that of the device of which the ports are parts.
+        let pin = device.path.rsplit_once('/').and_then(|(whole, _)| Pin::at(device, whole, 0));
         match registers.get(ID)? {
-            told if told == id => Ok(Rc::new(Self { registers })),
+            told if told == id => Ok(Rc::new(Self { vm: vm.clone(), registers, pin })),
             told => Err(Error::failed(format!("the port says that it is {told}, not {id}"))),
         }
     }
@@ -70,8 +75,7 @@ impl Port for LasiPort {
     }
 
     fn interrupt(&self) -> Result<Option<InterruptLine>> {
-        // Both share one, which is in the status.
-        Ok(None)
+        self.pin.as_ref().map(|pin| pin.watch(&self.vm)).transpose()
     }
 }
 

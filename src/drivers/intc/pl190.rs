@@ -24,14 +24,20 @@ const RAW: Register<u32> =
 const SELECT: Register<u32> =
     Register::new("VICINTSELECT", 0x00c).section("3.3.4").reset(0).kept(0xffff_ffff);
 /// Enables.
-const ENABLE: Register<u32> =
-    Register::new("VICINTENABLE", 0x010).section("3.3.5").reset(0).w1s(0xffff_ffff);
+const ENABLE: Register<u32> = Register::new("VICINTENABLE", 0x010)
+    .section("3.3.5")
+    .reset(0)
+    .w1s(0xffff_ffff)
+    .cleared_through(CLEAR);
 /// Disables.
 const CLEAR: Register<u32> =
     Register::new("VICINTENCLEAR", 0x014).section("3.3.6").write_only().side_effect();
 /// Interrupts that software raises.
-const SOFT: Register<u32> =
-    Register::new("VICSOFTINT", 0x018).section("3.3.7").reset(0).w1s(0xffff_ffff);
+const SOFT: Register<u32> = Register::new("VICSOFTINT", 0x018)
+    .section("3.3.7")
+    .reset(0)
+    .w1s(0xffff_ffff)
+    .cleared_through(SOFT_CLEAR);
 /// Takes those away.
 const SOFT_CLEAR: Register<u32> =
     Register::new("VICSOFTINTCLEAR", 0x01c).section("3.3.8").write_only().side_effect();

@@ -285,12 +285,17 @@ impl VirtioBlk {
     /// Makes every queue live. `accepted` is what was negotiated.
     ///
     /// # Errors
-    /// The device does not have the queues that it says it has.
+    /// The device does not have the queues that it says it has, or says of several nothing.
     pub fn queues(&self, accepted: u64) -> Result<Vec<Queue>> {
-        let count = match accepted & F_MQ {
+        let told = match self.0.offered()? & F_MQ {
             0 => 1,
             _ => self.0.transport().config().read16(NUM_QUEUES)?,
         };
+        if told != self.0.queue_count() {
+            let has = self.0.queue_count();
+            return Err(Error::failed(format!("the device tells of {told} queues, and has {has}")));
+        }
+        let count = if accepted & F_MQ == 0 { 1 } else { told };
         (0..count).map(|index| self.0.queue(index, accepted)).collect()
     }
 
