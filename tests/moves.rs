@@ -1,5 +1,6 @@
 //! The forms of a path: what is done between its set-up and its check, on a real QEMU. What was
-//! set up is there after a move to another QEMU, and a path begins anew after a reset.
+//! set up is there after a move to another QEMU, a path begins anew after a reset, and a driver errs
+//! where it shall.
 
 use std::cell::RefCell;
 use std::fs::{self, Permissions};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qgraph::graph::Model;
-use qgraph::harness::{Filter, Fleet, Plan, Trial};
+use qgraph::harness::{Filter, Fleet, Plan, Settings, Trial, Verdict, run_alone};
 use qgraph::prelude::*;
 use qgraph::qemu::{Between, Emulator, Limits, Prober};
 use qgraph::qos::virtio::blk::VirtioBlk;
@@ -20,6 +21,7 @@ thread_local! {
 }
 
 qgraph::tests!(VirtioBlk, "moving-tests": kept, begun);
+qgraph::tests!(VirtioBlk, "erring-tests": writes, wrong, deadly);
 
 /// The interrupt mask register (OCW1) of a PC's first 8259A.
 const IMR: u16 = 0x21;
@@ -63,6 +65,31 @@ fn begun(_: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     SEEN.with_borrow_mut(|seen| seen.push(mask));
     vm.qtest().outb(IMR, 0x5a)?;
     vm.set_up_ends()
+}
+
+/// Writes a register and RAM often, and notes what is in them then.
+fn writes(_: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
+    let buffer = vm.ram().alloc(4, 4)?;
+    for _ in 0..200 {
+        vm.qtest().outb(IMR, 0x5a)?;
+        buffer.write(0, b"qemu")?;
+        let mut bytes = buffer.to_vec()?;
+        bytes.push(vm.qtest().inb(IMR)?);
+        SEEN.with_borrow_mut(|seen| seen.extend(bytes));
+    }
+    Ok(())
+}
+
+/// Finds something wrong with every device.
+fn wrong(_: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
+    assert_eq!(vm.qtest().inb(IMR)?, 0x5a, "nobody wrote that");
+    Ok(())
+}
+
+/// Is the end of QEMU.
+fn deadly(_: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
+    vm.kill();
+    Ok(())
 }
 
 /// The path with this case, in this form, on any emulator, and a QEMU for it.
@@ -150,4 +177,37 @@ fn what_cannot_move_says_so() {
     assert!(matches!(error.root(), Error::Skipped(_)), "{error}");
     assert!(error.to_string().contains("cannot move to another QEMU"), "{error}");
     vm.qtest().endianness().expect("QEMU is there");
+}
+
+/// Would catch a driver that errs on a plain path, or never on another, and errors that the same
+/// seed does not make again.
+#[test]
+fn a_driver_errs_as_its_seed_says() {
+    let errors = |seed: Option<u64>| {
+        SEEN.take();
+        let (trial, vm) = path("erring-tests/writes", seed.map(|_| Between::Fuzz));
+        vm.set_fuzz_seed(seed.unwrap_or_default());
+        trial.path.run(&vm).expect("it asserts nothing");
+        vm.survives().expect("a register and RAM");
+        SEEN.take()
+    };
+    let right = b"qemu\x5a".repeat(200);
+    assert!(errors(None) == right, "a plain path");
+    let first = errors(Some(1));
+    assert!(first != right && first.len() == right.len(), "with errors");
+    assert!(errors(Some(1)) == first, "the same seed");
+    assert!(errors(Some(2)) != first, "another seed");
+}
+
+/// Would catch a path of the form fuzz that fails of what its test says, or passes although QEMU
+/// has not survived.
+#[test]
+fn what_counts_of_a_driver_that_errs() {
+    let verdict = |case, between| {
+        run_alone(&trial(&format!("erring-tests/{case}"), between), &Settings::default()).verdict
+    };
+    assert!(matches!(verdict("wrong", None), Verdict::Failed(_)));
+    assert_eq!(verdict("wrong", Some(Between::Fuzz)), Verdict::Passed);
+    let died = verdict("deadly", Some(Between::Fuzz));
+    assert!(matches!(died, Verdict::Crashed(_)), "{died:?}");
 }

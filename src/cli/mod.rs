@@ -150,8 +150,9 @@ struct FilterArguments {
     #[arg(long, requires = "discover", help_heading = "Filters")]
     versioned: bool,
     /// Paths of this form: with nothing, or a reset of the machine, or its move to another QEMU,
-    /// between set-up and check. Their names end with @reset and @migrate [default: plain, or
-    /// what FILTER says].
+    /// between set-up and check, or with errors in what the driver writes (fuzz), which QEMU must
+    /// survive. Their names end with @reset, @migrate and @fuzz [default: plain, or what FILTER
+    /// says].
     #[arg(long, value_name = "FORM", value_delimiter = ',', value_parser = form)]
     #[arg(help_heading = "Filters")]
     form: Vec<Form>,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ use crate::harness::{
     Conclusion, Environment, Expectations, Fleet, Header, Journal, Order, Outcome, Plan,
     Reproducers, Settings, Shard, run_all,
 };
-use crate::qemu::{Between, Emulator, Keep, Limits, Prober};
+use crate::qemu::{Between, Emulator, Fuzzing, Keep, Limits, Prober};
 
 const ABOUT: &str = "\
 Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
@@ -94,6 +94,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "JOURNAL", num_args = 0..=1, require_equals = true)]
     #[arg(conflicts_with_all = ["resume", "names_from"])]
     rerun_failed: Option<Option<PathBuf>>,
+    /// In which way the drivers of paths of the form fuzz err: another seed, other errors.
+    #[arg(long, value_name = "SEED", default_value = "0")]
+    fuzz_seed: u64,
+    /// How often each of those paths is run, each time with other errors.
+    #[arg(long, value_name = "N", default_value = "4")]
+    fuzz_rounds: NonZeroU32,
     /// The file of known failures [default: expectations.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
@@ -255,6 +261,10 @@ impl Arguments {
             let wrap = |emulator: &Emulator| prober.wrap(emulator, &wrapper);
             plan = plan.with_emulators(wrap).map_err(|e| Stop::Usage(e.to_string()))?;
         }
+        let fuzzing = Fuzzing { seed: self.fuzz_seed, rounds: self.fuzz_rounds };
+        if fuzzing != Fuzzing::default() {
+            plan = altered(plan, |emulator| Emulator { fuzzing, ..emulator.clone() });
+        }
         Ok(Planned { fleet, plan, shard, has_all_names })
     }
 
@@ -394,10 +404,14 @@ fn keeping(plan: Plan, count: usize, settings: &Settings) -> Plan {
         let (expectations, version) =
             (settings.expectations.clone(), emulator.capabilities.version);
         let wants = move |name: &str| !expectations.concern(name, version);
-        Ok(Emulator { keep: Some(Keep::new(left.clone(), wants)), ..emulator.clone() })
+        Emulator { keep: Some(Keep::new(left.clone(), wants)), ..emulator.clone() }
     };
-    // Nothing is refused.
-    plan.clone().with_emulators(keeping).unwrap_or(plan)
+    altered(plan, keeping)
+}
+
+/// The plan with emulators that are other than they were in something that none refuses.
+fn altered(plan: Plan, alter: impl Fn(&Emulator) -> Emulator + Sync) -> Plan {
+    plan.clone().with_emulators(|emulator| Ok(alter(emulator))).unwrap_or(plan)
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Stop> {

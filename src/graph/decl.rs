@@ -85,7 +85,7 @@ pub struct EdgeDecl {
     pub follow: fn(&Object, &Site, usize) -> Result<Object>,
 }
 
-/// A test, declared by [`tests!`](crate::tests!).
+/// A test, declared by [`tests!`](crate::tests!) or [`attacks!`](crate::attacks!).
 pub struct TestDecl {
     /// `SUITE/CASE`.
     pub name: &'static str,
@@ -97,6 +97,8 @@ pub struct TestDecl {
     pub file: &'static str,
     /// The module it stands in; that begins with the crate.
     pub module: &'static str,
+    /// Whether its driver errs: QEMU must survive that, and what the test finds does not matter.
+    pub errs: bool,
     /// Runs it.
     pub run: fn(&Object, &Rc<Vm>) -> Result<()>,
 }
@@ -420,6 +422,43 @@ macro_rules! tests {
                 args: $args,
                 file: file!(),
                 module: module_path!(),
+                errs: false,
+                run: |at, vm| $case(&*at.get::<$of>()?, vm),
+            }
+        })+
+    };
+}
+
+/// Declares that cases of a suite are attacks, too: each runs several times with other errors of
+/// its driver, as a path of the form fuzz does, and what counts is that QEMU survives. The suite of
+/// the attacks has a name of its own.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// use qgraph::Result;
+/// use qgraph::qemu::Vm;
+/// use qgraph::qos::rtc::Rtc;
+///
+/// /// Would catch a clock that is not a time.
+/// fn tells(clock: &dyn Rtc, _: &Rc<Vm>) -> Result<()> {
+///     clock.time().map(drop)
+/// }
+///
+/// qgraph::tests!(dyn Rtc, "clocks-that-tell": tells);
+/// qgraph::attacks!(dyn Rtc, "attacks-on-clocks-that-tell": tells);
+/// ```
+#[macro_export]
+macro_rules! attacks {
+    ($of:ty, $suite:literal: $($case:ident $(= $name:literal)?),+ $(,)?) => {
+        $($crate::inventory::submit! {
+            $crate::graph::TestDecl {
+                name: $crate::case_name!($suite, $case $(, $name)?),
+                of: <$of as $crate::graph::Node>::NAMES,
+                args: $crate::graph::QemuArgs::NONE,
+                file: file!(),
+                module: module_path!(),
+                errs: true,
                 run: |at, vm| $case(&*at.get::<$of>()?, vm),
             }
         })+

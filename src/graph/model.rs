@@ -2,22 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path as FilePath, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use petgraph::graph::{DiGraph, EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use super::args::{Addition, QemuArgs};
-use super::decl::{Declarations, Object};
+use super::decl::{Declarations, Object, TestDecl};
 use super::discovered::{DiscoveryDecl, Drives, Find};
 use super::guest::Boots;
 use super::node::{Plug, Setup, Site};
 use super::plugged::PluggedType;
 use crate::Result;
 use crate::guests::Guest;
+use crate::qemu::Capabilities;
 use crate::qemu::discovery::Description;
-use crate::qemu::{Capabilities, Vm};
 
 /// What kind of node it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,7 +134,7 @@ pub(super) enum Step {
     /// Goes on to a way in which the machine starts images.
     Boot(Boots),
     /// Ends with a test.
-    Run(fn(&Object, &Rc<Vm>) -> Result<()>),
+    Run(&'static TestDecl),
     /// Ends with a guest, which is a test that runs on the machine's CPUs.
     Guest(Arc<Guest>),
 }
@@ -241,7 +240,7 @@ impl Model {
             let entry = model.declare(test.name, Kind::Test);
             entry.file = Some(test.file);
             for of in test.of {
-                let (kind, step) = (EdgeKind::ConsumedBy, Step::Run(test.run));
+                let (kind, step) = (EdgeKind::ConsumedBy, Step::Run(test));
                 let offer = Offer { args: test.args, ..Offer::NOTHING };
                 model.connect(of, test.name, Edge { kind, offer, step, emulator: None });
             }

@@ -78,6 +78,12 @@ impl Path {
         std::iter::once(self.machine()).chain(self.steps().map(|(_, node)| node.name))
     }
 
+    /// Whether its driver errs: then what counts is that QEMU survives.
+    pub fn errs(&self) -> bool {
+        let last = self.edges.last().map(|&edge| &self.model.graph[edge].step);
+        self.between == Some(Between::Fuzz) || matches!(last, Some(Step::Run(test)) if test.errs)
+    }
+
     /// The edges as the walk numbers them, for whoever looks into a path.
     pub(super) fn edge_indices(&self) -> &[EdgeIndex] {
         &self.edges
@@ -226,9 +232,13 @@ impl Path {
     /// What a driver or the test found wrong. A panic of theirs is not caught here.
     pub fn run(&self, vm: &Rc<Vm>) -> Result<()> {
         match self.between {
-            None => self.run_with(vm, Marks::default()),
+            None if !self.errs() => self.run_with(vm, Marks::default()),
             Some(it @ Between::Migrate) => {
                 self.run_with(vm, Marks { attached: Some(it), in_test: Some(it) })
+            }
+            // Who runs it looks only whether QEMU survives.
+            None | Some(Between::Fuzz) => {
+                self.run_with(vm, Marks { attached: Some(Between::Fuzz), in_test: None })
             }
             // Reset once its drivers are attached, and once more where its test says so.
             Some(it @ Between::Reset) => {
@@ -282,12 +292,12 @@ impl Path {
             Step::Guest(_) | Step::Boot(_) => {
                 Err(Error::failed(format!("{} is a guest, and needs CPUs that run", self.test())))
             }
-            Step::Run(run) => {
+            Step::Run(test) => {
                 vm.set_between(marks.attached);
                 vm.set_up_ends()?;
                 vm.note_attached();
                 vm.set_between(marks.in_test);
-                run(at, vm)?;
+                (test.run)(at, vm)?;
                 Ok(vm.qtest().flush()?)
             }
             Step::Find(find) => {

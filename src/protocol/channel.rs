@@ -25,6 +25,7 @@ use super::line::{LINE_LIMIT, LineBuffer, TooLong};
 use super::poll;
 use super::pulse::note_waiting;
 use super::tap::Passage;
+use super::tap::Wire;
 use super::timer::Timer;
 use super::transcript::{Transcript, Way, show};
 use super::{Deadline, Error};
@@ -280,6 +281,13 @@ impl Channel {
         until: Until,
         mut on_line: impl FnMut(&[u8]) -> Step,
     ) -> (Result<(), Fault>, usize) {
+        if self.sent_way.wire() == Wire::Qtest {
+            let own = &self.out[self.head..];
+            if let Some(other) = self.transcript.tap().spoiled(|it| it.requests(own)) {
+                self.out.truncate(self.head);
+                self.out.extend_from_slice(&other);
+            }
+        }
         let mut requests = &self.out[self.head..];
         while let Some(end) = memchr::memchr(b'\n', requests) {
             let line = &requests[..end];

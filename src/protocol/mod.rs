@@ -15,6 +15,7 @@
 //! | `message`, `qmp` | QMP messages, and the QMP client |
 //! | `pulse` | a sign of life of a thread that makes requests |
 //! | `transcript`, `tap` | what is kept of all that, and listening in |
+//! | `spoil` | a driver that errs: other values than were meant |
 //! | `fuzz` | what fuzzers feed, and the test that replays what they found |
 
 pub mod answer;
@@ -34,6 +35,7 @@ mod poll;
 mod pulse;
 mod qmp;
 mod qtest;
+mod spoil;
 mod tap;
 mod timer;
 mod transcript;
@@ -49,6 +51,7 @@ pub(crate) use pulse::{note_waiting, pulse};
 pub use qmp::Qmp;
 pub(crate) use qtest::MOST_POSTED;
 pub use qtest::Qtest;
+pub(crate) use spoil::Spoiler;
 pub use tap::{Passage, Tap, Wire};
 pub use timer::{Lost, Meter, Timer};
 pub use transcript::Transcript;

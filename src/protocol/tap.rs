@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use vm_memory::GuestAddress;
 
+use super::Spoiler;
+
 /// Which of the two sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wire {
@@ -57,17 +59,31 @@ pub trait Tap {
 
 /// The place for a tap, shared by all that goes to one QEMU.
 #[derive(Default)]
-pub(crate) struct TapSlot(RefCell<Option<Rc<dyn Tap>>>);
+pub(crate) struct TapSlot {
+    tap: RefCell<Option<Rc<dyn Tap>>>,
+    spoiler: RefCell<Option<Spoiler>>,
+}
 
 impl TapSlot {
     /// Puts a tap in, or takes it out.
     pub fn set(&self, tap: Option<Rc<dyn Tap>>) {
-        *self.0.borrow_mut() = tap;
+        *self.tap.borrow_mut() = tap;
+    }
+
+    /// From now on, what a driver writes is changed as `spoiler` has it, before anybody listens
+    /// in; or nothing is.
+    pub fn spoil(&self, spoiler: Option<Spoiler>) {
+        *self.spoiler.borrow_mut() = spoiler;
+    }
+
+    /// Calls `with` if what a driver writes is changed.
+    pub fn spoiled<T>(&self, with: impl FnOnce(&mut Spoiler) -> T) -> Option<T> {
+        self.spoiler.borrow_mut().as_mut().map(with)
     }
 
     /// Takes the tap out while `body` runs.
     pub fn without<T>(&self, body: impl FnOnce() -> T) -> T {
-        let tap = self.0.take();
+        let tap = self.tap.take();
         let result = body();
         self.set(tap);
         result
@@ -75,6 +91,6 @@ impl TapSlot {
 
     /// Calls `with` if there is a tap.
     pub fn with<T>(&self, with: impl FnOnce(&dyn Tap) -> T) -> Option<T> {
-        self.0.borrow().as_deref().map(with)
+        self.tap.borrow().as_deref().map(with)
     }
 }

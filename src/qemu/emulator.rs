@@ -1,6 +1,7 @@
 //! An emulator that was probed: what it has, and how it gets its qtest accelerator.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,24 @@ pub struct Emulator {
     /// The emulator on which its machines go on where a path moves them, if that is another.
     #[serde(skip)]
     pub moves_to: Option<Arc<Emulator>>,
+    /// How drivers err on paths of the form fuzz.
+    #[serde(skip)]
+    pub fuzzing: Fuzzing,
+}
+
+/// How drivers err, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fuzzing {
+    /// Chance is the same for the same seed and path.
+    pub seed: u64,
+    /// How often a path is run, each time with other errors.
+    pub rounds: NonZeroU32,
+}
+
+impl Default for Fuzzing {
+    fn default() -> Self {
+        Self { seed: 0, rounds: const { NonZeroU32::new(4).unwrap() } }
+    }
 }
 
 impl Emulator {
@@ -61,6 +80,7 @@ impl Emulator {
             environment: None,
             keep: None,
             moves_to: None,
+            fuzzing: Fuzzing::default(),
         }
     }
 

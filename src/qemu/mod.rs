@@ -29,7 +29,7 @@ pub use backend::{Backend, Served};
 pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
 pub use command_line::{Config, Image, MIB, RamSpec, Socket};
 pub use confine::{Confinement, confine};
-pub use emulator::Emulator;
+pub use emulator::{Emulator, Fuzzing};
 pub use environment::{NamedEnvironment, accelerator_trouble};
 pub use folder::Folder;
 pub use guest::{GuestEnd, GuestStart, run_guest};

@@ -1,8 +1,9 @@
 //! A running machine: the process, its two sockets, its RAM. What drivers and tests get.
-//! How it starts is in `start`, how it becomes what it was then in `reset`, and what it is
-//! found to do when it does not answer in `hang`.
+//! How it starts is in `start`, how it becomes what it was then in `reset`, what a driver that
+//! errs does to it in `erring`, and what it is found to do when it does not answer in `hang`.
 
 mod between;
+mod erring;
 #[cfg(test)]
 mod fake;
 mod hang;
@@ -72,6 +73,8 @@ pub struct Vm {
     limits: Cell<Limits>,
     /// What is done at the marks of this path.
     between: Cell<Option<Between>>,
+    /// By which seed the driver of this path errs, if it does.
+    fuzz_seed: Cell<u64>,
     /// How many moves there were after which QEMU told a switch so.
     announced: Cell<usize>,
     /// What the QEMUs wrote in which the machine was before.
@@ -82,12 +85,16 @@ impl Vm {
     /// What a test did that a reset of the machine does not undo, if it did.
     pub fn lasting_change(&self) -> Option<&'static str> {
         let by_qmp = self.qmp.has_changed_something().then_some("a QMP command");
-        let is_served = self.sockets.iter().any(|end| end.ours().is_none());
-        let by_backend = is_served.then_some("what a back end was told");
+        let by_backend = self.is_served().then_some("what a back end was told");
         let shares = !self.config.folders.is_empty();
         let by_guest = shares.then_some("what the guest did in a shared folder");
         let known = self.lasting.get().or(self.qtest.lasting_change());
         known.or(by_qmp).or(by_backend).or(by_guest)
+    }
+
+    /// Whether a back end serves one of its sockets.
+    pub(crate) fn is_served(&self) -> bool {
+        self.sockets.iter().any(|end| end.ours().is_none())
     }
 
     /// Notes that a reset of the machine will not undo `what`, because it is not meant to: a
@@ -119,9 +126,9 @@ impl Vm {
         self.suite.set(Some(suite));
     }
 
-    /// The suite whose test runs on this QEMU, where that was noted.
+    /// The suite whose test runs on this QEMU, where that was noted and its driver does not err.
     pub fn suite(&self) -> Option<&'static str> {
-        self.suite.get()
+        self.suite.get().filter(|_| !self.errs())
     }
 
     /// The qtest connection: ports, memory, clock, interrupts.

@@ -103,7 +103,8 @@ fn wait(
     let begun = Instant::now();
     let lost_before = vm.deadline().lost();
     let limit = vm.deadline().limit();
-    let (limit, real) = if before.is_often() { (limit.min(REAL), SHORT) } else { (limit, REAL) };
+    let (limit, real) =
+        if before.is_often() { (limit.min(REAL), SHORT) } else { (limit, REAL.min(limit)) };
     let mut first = None;
     let stepped = timers;
     let (mut looks, mut still_since) = (0, Duration::ZERO);

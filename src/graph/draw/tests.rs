@@ -53,6 +53,7 @@ fn test(name: &'static str, of: &'static str) -> &'static TestDecl {
         args: QemuArgs::NONE,
         file: "",
         module: "",
+        errs: false,
         run: |_, _| Ok(()),
     })
 }

@@ -101,6 +101,7 @@ impl Plain {
                 args: QemuArgs::NONE,
                 file: "tests/a.rs",
                 module: "",
+                errs: false,
                 run,
             })
         };

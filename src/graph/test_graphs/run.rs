@@ -128,6 +128,7 @@ const DISK_TEST: TestDecl = TestDecl {
     args: QemuArgs::NONE,
     module: "",
     file: "tests/disk.rs",
+    errs: false,
     run: |at, _| {
         log(format!("test on bus {}", at.get::<Disk>()?.bus));
         Ok(())
@@ -300,6 +301,7 @@ fn two_declarations_of_one_name_are_an_error_and_no_panic() {
         args: QemuArgs::NONE,
         module: "",
         file: "tests/bus.rs",
+        errs: false,
         run: |at, _| {
             log(format!("bus test on {}", at.get::<dyn Bus>()?.number()));
             Ok(())

@@ -216,9 +216,9 @@ impl Plan {
         let wants_all = plan.filter.wants_all() && plan.share.is_none();
         let forms = plan.filter.forms();
         let formed = walk.flat_map(move |path| {
-            // A guest has no mark, and a machine of its own.
-            let is_guest = path.guest().is_some();
-            let forms = forms.clone().into_iter().filter(move |form| form.is_none() || !is_guest);
+            // A guest has no mark, and a machine of its own; an attack is of a form already.
+            let is_plain = path.guest().is_some() || path.errs();
+            let forms = forms.clone().into_iter().filter(move |form| form.is_none() || !is_plain);
             forms.map(move |between| path.with_between(between))
         });
         formed.filter(move |path| wants_all || plan.wants(&path.name()))

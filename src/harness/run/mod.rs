@@ -5,6 +5,7 @@
 
 pub(crate) mod cpu;
 pub(crate) mod expectations;
+mod fuzz;
 mod guest;
 mod jobs;
 pub(crate) mod pool;

@@ -117,6 +117,8 @@ impl Ram {
         match &self.mapping {
             Some(mapping) => {
                 self.qtest.flush()?;
+                let spoiled = self.transcript.tap().spoiled(|it| it.memory(from)).flatten();
+                let from = spoiled.as_deref().unwrap_or(from);
                 self.transcript.tap().with(|tap| tap.memory_written(address, from));
                 mapping.write(offset, from)
             }

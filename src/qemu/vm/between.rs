@@ -1,6 +1,6 @@
 //! What is done to a machine between the set-up of a path and its check: a reset, or a move to
-//! another QEMU process, as a migration makes it. Where the set-up ends, the path and its test
-//! say; what becomes of the path's objects is the path's affair.
+//! another QEMU process, as a migration makes it; or that from then on its driver errs. Where the
+//! set-up ends, the path and its test say; what becomes of the path's objects is the path's affair.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use super::start::{Connected, Handed};
 use super::{ResetError, Vm};
 use crate::protocol::{self, Qmp};
-use crate::qemu::backend::End;
 use crate::qemu::keep::Monitors;
 use crate::qemu::moves;
 use crate::{Error, Result};
@@ -24,17 +23,21 @@ pub enum Between {
     Reset,
     /// The machine is saved, and goes on in another QEMU process.
     Migrate,
+    /// Some of what is written from then on is something else: QEMU must survive that, and no
+    /// more.
+    Fuzz,
 }
 
 impl Between {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Reset, Self::Migrate];
+    pub const ALL: [Self; 3] = [Self::Reset, Self::Migrate, Self::Fuzz];
 
     /// Its name in those of paths, behind an `@`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Reset => "reset",
             Self::Migrate => "migrate",
+            Self::Fuzz => "fuzz",
         }
     }
 }
@@ -80,12 +83,21 @@ impl Vm {
             None => Ok(()),
             Some(Between::Reset) => Err(Error::SetUpEnds),
             Some(Between::Migrate) => self.migrate(),
+            Some(Between::Fuzz) => {
+                self.err(self.fuzz_seed.get());
+                Ok(())
+            }
         }
     }
 
     /// Says what [`set_up_ends`](Self::set_up_ends) does when it is called next.
     pub(crate) fn set_between(&self, between: Option<Between>) {
         self.between.set(between);
+    }
+
+    /// Says by which seed the driver of a path errs that is called `…@fuzz`.
+    pub fn set_fuzz_seed(&self, seed: u64) {
+        self.fuzz_seed.set(seed);
     }
 
     /// Resets the machine in the middle of a path. Its RAM and images are all zeroes then, and
@@ -144,7 +156,7 @@ impl Vm {
 
     /// Why this machine cannot move, as far as that is ours.
     fn cannot_move(&self) -> Option<String> {
-        if self.sockets.iter().any(|end| matches!(end, End::Served(_))) {
+        if self.is_served() {
             return Some("a back end serves one of its sockets".to_owned());
         }
         if self.emulator.wrapper.is_some() || self.emulator.behind.is_some() {

@@ -65,6 +65,7 @@ impl Vm {
             suite: Default::default(),
             limits: Default::default(),
             between: Default::default(),
+            fuzz_seed: Default::default(),
             announced: Default::default(),
             said_before: Default::default(),
         }))

@@ -297,6 +297,7 @@ impl Starting {
             lasting: Cell::new(None),
             suite: Cell::new(None),
             between: Cell::new(None),
+            fuzz_seed: Cell::new(0),
             announced: Cell::new(0),
             said_before: RefCell::default(),
         })

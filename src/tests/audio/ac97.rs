@@ -7,7 +7,7 @@ use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::RegistersExt;
 use crate::qos::sound::{Format, assert_heard};
 use crate::qos::wait_until;
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(Ac97, "AC97-tests":
     playback_upsample,
@@ -15,6 +15,7 @@ tests!(Ac97, "AC97-tests":
     codec,
     channel_reset = "channel-reset",
 );
+attacks!(Ac97, "AC97-attacks": playback_upsample, record_downsample);
 
 /// The samples of a buffer, two bytes each.
 const SAMPLES: usize = 4000;

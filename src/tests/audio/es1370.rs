@@ -11,7 +11,7 @@ use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::{Registers, RegistersExt};
 use crate::qos::sound::{Format, assert_heard_within, plays_into_file};
 use crate::qos::{reset, wait_until};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(Es1370, "ES1370-tests":
     playback,
@@ -25,6 +25,7 @@ tests!(Es1370, "ES1370-tests":
     machine_reset = "machine-reset",
     bad_rings = "bad-rings",
 );
+attacks!(Es1370, "ES1370-attacks": playback, record);
 
 const STEREO: Format = Format { is_wide: true, is_stereo: true };
 

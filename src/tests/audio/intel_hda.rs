@@ -14,7 +14,7 @@ use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::RegistersExt;
 use crate::qos::sound::{Format, assert_heard_within, plays_into_file};
 use crate::qos::wait_until;
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(IntelHda, "intel-hda-tests":
     codecs,
@@ -35,6 +35,7 @@ tests!(IntelHda, "intel-hda-tests":
     controller_reset = "controller-reset",
     codec_reset = "codec-reset",
 );
+attacks!(IntelHda, "intel-hda-attacks": rings);
 
 /// 48,000 times a second two samples of 16 bits (3.7.1).
 const FORMAT: u16 = 0x0011;

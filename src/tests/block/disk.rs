@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::block::{BlockDevice, DISK, Identity, Outcome, PAGE, Piece, SERIAL};
 use crate::qos::reset;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(dyn BlockDevice, "block-tests":
     identity,
@@ -22,6 +22,7 @@ tests!(dyn BlockDevice, "block-tests":
     device_reset = "device-reset",
     machine_reset = "machine-reset",
 );
+attacks!(dyn BlockDevice, "block-attacks": data, trim, scattered);
 
 /// Bytes of which no two blocks are equal, from a block and a seed on.
 fn pattern(seed: u64, block: u64, length: usize) -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::drivers::block::isa_fdc::{self as fdc, FLOPPY, IsaFdc, SECTOR, SECTOR
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::{Registers, RegistersExt, Width};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(IsaFdc, "fdc":
     version,
@@ -39,6 +39,7 @@ tests!(IsaFdc, "fdc":
     registers = "fuzz-registers";
     with IsaFdc::ARGS;
 );
+attacks!(IsaFdc, "fdc-attacks": read_one = "read_no_dma_1");
 
 fn pattern(seed: usize, length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 3 + at / SECTOR * 17 + seed) as u8).collect()

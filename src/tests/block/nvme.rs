@@ -18,7 +18,7 @@ use crate::qos::pci::{Space, intx};
 use crate::qos::registers::{RegistersExt, Width};
 use crate::qos::{reset, wait_until};
 use crate::tests::pci::messages;
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(Nvme, "nvme-tests":
     reg_read = "reg-read",
@@ -35,6 +35,7 @@ tests!(Nvme, "nvme-tests":
     interrupt_mask = "interrupt-mask",
     messages_of_queues = "messages",
 );
+attacks!(Nvme, "nvme-attacks": identify, features);
 
 /// The controller, enabled. Skipped where it does not reach RAM.
 pub(super) fn enabled(nvme: &Nvme, vm: &Rc<Vm>) -> Result<Controller> {

@@ -16,7 +16,7 @@ use crate::qos::block::{DISK, PAGE, Piece};
 use crate::qos::pci::msix::{Control, Msix};
 use crate::qos::registers::RegistersExt;
 use crate::qos::{settle, wait_until};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 // QEMU saves no controller with memory of its own.
 tests!(Nvme, "nvme-tests": migrate;
@@ -43,6 +43,7 @@ tests!(Nvme, "nvme-queue-tests":
     reset_in_flight = "reset-in-flight",
     without_bus_master = "without-bus-master",
 );
+attacks!(Nvme, "nvme-attacks": wrap, several);
 
 /// Why a QEMU is not used again: it counts completions that were not taken, and a reset of the
 /// controller or the machine does not start that anew, so that the pin stays asserted.

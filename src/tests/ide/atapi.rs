@@ -11,7 +11,7 @@ use crate::qos::ide::{
 };
 use crate::qos::scsi::cdb;
 use crate::qos::wait_event;
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(IdeController, "ide-atapi":
     identify,
@@ -26,6 +26,7 @@ tests!(IdeController, "ide-atapi":
     medium,
     device_reset = "device-reset",
 );
+attacks!(IdeController, "ide-attacks": pio_large = "cdrom/pio_large", dma = "cdrom/dma");
 
 /// The size of a block of the medium in bytes.
 const BLOCK: usize = 2048;

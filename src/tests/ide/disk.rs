@@ -12,7 +12,7 @@ use crate::qos::ide::{
     SEEK, Task, command, master, offset,
 };
 use crate::qos::wait_until;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(IdeController, "ide":
     identify,
@@ -39,6 +39,7 @@ tests!(IdeController, "ide":
     native_max = "native-max",
     features,
 );
+attacks!(IdeController, "ide-attacks": pio);
 
 /// The sectors of the disk.
 const SECTORS: u64 = DISK.size / SECTOR as u64;

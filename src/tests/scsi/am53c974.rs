@@ -7,10 +7,11 @@ use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
 use crate::qos::scsi::{self, cdb};
 use crate::qos::wait_until;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(Am53c974, "am53c974-tests": reset, fifo, by_program = "by-program", bus_reset = "bus-reset",
     dma_registers = "dma-registers");
+attacks!(Am53c974, "am53c974-attacks": fifo, by_program = "by-program");
 
 /// Resets the chip.
 fn start(card: &Am53c974) -> Result<()> {

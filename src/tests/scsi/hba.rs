@@ -9,7 +9,7 @@ use crate::qos::scsi::{
     Answer, CDROM, CHECK_CONDITION, DISK, Data, GOOD, IMAGE, Profile, Reach, Reply, SENSE, SERIAL,
     SLOW, ScsiHba, Unit, ZEROES_SIZE,
 };
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(dyn ScsiHba, "scsi-hba-tests":
     inquiry,
@@ -33,6 +33,7 @@ tests!(dyn ScsiHba, "scsi-hba-tests":
     without_data = "without-data",
     many,
 );
+attacks!(dyn ScsiHba, "scsi-hba-attacks": inquiry, read_write = "read-write", large);
 
 /// Sense key, additional code and qualifier: there is no such operation.
 const NO_OPERATION: (u8, u8, u8) = (5, 0x20, 0);

@@ -10,7 +10,7 @@ use crate::qemu::Vm;
 use crate::qos::scsi::cdb::{self, BLOCK};
 use crate::qos::scsi::{Answer, CDROM, CHECK_CONDITION, DISK, Data, Reach, SLOW, ScsiHba};
 use crate::qos::wait_event;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(dyn ScsiHba, "scsi-hba-events":
     reset_in_flight = "reset-in-flight",
@@ -19,6 +19,7 @@ tests!(dyn ScsiHba, "scsi-hba-events":
     hotplug,
     medium,
 );
+attacks!(dyn ScsiHba, "scsi-hba-attacks": reset_in_flight = "reset-in-flight", abort_in_flight = "abort-in-flight");
 
 /// What a unit tells of its reset.
 const WAS_RESET: (u8, u8, u8) = (6, 0x29, 0);

@@ -8,7 +8,7 @@ use crate::drivers::scsi::lsi53c895a::{self as lsi, Lsi53c895a, Stop};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::RegistersExt;
 use crate::qos::scsi::address32;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(Lsi53c895a, "lsi53c895a-tests":
     interrupts,
@@ -20,6 +20,7 @@ tests!(Lsi53c895a, "lsi53c895a-tests":
     illegal,
     selection_timeout = "selection-timeout",
 );
+attacks!(Lsi53c895a, "lsi53c895a-attacks": memory_moves = "memory-moves", jumps);
 
 /// SCRATCHA, bits 7:0, as instructions name it.
 const SCRATCH: u32 = 0x34;

@@ -8,7 +8,7 @@ use crate::qos::registers::RegistersExt;
 use crate::qos::scsi::cdb::BLOCK;
 use crate::qos::scsi::{CDROM, CHECK_CONDITION, DISK, IMAGE, SENSE, address32};
 use crate::qos::settle;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(Megasas, "megasas-tests":
     state,
@@ -18,6 +18,7 @@ tests!(Megasas, "megasas-tests":
     bad_frames = "bad-frames",
     interrupt,
 );
+attacks!(Megasas, "megasas-attacks": logical_io = "logical-io", bad_frames = "bad-frames");
 
 /// A frame's fields: command, status.
 const STATUS: usize = 2;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::qemu::Vm;
 use crate::qos::spi::{PAGE, SpiFlash, command, status};
 use crate::qos::wait_until;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(SpiFlash, "spi-flash-tests":
     read_jedec,
@@ -30,6 +30,7 @@ tests!(SpiFlash, "spi-flash-tests":
     read_end = "read-end",
     image,
 );
+attacks!(SpiFlash, "spi-flash-attacks": page_program = "page-program");
 
 /// Where most cases work: in the third sector, so that there is one before and one behind it.
 fn base(flash: &SpiFlash) -> u64 {

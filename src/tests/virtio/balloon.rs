@@ -13,7 +13,7 @@ use crate::qos::virtio::balloon::{
 };
 use crate::qos::virtio::{self, Segment, features};
 use crate::qos::{settle, wait_event, wait_until};
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(VirtioBalloon, "virtio-balloon-tests":
     target,
@@ -28,6 +28,7 @@ tests!(VirtioBalloon, "virtio-balloon-tests":
     poison,
     many,
 );
+attacks!(VirtioBalloon, "virtio-balloon-attacks": inflate, stats);
 
 /// What a page is filled with.
 fn content(page: usize) -> Vec<u8> {

@@ -8,7 +8,7 @@ use crate::qos::registers::RegistersExt;
 use crate::qos::virtio::blk::{self, Outcome, Request, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, features};
 use crate::qos::wait_until;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(VirtioBlk, "virtio-blk-tests":
     basic,
@@ -23,6 +23,7 @@ tests!(VirtioBlk, "virtio-blk-tests":
     past_the_end = "past-the-end",
     each_feature = "each-feature",
 );
+attacks!(VirtioBlk, "virtio-blk-attacks": basic, indirect, discard);
 
 /// Bytes that are different from sector to sector, and from seed to seed.
 fn pattern(seed: usize, length: usize) -> Vec<u8> {

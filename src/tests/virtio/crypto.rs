@@ -11,7 +11,7 @@ use crate::qos::virtio::crypto::{
     MAX_SIZE, NOTSUPP, OK, Operation, STATUS, SYM_OP_CIPHER, Session, VirtioCrypto,
 };
 use crate::qos::virtio::{self, features};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(VirtioCrypto, "virtio-crypto-tests":
     config,
@@ -30,6 +30,7 @@ tests!(VirtioCrypto, "virtio-crypto-tests":
     written_of_refused = "written-of-refused",
     forgets = "forgets-at-reset",
 );
+attacks!(VirtioCrypto, "virtio-crypto-attacks": known_results = "known-results", sessions);
 
 /// The bytes of a number in hexadecimal digits.
 fn hex(digits: &str) -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::qos::virtio::gpu::{
     RESOURCE_CREATE_2D, RESOURCE_DETACH_BACKING, RESOURCE_FLUSH, RESOURCE_UNREF, Rectangle,
     SET_SCANOUT, TRANSFER_TO_HOST_2D, UPDATE_CURSOR, VirtioGpu, command, number,
 };
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(VirtioGpu, "virtio-gpu-tests":
     screens,
@@ -33,6 +33,7 @@ tests!(VirtioGpu, "virtio-gpu-tests":
     cursor,
     resources_after_reset = "resources-after-reset",
 );
+attacks!(VirtioGpu, "virtio-gpu-attacks": parts, memory_in_pieces = "memory-in-pieces");
 
 /// The size of most resources. Widths are multiples of four: `screendump` fills up other rows.
 const SIZE: (usize, usize) = (76, 37);

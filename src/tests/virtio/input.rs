@@ -12,7 +12,7 @@ use crate::qos::virtio::input::{
 };
 use crate::qos::virtio::{self, Segment, features};
 use crate::qos::{settle, wait_until};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(VirtioInput, "virtio-input-tests":
     identity,
@@ -29,6 +29,7 @@ tests!(VirtioInput, "virtio-input-tests":
     no_lights = "no-lights",
     status_written = "status-written",
 );
+attacks!(VirtioInput, "virtio-input-attacks": events);
 
 /// The end of a report.
 const SYN: Event = (EV_SYN, 0, 0);

@@ -10,7 +10,7 @@ use crate::qos::virtio::iommu::{
     NOENT, OK, PAGE_SIZE_MASK, PROBE_SIZE, RANGE, READ, Reserved, T_ATTACH, T_DETACH, VirtioIommu,
     WRITE, request,
 };
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(VirtioIommu, "virtio-iommu-tests":
     config,
@@ -29,6 +29,7 @@ tests!(VirtioIommu, "virtio-iommu-tests":
     bypass_domain = "bypass-domain",
     forgets = "forgets-at-reset",
 );
+attacks!(VirtioIommu, "virtio-iommu-attacks": map_unmap);
 
 /// A domain.
 pub(super) const DOMAIN: u32 = 7;

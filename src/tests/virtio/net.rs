@@ -16,7 +16,7 @@ use crate::qos::pci::hotplug;
 use crate::qos::virtio::net::{self, CTRL_ERR, CTRL_OK, Live, VirtioNet};
 use crate::qos::virtio::{self, Segment, Virtio, VirtioPci, features};
 use crate::qos::{settle, wait_until};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(VirtioNet, "virtio-net-tests":
     basic,
@@ -35,6 +35,7 @@ tests!(VirtioNet, "virtio-net-tests":
     sent_while_down = "sent-while-down",
     reset,
 );
+attacks!(VirtioNet, "virtio-net-attacks": basic, merged);
 tests!(OverPci<Net>, "virtio-net-pci-tests": hotplug_of_another = "hotplug");
 
 /// A group address.

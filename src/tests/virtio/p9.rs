@@ -8,7 +8,7 @@ use crate::drivers::virtio::p9::TAG;
 use crate::qemu::Vm;
 use crate::qos::settle;
 use crate::qos::virtio::p9::{Client, Entry, Fields, NO_FID, Outcome, Qid, Virtio9p, errno, kind};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(Virtio9p, "virtio-9p-tests":
     config = "synth/config",
@@ -31,6 +31,7 @@ tests!(Virtio9p, "virtio-9p-tests":
     fids = "synth/fids",
     malformed = "synth/malformed",
 );
+attacks!(Virtio9p, "virtio-9p-attacks": version = "synth/version/basic", walk = "synth/walk/basic");
 
 /// The numbers that the cases give to the root and to a file.
 const ROOT: u32 = 0;

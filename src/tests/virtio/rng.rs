@@ -11,7 +11,7 @@ use crate::qemu::Vm;
 use crate::qos::pci::hotplug;
 use crate::qos::virtio::rng::{DEVICE_TYPE, Request, VirtioRng};
 use crate::qos::virtio::{Queue, Virtio, VirtioPci, features};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(VirtioRng, "virtio-rng-tests":
     entropy,
@@ -19,6 +19,7 @@ tests!(VirtioRng, "virtio-rng-tests":
     rate_limit = "rate-limit",
     reset,
 );
+attacks!(VirtioRng, "virtio-rng-attacks": entropy);
 tests!(OverPci<Rng>, "virtio-rng-pci-tests": hotplug);
 
 /// Fills the source with bytes of which no four in a row come twice.

@@ -13,7 +13,7 @@ use crate::qos::virtio::scsi::{
     VirtioScsi, ZEROES,
 };
 use crate::qos::wait_event;
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(VirtioScsi, "virtio-scsi-tests":
     configuration,
@@ -25,6 +25,7 @@ tests!(VirtioScsi, "virtio-scsi-tests":
     large_lba_unmap = "large-lba-unmap",
     write_to_cdrom = "write-to-cdrom",
 );
+attacks!(VirtioScsi, "virtio-scsi-attacks": units, tasks);
 
 /// Starts the adapter and clears what each unit tells first: that it was reset.
 fn start(device: &VirtioScsi) -> Result<Live> {

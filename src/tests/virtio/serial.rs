@@ -14,7 +14,7 @@ use crate::qos::virtio::serial::{
     PORT_REMOVE, VirtioSerial,
 };
 use crate::qos::{settle, wait_event, wait_until};
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(VirtioSerial, "virtio-serial-tests":
     serialport_nop = "serialport-nop",
@@ -24,6 +24,7 @@ tests!(VirtioSerial, "virtio-serial-tests":
     received,
     hotplug,
 );
+attacks!(VirtioSerial, "virtio-serial-attacks": control, sent);
 
 /// The port that is there from the start.
 const PORT: u32 = 1;

@@ -12,7 +12,7 @@ use crate::qos::ahci::{self as ahci, AhciHba, MEDIUM, Unit};
 use crate::qos::block::Piece;
 use crate::qos::ide::{ERROR_ABORT, command};
 use crate::qos::scsi::cdb;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(AhciHba, "ahci":
     identify = "cdrom/identify",
@@ -28,6 +28,7 @@ tests!(AhciHba, "ahci":
     past_the_end = "cdrom/past-the-end",
     tray = "cdrom/eject",
 );
+attacks!(AhciHba, "ahci-attacks": dma_single = "cdrom/dma/single", pio_multi = "cdrom/pio/multi");
 
 /// The size of a block of the medium in bytes.
 const BLOCK: usize = 2048;

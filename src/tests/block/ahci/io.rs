@@ -11,7 +11,7 @@ use crate::qos::ahci::{self as ahci, AhciHba, SECTOR, SLOTS, Unit};
 use crate::qos::block::{DISK, Piece, SERIAL};
 use crate::qos::ide::{ERROR_ABORT, command};
 use crate::qos::registers::RegistersExt;
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(AhciHba, "ahci":
     identify,
@@ -37,6 +37,7 @@ tests!(AhciHba, "ahci":
     features,
     no_master = "no-bus-master",
 );
+attacks!(AhciHba, "ahci-attacks": dma_28 = "io/dma/lba28", fragmented = "io/dma/lba28/fragmented");
 
 /// Sectors of the disk.
 const SECTORS: u64 = DISK.size / SECTOR as u64;

@@ -13,7 +13,7 @@ use crate::qos::ahci::{self as ahci, AhciHba, SECTOR, SLOTS, Unit};
 use crate::qos::block::{DISK, Piece};
 use crate::qos::ide::command;
 use crate::qos::{wait_until, wait_with_clock_still};
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(AhciHba, "ahci":
     first = "io/ncq/first",
@@ -29,6 +29,7 @@ tests!(AhciHba, "ahci":
     twice = "io/ncq/same-tag-twice",
     waits = "io/ncq/with-others",
 );
+attacks!(AhciHba, "ahci-attacks": simple = "io/ncq/simple");
 
 /// A port whose device has had a command done, so that its error register is clear.
 fn started(hba: &AhciHba, unit: Unit) -> Result<Port> {

@@ -14,7 +14,7 @@ use crate::qemu::Vm;
 use crate::qos::net::{self, MAC, PEER, assert_short_frame, frame, wait_received};
 use crate::qos::nic::{Events, Nic, Overrun, Promise};
 use crate::qos::wait_until;
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(dyn Nic, "nic-tests":
     transmit,
@@ -27,6 +27,7 @@ tests!(dyn Nic, "nic-tests":
     flood,
     check_sequences = "check-sequences",
 );
+attacks!(dyn Nic, "nic-attacks": transmit_ring = "transmit-ring", receive_ring = "receive-ring");
 
 /// Would catch a frame that is lost, cut, doubled or changed on its way out, or sent before the
 /// device is told, and a descriptor or an event that does not report it.

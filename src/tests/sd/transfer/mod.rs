@@ -13,7 +13,7 @@ use self::meanwhile::{block_gap, bus_master, busy_registers, status_meanwhile};
 use self::port::{open_ended, port_read, port_write};
 use self::sdma::{sdma, sdma_boundary};
 use crate::drivers::sd::sd_card::SdCard;
-use crate::tests;
+use crate::{attacks, tests};
 
 tests!(SdCard, "sd-transfer-tests":
     port_read = "port-read",
@@ -29,3 +29,4 @@ tests!(SdCard, "sd-transfer-tests":
     busy_registers = "busy-registers",
     status_meanwhile = "status-meanwhile",
 );
+attacks!(SdCard, "sd-attacks": port_read = "port-read", sdma, sdma_boundary = "sdma-boundary", adma2);

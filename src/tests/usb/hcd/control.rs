@@ -6,7 +6,7 @@ use crate::qemu::Vm;
 use crate::qos::usb::device::{UsbDevice, control, descriptor, request, setup};
 use crate::qos::usb::models::{ALL, HUB, KEYBOARD, MOUSE, Model, STORAGE, TABLET, plug};
 use crate::qos::usb::{Device, Status, UsbHcd};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(dyn UsbHcd, "usb-hcd-tests":
     descriptors,
@@ -19,6 +19,7 @@ tests!(dyn UsbHcd, "usb-hcd-tests":
     absent_device = "absent-device",
     hid_requests = "hid-requests",
 );
+attacks!(dyn UsbHcd, "usb-hcd-attacks": requests, unknown_text = "unknown-text");
 
 /// Has `check` look at every model that runs on the controller.
 fn each(

@@ -10,7 +10,7 @@ use crate::qemu::Vm;
 use crate::qos::usb::device::UsbDevice;
 use crate::qos::usb::models::{KEYBOARD, MOUSE, TABLET};
 use crate::qos::usb::{Completion, Endpoint, Status, UsbHcd};
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(dyn UsbHcd, "usb-hcd-tests":
     tablet,
@@ -21,6 +21,7 @@ tests!(dyn UsbHcd, "usb-hcd-tests":
     unplug_in_transfer = "unplug-in-transfer",
     wrong_endpoint = "wrong-endpoint",
 );
+attacks!(dyn UsbHcd, "usb-hcd-attacks": tablet, cancel, unplug_in_transfer = "unplug-in-transfer");
 
 /// What a user does.
 fn input(vm: &Vm, events: &[Value]) -> Result<()> {

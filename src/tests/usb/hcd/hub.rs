@@ -9,7 +9,7 @@ use crate::qemu::{Buffer, Vm};
 use crate::qos::usb::device::{UsbDevice, setup};
 use crate::qos::usb::models::{HUB, KEYBOARD, Plugged, TABLET, addressed};
 use crate::qos::usb::{Endpoint, Speed, Status, UsbHcd};
-use crate::{Error, Result, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(dyn UsbHcd, "usb-hcd-tests":
     hub,
@@ -17,6 +17,7 @@ tests!(dyn UsbHcd, "usb-hcd-tests":
     hub_unplugged = "hub-unplugged",
     hub_enable_change = "hub-enable-change",
 );
+attacks!(dyn UsbHcd, "usb-hcd-attacks": behind_hub = "behind-hub");
 
 /// Features of a port (USB 2.0, table 11-17).
 const PORT_ENABLE: u16 = 1;

@@ -9,7 +9,7 @@ use crate::qos::usb::device::{request, setup};
 use crate::qos::usb::models::{Plugged, STORAGE};
 use crate::qos::usb::storage::{BLOCK, Data, Ended, Storage, transfer10};
 use crate::qos::usb::{Completion, MEDIUM, Status, UsbHcd};
-use crate::{Result, tests};
+use crate::{Result, attacks, tests};
 
 tests!(dyn UsbHcd, "usb-hcd-tests":
     inquiry,
@@ -20,6 +20,7 @@ tests!(dyn UsbHcd, "usb-hcd-tests":
     wrong_command = "wrong-command",
     unplug_storage = "unplug-storage",
 );
+attacks!(dyn UsbHcd, "usb-hcd-attacks": inquiry, read, write);
 
 /// INQUIRY of so many bytes (SPC-3, 6.4).
 fn inquiry_of(length: u8) -> [u8; 6] {
