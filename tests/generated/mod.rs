@@ -93,6 +93,7 @@ pub fn model(machines: usize, devices: usize) -> Arc<Model> {
                 args: QemuArgs::NONE,
                 file: file!(),
                 module: module_path!(),
+                errs: false,
                 run,
             }));
         }

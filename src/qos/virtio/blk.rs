@@ -285,7 +285,7 @@ impl VirtioBlk {
     /// Makes every queue live. `accepted` is what was negotiated.
     ///
     /// # Errors
-    /// The device does not have the queues that it says it has, or says of several nothing.
+    /// The device does not have as many queues as it says.
     pub fn queues(&self, accepted: u64) -> Result<Vec<Queue>> {
         let told = match self.0.offered()? & F_MQ {
             0 => 1,
@@ -293,7 +293,9 @@ impl VirtioBlk {
         };
         if told != self.0.queue_count() {
             let has = self.0.queue_count();
-            return Err(Error::failed(format!("the device tells of {told} queues, and has {has}")));
+            return Err(Error::failed(format!(
+                "num_queues is {told}, but the device has {has} queues"
+            )));
         }
         let count = if accepted & F_MQ == 0 { 1 } else { told };
         (0..count).map(|index| self.0.queue(index, accepted)).collect()
