@@ -11,7 +11,7 @@ use crate::protocol::{self, Spoiler};
 use crate::{Error, Result};
 
 /// How long a driver that errs waits for an answer, and for what does not come.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Vm {
     /// From now on, some of what is written to registers and guest memory is something else, as
