@@ -22,9 +22,10 @@ pub(super) fn run(path: &Path, vm: &Rc<Vm>) -> End {
         (fuzzing.seed, path.name(), round).hash(&mut hasher);
         vm.set_fuzz_seed(hasher.finish());
         let end = run_test(path, vm);
-        if round == 0
-            && matches!(&end, End::Returned(Err(e)) if matches!(e.root(), Error::Skipped(_)))
-        {
+        let skipped = |e: &Error| matches!(e.root(), Error::Skipped(_));
+        // Where the driver has not come so far that it errs, nothing is tested.
+        let is_untried = !vm.errs() || matches!(&end, End::Returned(Err(e)) if skipped(e));
+        if round == 0 && is_untried {
             return end;
         }
         if let Err(e) = vm.survives() {
