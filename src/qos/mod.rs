@@ -5,6 +5,7 @@
 pub mod ahci;
 pub mod block;
 pub mod display;
+pub mod dma;
 mod failed_waits;
 pub mod flash;
 pub mod fuzz;
