@@ -34,6 +34,12 @@ pub const BEHIND: &str = "-device scsi-hd,bus=scsi0.0,scsi-id=1,lun=0,drive=driv
      -device scsi-cd,bus=scsi0.0,scsi-id=2,lun=0,drive=medium,id=cd \
      -device scsi-hd,bus=scsi0.0,scsi-id=4,lun=0,drive=slow";
 
+/// The units behind an adapter with the ID `scsi0` that is one target.
+pub const BEHIND_TARGET: &str = "-device scsi-hd,bus=scsi0.0,scsi-id=0,lun=0,drive=drive0,serial=qgraph-disk \
+     -device scsi-hd,bus=scsi0.0,scsi-id=0,lun=2,drive=zeroes \
+     -device scsi-cd,bus=scsi0.0,scsi-id=0,lun=1,drive=medium,id=cd \
+     -device scsi-hd,bus=scsi0.0,scsi-id=0,lun=3,drive=slow";
+
 /// A logical unit: the number of its target, and its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unit {
@@ -68,6 +74,9 @@ pub struct Units {
     pub no_targets: &'static [u8],
     /// A target that takes a disk while the machine runs, and the driver sees it.
     pub spare: Unit,
+    /// The numbers of the logical units of the targets of [`DISK`] and [`CDROM`]; none where the latter
+    /// is no unit 0, which alone tells them.
+    pub luns: [&'static [u8]; 2],
 }
 
 /// The units behind an adapter whose targets have several.
@@ -76,10 +85,32 @@ pub const UNITS_WITH_LUNS: Units = Units {
     no_lun: Some(Unit::new(1, 1)),
     no_targets: &[0, 3, 5],
     spare: Unit::new(6, 0),
+    luns: [&[0, 2], &[0]],
 };
 /// The units behind an adapter whose targets have one each.
-pub const UNITS: Units =
-    Units { zeroes: Unit::new(3, 0), no_lun: None, no_targets: &[0, 5], spare: Unit::new(6, 0) };
+pub const UNITS: Units = Units {
+    zeroes: Unit::new(3, 0),
+    no_lun: None,
+    no_targets: &[0, 5],
+    spare: Unit::new(6, 0),
+    luns: [&[0], &[0]],
+};
+/// The units behind an adapter that is one target: target `n` stands for its logical unit `n` - 1,
+/// and target 0 for the target itself.
+pub const UNITS_OF_TARGET: Units = Units {
+    zeroes: Unit::new(3, 0),
+    no_lun: None,
+    no_targets: &[7, 9],
+    spare: Unit::new(0, 6),
+    luns: [&[0, 1, 2, 3], &[]],
+};
+
+impl Unit {
+    /// The number of the logical unit behind an adapter that is one target.
+    pub const fn of_target(self) -> u8 {
+        if self.target == 0 { self.lun } else { self.target - 1 }
+    }
+}
 
 /// How far a reset by software reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

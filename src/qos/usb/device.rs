@@ -1,5 +1,7 @@
 //! What every USB device answers: standard requests (USB 2.0, 9.4), on any controller.
 
+use std::rc::Rc;
+
 use super::{Completion, Device, Endpoint, Kind, Request, UsbHcd};
 use crate::qemu::Buffer;
 use crate::qos::wait_until;
@@ -35,6 +37,8 @@ pub mod descriptor {
     pub const STRING: u8 = 3;
     /// An endpoint.
     pub const ENDPOINT: u8 = 5;
+    /// What an endpoint has besides at super speed (USB 3.2, 9.6.7).
+    pub const COMPANION: u8 = 0x30;
 }
 
 /// A setup packet (USB 2.0, 9.3).
@@ -72,7 +76,7 @@ pub fn control(
     let length = usize::from(u16::from_le_bytes([setup[6], setup[7]]));
     let address = data.map_or(0, |data| data.address().0);
     let (endpoint, setup) = (device.control(), Some(setup));
-    wait(hcd, &Request { device, endpoint, setup, address, length }, what)
+    wait(hcd, &Request { device, endpoint, setup, address, length, stream: 0 }, what)
 }
 
 /// A device on the bus of a controller.
@@ -80,7 +84,7 @@ pub struct UsbDevice<'a> {
     /// The controller.
     pub hcd: &'a dyn UsbHcd,
     /// What the controller knows of it.
-    pub device: Device,
+    pub device: Rc<Device>,
 }
 
 impl UsbDevice<'_> {
@@ -212,7 +216,7 @@ impl UsbDevice<'_> {
         (offset, length): (usize, usize),
     ) -> Request<'_> {
         let address = data.address().0 + offset as u64;
-        Request { device: &self.device, endpoint, setup: None, address, length }
+        Request { device: &self.device, endpoint, setup: None, address, length, stream: 0 }
     }
 
     /// Has the device clear the halt of an endpoint, and the controller as well.
@@ -242,7 +246,13 @@ fn endpoints(mut all: &[u8]) -> Result<Vec<Endpoint>> {
                 other => return Err(Error::failed(format!("an endpoint of type {other}"))),
             };
             let packet = usize::from(u16::from_le_bytes([low, high]) & 0x7ff);
-            endpoints.push(Endpoint { address, kind, packet, interval });
+            endpoints.push(Endpoint { address, kind, packet, interval, streams: 0 });
+        }
+        if let ([6, descriptor::COMPANION, _, attributes, ..], Some(last)) =
+            (one, endpoints.last_mut())
+            && last.kind == Kind::Bulk
+        {
+            last.streams = attributes & 0x1f;
         }
         all = rest;
     }
@@ -258,10 +268,12 @@ mod tests {
     #[test]
     fn endpoints_of_a_configuration() {
         let mut all = vec![9, 2, 32, 0, 1, 1, 0, 0xa0, 50, 9, 4, 0, 0, 1, 3, 0, 0, 0];
-        all.extend([7, 5, 0x81, 3, 8, 0, 10, 7, 5, 0x02, 2, 0, 2, 0]);
+        all.extend([7, 5, 0x81, 3, 8, 0, 10, 7, 5, 0x02, 2, 0, 2, 0, 6, 0x30, 15, 4, 0, 0]);
         let found = endpoints(&all).unwrap();
-        let first = Endpoint { address: 0x81, kind: Kind::Interrupt, packet: 8, interval: 10 };
-        let second = Endpoint { address: 0x02, kind: Kind::Bulk, packet: 512, interval: 0 };
+        let first =
+            Endpoint { address: 0x81, kind: Kind::Interrupt, packet: 8, interval: 10, streams: 0 };
+        let second =
+            Endpoint { address: 0x02, kind: Kind::Bulk, packet: 512, interval: 0, streams: 4 };
         assert_eq!(found, [first, second]);
         assert!(endpoints(&[0, 5, 0]).is_err() && endpoints(&[9, 2, 1]).is_err());
     }

@@ -7,11 +7,15 @@
 //! | `mod` | the interface of a controller, and of a device that it has addressed |
 //! | `device` | what every device answers: standard requests |
 //! | `models` | QEMU's devices: how they are plugged in, their descriptors |
+//! | `function` | a device that was plugged in on QEMU's command line |
 //! | `storage` | mass storage by the bulk-only transport |
+//! | `uas` | mass storage by the pipes of USB Attached SCSI |
 
 pub mod device;
+pub mod function;
 pub mod models;
 pub mod storage;
+pub mod uas;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,7 +29,7 @@ use crate::{Error, Result, interface};
 pub const MEDIUM: Image = Image { name: "medium", size: 1 << 20 };
 /// The option that gives QEMU the medium, as [`models::STORAGE`] names it.
 pub const MEDIUM_BACKEND: &str =
-    "-blockdev driver=raw,node-name=medium,file.driver=file,file.filename={medium}";
+    "-blockdev driver=raw,node-name=stick,file.driver=file,file.filename={medium}";
 
 /// How fast a device is (USB 2.0, 4.2.1; USB 3.2, 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +79,8 @@ pub struct Profile {
     pub resets_devices: bool,
     /// Whether software chooses the addresses of devices, and may talk to any address.
     pub addresses: bool,
+    /// How many streams an endpoint may have, to the power of two; zero for none.
+    pub streams: u8,
 }
 
 impl Profile {
@@ -106,12 +112,14 @@ pub struct Endpoint {
     pub packet: usize,
     /// bInterval of its descriptor.
     pub interval: u8,
+    /// How many streams it has at super speed, to the power of two; zero for none (USB 3.2, 9.6.7).
+    pub streams: u8,
 }
 
 impl Endpoint {
     /// The default endpoint of a device, with packets of so many bytes.
     pub const fn control(packet: usize) -> Self {
-        Self { address: 0, kind: Kind::Control, packet, interval: 0 }
+        Self { address: 0, kind: Kind::Control, packet, interval: 0, streams: 0 }
     }
 
     /// Its number without the direction.
@@ -214,6 +222,8 @@ pub struct Request<'a> {
     pub address: u64,
     /// Their length in bytes.
     pub length: usize,
+    /// The stream of the endpoint, from 1; zero if it has none.
+    pub stream: u16,
 }
 
 impl Request<'_> {
@@ -469,6 +479,43 @@ pub trait UsbHcd {
 }
 
 interface!(dyn UsbHcd = "usb-hcd");
+
+/// A controller whose ports take devices of full speed.
+pub struct FullSpeed(
+    /// The controller.
+    pub Rc<dyn UsbHcd>,
+);
+
+interface!(FullSpeed = "usb-full-speed");
+
+/// A controller whose ports take devices of high speed, and of super speed perhaps.
+pub struct HighSpeed(
+    /// The controller.
+    pub Rc<dyn UsbHcd>,
+);
+
+interface!(HighSpeed = "usb-high-speed");
+
+/// Has the driver of a controller produce what its ports take, with what QEMU calls the bus of a
+/// card; that of a board has a name of its own.
+#[macro_export]
+macro_rules! usb_ports {
+    ($hcd:ty: $($speed:ident),+; card) => {
+        $crate::usb_ports!($hcd: $($speed),+; $crate::graph::Plug::new("usb.0", "1"));
+    };
+    ($hcd:ty: $($speed:ident),+; board) => {
+        $crate::usb_ports!($hcd: $($speed),+; $crate::graph::Plug::NONE);
+    };
+    ($hcd:ty: $($speed:ident),+; $plug:expr) => {$(
+        impl $crate::graph::Produces<$crate::qos::usb::$speed> for $hcd {
+            const PLUG: $crate::graph::Plug = $plug;
+
+            fn produced(self: std::rc::Rc<Self>) -> std::rc::Rc<$crate::qos::usb::$speed> {
+                std::rc::Rc::new($crate::qos::usb::$speed(self))
+            }
+        }
+    )+};
+}
 
 #[cfg(test)]
 mod tests {

@@ -185,7 +185,7 @@ impl Model {
             "driver": self.driver, "id": id, "bus": bus, "port": port, "serial": SERIAL,
         });
         if self.driver == STORAGE.driver {
-            properties["drive"] = "medium".into();
+            properties["drive"] = "stick".into();
         }
         properties
     }
@@ -277,18 +277,7 @@ impl Plugged {
     /// # Errors
     /// Its port does not say that it is there and enabled.
     pub fn open<'a>(&self, hcd: &'a dyn UsbHcd) -> Result<UsbDevice<'a>> {
-        let port = self.port(hcd);
-        hcd.reset_port(port)?;
-        let (state, speed) = (hcd.port(port)?, hcd.speed(port)?);
-        if !state.connected || !state.enabled || speed != self.speed {
-            let why = format!(
-                "{} at port {port}, reset: it is {state:?} and {speed:?}, not {:?}",
-                self.id, self.speed
-            );
-            return Err(Error::failed(why));
-        }
-        let device = hcd.open(port, speed, 0)?;
-        addressed(hcd, device, None)
+        open(hcd, self.port(hcd), self.speed, &self.id)
     }
 
     /// Resets it and gives it an address.
@@ -297,8 +286,38 @@ impl Plugged {
     /// Returns the error of [`Plugged::open`], or that of a device that refuses the address.
     pub fn connect<'a>(&self, hcd: &'a dyn UsbHcd, address: u8) -> Result<UsbDevice<'a>> {
         let device = self.open(hcd)?;
-        addressed(hcd, device.device, Some(address))
+        give_address(device, address)
     }
+}
+
+/// Resets the device at a port of the root hub and begins to talk to it: it has no address. `what`
+/// is what it is called in errors.
+///
+/// # Errors
+/// The port does not say that it is there, of this speed, and enabled.
+pub fn open<'a>(
+    hcd: &'a dyn UsbHcd,
+    port: usize,
+    speed: Speed,
+    what: &str,
+) -> Result<UsbDevice<'a>> {
+    hcd.reset_port(port)?;
+    let (state, found) = (hcd.port(port)?, hcd.speed(port)?);
+    if !state.connected || !state.enabled || found != speed {
+        let why =
+            format!("{what} at port {port}, reset: it is {state:?} and {found:?}, not {speed:?}");
+        return Err(Error::failed(why));
+    }
+    addressed(hcd, hcd.open(port, speed, 0)?, None)
+}
+
+/// Gives a device an address.
+///
+/// # Errors
+/// It refuses.
+pub fn give_address(device: UsbDevice<'_>, address: u8) -> Result<UsbDevice<'_>> {
+    device.hcd.set_address(&device.device, address)?;
+    Ok(device)
 }
 
 /// Learns how large the packets of a device are that was opened, and gives it an address.
@@ -306,7 +325,7 @@ impl Plugged {
 /// # Errors
 /// The device or its controller refuses.
 pub fn addressed(hcd: &dyn UsbHcd, device: Device, to: Option<u8>) -> Result<UsbDevice<'_>> {
-    let device = UsbDevice { hcd, device };
+    let device = UsbDevice { hcd, device: device.into() };
     let head = device.descriptor(super::device::descriptor::DEVICE, 0, 0, 8)?;
     let packet = match head[..] {
         [18, 1, _, _, _, _, _, packet] if device.device.speed == Speed::Super => {

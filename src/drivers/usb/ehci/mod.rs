@@ -10,17 +10,17 @@ use std::time::Duration;
 
 pub use self::registers::*;
 use self::schedule::{Removed, Schedule};
-use crate::graph::{Consumes, Discovered, FoundDevice, Member, Produces, QemuArgs, Site};
+use crate::graph::{Consumes, Discovered, FoundDevice, Member, Plug, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::pci::{ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{Mmio, RegisterBlock, Registers, RegistersExt, Width};
 use crate::qos::usb::{
-    Completion, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
+    Completion, HighSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
 };
 use crate::qos::wait_until;
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, usb_ports};
 
 /// HCSPARAMS, behind the capability registers' start: the number of ports in its lowest bits.
 const PARAMETERS: u64 = 4;
@@ -210,6 +210,7 @@ macro_rules! common {
                 lag: 64,
                 ends_transfers: false,
                 addresses: true,
+                streams: 0,
                 disables_ports: true,
                 stops_frames: true,
                 resets_devices: true,
@@ -353,6 +354,8 @@ impl Produces<dyn UsbHcd> for Ehci {
     }
 }
 
+usb_ports!(Ehci: HighSpeed; card);
+
 impl Produces<PciFunction> for Ehci {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
         let (device, revision) = self.ids;
@@ -393,7 +396,7 @@ impl Produces<RegisterBlock> for Ehci {
 driver!(
     Ehci as MEMBERS;
     consumes dyn PciBus;
-    produces dyn UsbHcd, PciFunction, RegisterBlock
+    produces dyn UsbHcd, HighSpeed, PciFunction, RegisterBlock
 );
 
 /// An enhanced host controller in the memory of a board.
@@ -422,6 +425,8 @@ impl Produces<dyn UsbHcd> for BoardEhci {
     }
 }
 
+usb_ports!(BoardEhci: HighSpeed; board);
+
 impl Discovered for BoardEhci {
     const QOM_TYPES: &'static [&'static str] = &[
         "platform-ehci-usb",
@@ -431,6 +436,10 @@ impl Discovered for BoardEhci {
         "ppc4xx-ehci-usb",
         "fsl-ehci-usb",
     ];
+
+    fn plug(device: &FoundDevice) -> Plug {
+        device.first_bus()
+    }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let bus = device.first_bus().bus;
@@ -443,5 +452,5 @@ impl Discovered for BoardEhci {
     }
 }
 
-driver!(BoardEhci = "ehci-usb"; produces dyn UsbHcd);
+driver!(BoardEhci = "ehci-usb"; produces dyn UsbHcd, HighSpeed);
 discovered!(BoardEhci);

@@ -7,7 +7,7 @@ mod schedule;
 use std::rc::Rc;
 
 use self::hcd::Hcd;
-use crate::graph::{Consumes, Discovered, FoundDevice, Produces, QemuArgs, Site};
+use crate::graph::{Consumes, Discovered, FoundDevice, Plug, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::{InterruptLine, Pin};
@@ -16,9 +16,9 @@ use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
 use crate::qos::usb::{
-    Completion, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
+    Completion, FullSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
 };
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, usb_ports};
 
 /// HcRevision.
 pub const REVISION: Register<u32> =
@@ -170,6 +170,7 @@ macro_rules! common {
                 stops_frames: true,
                 resets_devices: true,
                 addresses: true,
+                streams: 0,
             }
         }
 
@@ -287,6 +288,8 @@ impl Consumes<dyn PciBus> for PciOhci {
     }
 }
 
+usb_ports!(PciOhci: FullSpeed; card);
+
 impl Produces<PciFunction> for PciOhci {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
         self.plug.function(IDENTITY)
@@ -302,7 +305,7 @@ impl Produces<RegisterBlock> for PciOhci {
 driver!(
     PciOhci = "pci-ohci";
     consumes dyn PciBus;
-    produces dyn UsbHcd, PciFunction, RegisterBlock
+    produces dyn UsbHcd, FullSpeed, PciFunction, RegisterBlock
 );
 
 /// An open host controller in the memory of a board.
@@ -338,8 +341,14 @@ impl Produces<RegisterBlock> for BoardOhci {
     }
 }
 
+usb_ports!(BoardOhci: FullSpeed; board);
+
 impl Discovered for BoardOhci {
     const QOM_TYPES: &'static [&'static str] = &["sysbus-ohci"];
+
+    fn plug(device: &FoundDevice) -> Plug {
+        device.first_bus()
+    }
 
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let bus = device.first_bus().bus;
@@ -352,5 +361,5 @@ impl Discovered for BoardOhci {
     }
 }
 
-driver!(BoardOhci = "ohci-usb"; produces dyn UsbHcd, RegisterBlock);
+driver!(BoardOhci = "ohci-usb"; produces dyn UsbHcd, FullSpeed, RegisterBlock);
 discovered!(BoardOhci);

@@ -12,10 +12,10 @@ use crate::qemu::Vm;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule};
 use crate::qos::usb::{
-    Completion, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
+    Completion, FullSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
 };
 use crate::qos::wait_until;
-use crate::{Error, Result, driver};
+use crate::{Error, Result, driver, usb_ports};
 
 /// USBCMD.
 pub const COMMAND: Register<u16> =
@@ -224,6 +224,7 @@ impl UsbHcd for Uhci {
             lag: 1,
             ends_transfers: true,
             addresses: true,
+            streams: 0,
             disables_ports: true,
             stops_frames: true,
             resets_devices: true,
@@ -368,6 +369,8 @@ impl Produces<dyn UsbHcd> for Uhci {
     }
 }
 
+usb_ports!(Uhci: FullSpeed; card);
+
 impl Produces<PciFunction> for Uhci {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
         self.plug.borrow().function(identity(self.ids))
@@ -405,7 +408,7 @@ impl Produces<RegisterBlock> for Uhci {
 driver!(
     Uhci as MEMBERS;
     consumes dyn PciBus;
-    produces dyn UsbHcd, PciFunction, RegisterBlock
+    produces dyn UsbHcd, FullSpeed, PciFunction, RegisterBlock
 );
 
 /// A member that differs from [`Uhci`] in nothing but its configuration space.

@@ -47,11 +47,17 @@ const BLOCK_ADDRESS: u32 = 1 << 9;
 
 /// The size of a context in bytes.
 const CONTEXT: usize = 32;
+/// The size of the context of a stream, and its type: a ring of the one array (6.2.4.1).
+const STREAM: usize = 16;
+const PRIMARY: u64 = 1 << 1;
 
 /// A device that has a slot.
 struct Slot {
     output: Buffer,
-    rings: HashMap<u32, Ring>,
+    /// The rings of endpoints, by their index, and their streams.
+    rings: HashMap<(u32, u16), Ring>,
+    /// Where the rings of the streams of endpoints are.
+    streams: HashMap<u32, Buffer>,
     endpoints: Vec<Endpoint>,
     packet: usize,
     halted: Vec<u32>,
@@ -61,6 +67,7 @@ struct Transfer {
     ticket: Ticket,
     slot: u32,
     dci: u32,
+    stream: u16,
     /// The addresses of the entries with data, and how many bytes each has.
     data: Vec<(u64, usize)>,
     /// The addresses of all entries, and the last.
@@ -133,7 +140,7 @@ impl Core {
     /// Rings for every transfer that is not over.
     pub fn ring_pending(&self) -> Result<()> {
         for transfer in self.transfers.iter().filter(|it| it.ended.is_none()) {
-            self.ring(transfer.slot, transfer.dci)?;
+            self.ring(transfer.slot, transfer.dci | u32::from(transfer.stream) << 16)?;
         }
         Ok(())
     }
@@ -205,7 +212,18 @@ impl Core {
 
     /// Has a command done; returns its completion code and slot.
     fn command(&mut self, parameter: u64, kind: u32, control: u32) -> Result<(u32, u32)> {
-        let at = self.commands.push(parameter, 0, kind << 10 | control)?;
+        self.command_of(parameter, 0, kind, control)
+    }
+
+    /// The same for a command with something in its status field.
+    fn command_of(
+        &mut self,
+        parameter: u64,
+        status: u32,
+        kind: u32,
+        control: u32,
+    ) -> Result<(u32, u32)> {
+        let at = self.commands.push(parameter, status, kind << 10 | control)?;
         self.ring(0, 0)?;
         let vm = self.vm.clone();
         let mut answer = None;
@@ -238,7 +256,8 @@ impl Core {
         self.contexts.write_le64(8 * number as usize, output.address().0)?;
         let slot = Slot {
             output,
-            rings: HashMap::from([(1, Ring::new(&self.vm)?)]),
+            rings: HashMap::from([((1, 0), Ring::new(&self.vm)?)]),
+            streams: HashMap::new(),
             endpoints: Vec::new(),
             packet: device.packet.get(),
             halted: Vec::new(),
@@ -274,7 +293,6 @@ impl Core {
         let control = Endpoint::control(slot.packet);
         for endpoint in slot.endpoints.iter().chain([&control]) {
             let dci = index(endpoint);
-            let Some(ring) = slot.rings.get(&dci) else { continue };
             let offset = CONTEXT * (1 + dci as usize);
             let kind = match (endpoint.kind, endpoint.is_in()) {
                 (Kind::Control, _) => 4u32,
@@ -291,10 +309,17 @@ impl Core {
                 (Kind::Interrupt, _) => (u32::from(endpoint.interval.max(1)) * 8).ilog2(),
                 _ => 0,
             };
-            let (position, cycle) = ring.position();
-            input.write_le32(offset, interval << 16)?;
+            let (position, streams) = match (slot.streams.get(&dci), slot.rings.get(&(dci, 0))) {
+                // One array of all streams (6.2.3).
+                (Some(array), _) => {
+                    (array.address().0, 1 << 15 | u32::from(endpoint.streams) << 10)
+                }
+                (None, Some(ring)) => (ring.dequeue(), 0),
+                (None, None) => continue,
+            };
+            input.write_le32(offset, interval << 16 | streams)?;
             input.write_le32(offset + 4, (endpoint.packet as u32) << 16 | kind << 3 | 3 << 1)?;
-            input.write_le64(offset + 8, position | u64::from(cycle))?;
+            input.write_le64(offset + 8, position)?;
             input.write_le32(offset + 16, endpoint.packet as u32)?;
         }
         Ok(input)
@@ -337,12 +362,29 @@ impl Core {
     /// Adds the endpoints of a configuration in the place of those of another.
     pub fn configure(&mut self, device: &Device, endpoints: &[Endpoint]) -> Result<()> {
         let vm = self.vm.clone();
-        let slot = self.slot(device.slot)?;
         let flags = |list: &[Endpoint]| list.iter().fold(0, |all, it| all | 1u32 << index(it));
-        let drop = flags(&slot.endpoints);
+        let drop = flags(&self.slot(device.slot)?.endpoints);
+        let most = (self.registers.get(CAPABILITIES)? >> 12 & 0xf) as u8;
+        let within = |it: &Endpoint| Endpoint { streams: it.streams.min(most), ..*it };
+        let endpoints = &endpoints.iter().map(within).collect::<Vec<_>>()[..];
+        let slot = self.slot(device.slot)?;
         slot.endpoints = endpoints.to_vec();
+        slot.rings.retain(|(dci, _), _| *dci == 1);
+        slot.streams.clear();
         for endpoint in endpoints {
-            slot.rings.insert(index(endpoint), Ring::new(&vm)?);
+            let dci = index(endpoint);
+            if endpoint.streams == 0 {
+                slot.rings.insert((dci, 0), Ring::new(&vm)?);
+                continue;
+            }
+            let array = vm.ram().alloc(STREAM << (endpoint.streams + 1), 64)?;
+            for stream in 1..=1 << endpoint.streams {
+                let ring = Ring::new(&vm)?;
+                let at = STREAM * usize::from(stream);
+                array.write_le64(at, ring.dequeue() | PRIMARY)?;
+                slot.rings.insert((dci, stream), ring);
+            }
+            slot.streams.insert(dci, array);
         }
         let entries = endpoints.iter().map(index).max().unwrap_or(1);
         let input = self.input(device, 1 | flags(endpoints), drop, entries)?;
@@ -374,15 +416,24 @@ impl Core {
         }
         let control = slot << 24 | dci << 16;
         self.must("RESET ENDPOINT", 0, RESET_ENDPOINT, control)?;
-        self.set_dequeue(slot, dci)
+        let rings = self.slot(slot)?.rings.keys().copied();
+        let rings: Vec<_> = rings.filter(|ring| ring.0 == dci).collect();
+        for (dci, stream) in rings {
+            self.set_dequeue(slot, dci, stream)?;
+        }
+        Ok(())
     }
 
-    fn set_dequeue(&mut self, slot: u32, dci: u32) -> Result<()> {
-        let ring = self.slot(slot)?.rings.get(&dci);
-        let Some((position, cycle)) = ring.map(Ring::position) else { return Ok(()) };
-        let parameter = position | u64::from(cycle);
-        self.must("SET TR DEQUEUE POINTER", parameter, SET_DEQUEUE, slot << 24 | dci << 16)
-            .map(drop)
+    fn set_dequeue(&mut self, slot: u32, dci: u32, stream: u16) -> Result<()> {
+        let ring = self.slot(slot)?.rings.get(&(dci, stream));
+        let Some(position) = ring.map(Ring::dequeue) else { return Ok(()) };
+        let (kind, stream) = if stream == 0 { (0, 0) } else { (PRIMARY, u32::from(stream) << 16) };
+        let control = slot << 24 | dci << 16;
+        let what = "SET TR DEQUEUE POINTER";
+        match self.command_of(position | kind, stream, SET_DEQUEUE, control)? {
+            (SUCCESS, _) => Ok(()),
+            (code, _) => Err(Error::failed(format!("{what}: completion code {code}"))),
+        }
     }
 
     /// Clears the halt of this endpoint of `device`.
@@ -397,8 +448,11 @@ impl Core {
             self.clear_halt(number, dci)?;
         }
         let slot = self.slot(number)?;
-        let Some(ring) = slot.rings.get_mut(&dci) else {
-            let why = format!("endpoint {:#x} is not configured", request.endpoint.address);
+        let Some(ring) = slot.rings.get_mut(&(dci, request.stream)) else {
+            let why = format!(
+                "endpoint {:#x} with stream {} is not configured",
+                request.endpoint.address, request.stream
+            );
             return Err(Error::failed(why));
         };
         let input = if request.is_in() { INPUT } else { 0 };
@@ -440,9 +494,10 @@ impl Core {
         self.count += 1;
         let ticket = Ticket(self.count);
         entries.extend(data.iter().map(|data| data.0).chain([last]));
-        let (slot, moved, ended) = (number, None, None);
-        self.transfers.push(Transfer { ticket, slot, dci, data, entries, last, moved, ended });
-        self.ring(number, dci)?;
+        let (slot, stream, moved, ended) = (number, request.stream, None, None);
+        let transfer = Transfer { ticket, slot, dci, stream, data, entries, last, moved, ended };
+        self.transfers.push(transfer);
+        self.ring(number, dci | u32::from(stream) << 16)?;
         Ok(ticket)
     }
 
@@ -464,12 +519,14 @@ impl Core {
     pub fn cancel(&mut self, ticket: Ticket) -> Result<()> {
         let position = self.transfers.iter().position(|it| it.ticket == ticket);
         let Some(position) = position else { return Ok(()) };
-        let Transfer { slot, dci, .. } = self.transfers.remove(position);
+        let Transfer { slot, dci, stream, .. } = self.transfers.remove(position);
         let state = self.slot(slot)?.output.read_le32(CONTEXT * dci as usize)? & 7;
         // Only a running endpoint can be stopped (4.6.9).
         if state == 1 {
             self.must("STOP ENDPOINT", 0, STOP_ENDPOINT, slot << 24 | dci << 16)?;
-            self.set_dequeue(slot, dci)?;
+            self.set_dequeue(slot, dci, stream)?;
+            // The others of the endpoint's streams go on.
+            self.ring_pending()?;
         }
         Ok(())
     }

@@ -10,18 +10,18 @@ use std::rc::Rc;
 
 use self::core::Core;
 pub use self::registers::*;
-use crate::graph::{Consumes, Discovered, FoundDevice, Produces, QemuArgs, Site};
+use crate::graph::{Consumes, Discovered, FoundDevice, Plug, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::pci::{PciBus, PciDevice, PciFunction, PciPlug};
 use crate::qos::registers::{Mmio, RegisterBlock, Registers, RegistersExt};
 use crate::qos::usb::{
-    Completion, Device, Endpoint, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket,
-    UsbHcd,
+    Completion, Device, Endpoint, FullSpeed, HighSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile,
+    Request, Speed, Ticket, UsbHcd,
 };
 use crate::qos::wait_until;
-use crate::{Error, Result, discovered, driver};
+use crate::{Error, Result, discovered, driver, usb_ports};
 
 /// An extended capability: a protocol that some ports speak (7.2).
 const PROTOCOL: u32 = 2;
@@ -80,6 +80,12 @@ impl Hcd {
             Some(core) => what(core),
             None => Err(Error::failed("the controller was not started")),
         }
+    }
+
+    /// How many streams an endpoint may have, to the power of two, stream 0 being none (5.3.6).
+    fn streams(&self) -> u8 {
+        let capabilities = self.registers().get(CAPABILITIES).unwrap_or_default();
+        (capabilities >> 12 & 0xf) as u8
     }
 
     fn ports(&self) -> usize {
@@ -196,6 +202,7 @@ macro_rules! common {
                 lag: 1,
                 ends_transfers: false,
                 addresses: false,
+                streams: self.hcd.streams(),
                 disables_ports: false,
                 stops_frames: false,
                 resets_devices: false,
@@ -355,6 +362,8 @@ impl Produces<dyn UsbHcd> for Xhci {
     }
 }
 
+usb_ports!(Xhci: FullSpeed, HighSpeed; card);
+
 impl Produces<PciFunction> for Xhci {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {
         let mapped = vec![self.plug.borrow().registers.clone()];
@@ -381,7 +390,7 @@ impl Produces<RegisterBlock> for Xhci {
 driver!(
     Xhci = "qemu-xhci", "nec-usb-xhci";
     consumes dyn PciBus;
-    produces dyn UsbHcd, PciFunction, RegisterBlock
+    produces dyn UsbHcd, FullSpeed, HighSpeed, PciFunction, RegisterBlock
 );
 
 /// An extensible host controller in the memory of a board.
@@ -410,20 +419,30 @@ impl Produces<dyn UsbHcd> for BoardXhci {
     }
 }
 
+/// The bus of a controller, which belongs to a part of it.
+fn bus(device: &FoundDevice) -> Plug {
+    let inside = format!("{}/", device.path);
+    let mut all = device.machine().devices.iter();
+    let part = all.find(|it| it.path.starts_with(&inside) && !it.buses.is_empty());
+    let bus = part.and_then(|part| part.buses.first());
+    bus.map_or_else(|| device.first_bus(), |bus| device.plug_into(bus))
+}
+
+usb_ports!(BoardXhci: FullSpeed, HighSpeed; board);
+
 impl Discovered for BoardXhci {
     const QOM_TYPES: &'static [&'static str] = &["sysbus-xhci"];
 
+    fn plug(device: &FoundDevice) -> Plug {
+        bus(device)
+    }
+
     fn found(device: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
         let registers: Rc<dyn Registers> = Rc::new(Mmio::new(vm, device.base()?, Endian::Little));
-        // The bus belongs to a part of the device.
-        let inside = format!("{}/", device.path);
-        let mut all = device.machine().devices.iter();
-        let part = all.find(|it| it.path.starts_with(&inside) && !it.buses.is_empty());
-        let bus = part.and_then(|part| part.buses.first());
-        let bus = bus.map_or_else(|| device.first_bus().bus.to_owned(), |bus| bus.name.to_string());
+        let bus = bus(device).bus.to_owned();
         Ok(Self { found: device.clone(), hcd: Hcd::new(vm, bus, registers)? })
     }
 }
 
-driver!(BoardXhci = "xhci-usb"; produces dyn UsbHcd);
+driver!(BoardXhci = "xhci-usb"; produces dyn UsbHcd, FullSpeed, HighSpeed);
 discovered!(BoardXhci);

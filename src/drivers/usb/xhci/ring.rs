@@ -36,6 +36,12 @@ impl Ring {
         (self.memory.address().0 + (ENTRY * self.next) as u64, self.cycle)
     }
 
+    /// Both in one word, as contexts and commands have it.
+    pub fn dequeue(&self) -> u64 {
+        let (position, cycle) = self.position();
+        position | u64::from(cycle)
+    }
+
     /// Adds an entry, whose address it returns.
     pub fn push(&mut self, parameter: u64, status: u32, control: u32) -> Result<u64> {
         let at = self.position().0;

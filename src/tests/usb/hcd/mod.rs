@@ -28,7 +28,7 @@ fn with_device(hcd: &dyn UsbHcd, number: usize, model: Model) -> Result<Plugged>
 }
 
 /// Lets so many frames of a millisecond pass (USB 2.0, 7.1.12).
-fn frames(hcd: &dyn UsbHcd, count: usize) -> Result<()> {
+pub(super) fn frames(hcd: &dyn UsbHcd, count: usize) -> Result<()> {
     for _ in 0..count {
         hcd.vm().qtest().clock_step(Some(Duration::from_millis(1)))?;
     }
@@ -36,7 +36,7 @@ fn frames(hcd: &dyn UsbHcd, count: usize) -> Result<()> {
 }
 
 /// Waits for the end of a transfer that was submitted.
-fn ended(hcd: &dyn UsbHcd, ticket: Ticket, what: &str) -> Result<Completion> {
+pub(super) fn ended(hcd: &dyn UsbHcd, ticket: Ticket, what: &str) -> Result<Completion> {
     let mut completion = None;
     wait_until(hcd.vm(), what, || {
         completion = hcd.completion(ticket)?;

@@ -61,6 +61,7 @@ fn stop(hcd: &dyn UsbHcd, vm: &Rc<Vm>) -> Result<()> {
             setup: Some(setup(0x80, request::GET_DESCRIPTOR, 0x0100, 0, 18)),
             address: data.address().0,
             length: 18,
+            stream: 0,
         };
         let ticket = hcd.submit(&request)?;
         vm.qtest().clock_step(Some(Duration::from_millis(50)))?;
@@ -207,6 +208,7 @@ fn many(hcd: &dyn UsbHcd, vm: &Rc<Vm>) -> Result<()> {
             setup: Some(setup(0x80, request::GET_DESCRIPTOR, 0x0100, 0, 18)),
             address: data.address().0,
             length: 18,
+            stream: 0,
         };
         let what = "one of many transfers";
         assert_eq!(wait(hcd, &request, what)?.done(what)?, 18, "transfer {round}");

@@ -18,6 +18,7 @@ tests!(dyn UsbHcd, "usb-hcd-tests":
     short_bulk = "short-bulk",
     refused,
     wrong_command = "wrong-command",
+    stalled_out = "stalled-out",
     unplug_storage = "unplug-storage",
 );
 attacks!(dyn UsbHcd, "usb-hcd-attacks": inquiry, read, write);
@@ -216,6 +217,17 @@ fn wrong_command(hcd: &dyn UsbHcd, vm: &Rc<Vm>) -> Result<()> {
     }
     let configuration = setup(0x80, request::GET_CONFIGURATION, 0, 0, 1);
     assert_eq!(storage.usb.get(configuration, "GET_CONFIGURATION")?, [1], "its configuration");
+    super::gone(hcd, vm, plugged)
+}
+
+/// Would catch data that the device has refused and that are reported as moved (USB 2.0, 8.4.5).
+fn stalled_out(hcd: &dyn UsbHcd, vm: &Rc<Vm>) -> Result<()> {
+    let (plugged, storage) = started(hcd)?;
+    let data = vm.ram().alloc(64, 64)?;
+    let what = "a command that is none";
+    let refused = storage.usb.transfer(storage.output, &data, (0, 31), what)?;
+    assert_eq!(refused, Completion { status: Status::Stall, moved: 0 }, "{what}");
+    hcd.clear_halt(&storage.usb.device, &storage.output)?;
     super::gone(hcd, vm, plugged)
 }
 
