@@ -288,7 +288,7 @@ impl Consumes<dyn PciBus> for PciOhci {
     }
 }
 
-usb_ports!(PciOhci: FullSpeed; card);
+usb_ports!(PciOhci: FullSpeed; Plug::new(PciOhci::BUS, "1"));
 
 impl Produces<PciFunction> for PciOhci {
     fn produced(self: Rc<Self>) -> Rc<PciFunction> {

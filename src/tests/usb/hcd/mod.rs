@@ -4,6 +4,7 @@
 
 mod control;
 mod hid;
+mod hostile;
 mod hub;
 mod ports;
 mod schedule;
