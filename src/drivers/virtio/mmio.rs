@@ -48,6 +48,15 @@ pub struct InSlot<K> {
 }
 
 impl<K: Kind> InSlot<K> {
+    /// In a slot of version 2, with a split ring.
+    const SPLIT: Variant =
+        Variant { name: "modern", add: Addition::properties(&[K::MODERN]).after(MODERN) };
+    /// In a slot of version 2, with packed rings.
+    const PACKED: Variant = Variant {
+        name: "packed",
+        add: Addition::properties(&[K::MODERN, "packed=on"]).after(MODERN),
+    };
+
     /// The slot it is in.
     pub fn slot(&self) -> &Slot {
         &self.slot
@@ -65,13 +74,10 @@ where
 {
     const ARGS: QemuArgs =
         plain_args::<K>().before(K::BACKEND).after(K::BEHIND).images(K::IMAGES).sockets(K::SOCKETS);
-    const VARIANTS: &'static [Variant] = &[
-        Variant { name: "modern", add: Addition::properties(&[K::MODERN]).after(MODERN) },
-        Variant {
-            name: "packed",
-            add: Addition::properties(&[K::MODERN, "packed=on"]).after(MODERN),
-        },
-    ];
+    const VARIANTS: &'static [Variant] = match K::OWN {
+        None => &[Self::SPLIT, Self::PACKED],
+        Some(own) => &[Self::SPLIT, Self::PACKED, own],
+    };
 
     fn attach(bus: Rc<VirtioBus>, site: &Site) -> Result<Self> {
         let slot = bus.find(K::DEVICE_TYPE)?;

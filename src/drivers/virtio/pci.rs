@@ -17,18 +17,23 @@ pub struct OverPci<K> {
 }
 
 impl<K: Kind> OverPci<K> {
-    /// Without a legacy interface, with either kind of ring.
-    const WITHOUT_LEGACY: &'static [Variant] = &[
-        Variant { name: "modern", add: Addition::properties(&["disable-legacy=on", K::MODERN]) },
-        Variant {
-            name: "packed",
-            add: Addition::properties(&["disable-legacy=on", K::MODERN, "packed=on"]),
-        },
-    ];
-
+    /// Without a legacy interface, with a split ring.
+    const SPLIT: Variant =
+        Variant { name: "modern", add: Addition::properties(&["disable-legacy=on", K::MODERN]) };
+    /// Without a legacy interface, with packed rings.
+    const PACKED: Variant = Variant {
+        name: "packed",
+        add: Addition::properties(&["disable-legacy=on", K::MODERN, "packed=on"]),
+    };
     /// With packed rings, of a device that never has a legacy interface.
-    const NEW_ONLY: &'static [Variant] =
-        &[Variant { name: "packed", add: Addition::properties(&[K::MODERN, "packed=on"]) }];
+    const NEW_PACKED: Variant =
+        Variant { name: "packed", add: Addition::properties(&[K::MODERN, "packed=on"]) };
+
+    /// The variant of the kind, if it has one, or else any.
+    const OWN: Variant = match K::OWN {
+        Some(own) => own,
+        None => Self::NEW_PACKED,
+    };
 
     /// The function.
     pub fn pci(&self) -> &VirtioPci {
@@ -56,8 +61,12 @@ where
         .sockets(K::SOCKETS)
         .may_refuse(K::REFUSALS)
         .on_root_only(K::ON_ROOT_ONLY);
-    const VARIANTS: &'static [Variant] =
-        if K::IS_TRANSITIONAL { Self::WITHOUT_LEGACY } else { Self::NEW_ONLY };
+    const VARIANTS: &'static [Variant] = match (K::IS_TRANSITIONAL, K::OWN.is_some()) {
+        (true, false) => &[Self::SPLIT, Self::PACKED],
+        (true, true) => &[Self::SPLIT, Self::PACKED, Self::OWN],
+        (false, false) => &[Self::NEW_PACKED],
+        (false, true) => &[Self::NEW_PACKED, Self::OWN],
+    };
 
     fn attach(bus: Rc<dyn PciBus>, site: &Site) -> Result<Self> {
         let pci = VirtioPci::new(PciDevice::plugged(&bus, site)?, site.vm)?;
@@ -86,15 +95,11 @@ where
 }
 
 /// Declares the nodes of a kind, one for each transport, which all produce its interface:
-/// `virtio_kind!(Blk as VirtioBlk: pci "virtio-blk-pci", mmio "virtio-blk-device");`.
+/// `virtio_kind!(Blk as VirtioBlk: pci "virtio-blk-pci", mmio "virtio-blk-device");`. A kind whose
+/// devices QEMU has as PCI functions only names no other.
 macro_rules! virtio_kind {
-    ($kind:ty as $interface:ty: pci $pci:literal, mmio $mmio:literal) => {
+    ($kind:ty as $interface:ty: pci $pci:literal) => {
         impl $crate::graph::Produces<$interface> for $crate::drivers::virtio::pci::OverPci<$kind> {
-            fn produced(self: std::rc::Rc<Self>) -> std::rc::Rc<$interface> {
-                std::rc::Rc::new(self.interface())
-            }
-        }
-        impl $crate::graph::Produces<$interface> for $crate::drivers::virtio::mmio::InSlot<$kind> {
             fn produced(self: std::rc::Rc<Self>) -> std::rc::Rc<$interface> {
                 std::rc::Rc::new(self.interface())
             }
@@ -104,6 +109,14 @@ macro_rules! virtio_kind {
             consumes dyn $crate::qos::pci::PciBus;
             produces $interface, $crate::qos::virtio::Virtio, $crate::qos::pci::PciFunction
         );
+    };
+    ($kind:ty as $interface:ty: pci $pci:literal, mmio $mmio:literal) => {
+        $crate::drivers::virtio::pci::virtio_kind!($kind as $interface: pci $pci);
+        impl $crate::graph::Produces<$interface> for $crate::drivers::virtio::mmio::InSlot<$kind> {
+            fn produced(self: std::rc::Rc<Self>) -> std::rc::Rc<$interface> {
+                std::rc::Rc::new(self.interface())
+            }
+        }
         $crate::driver!(
             $crate::drivers::virtio::mmio::InSlot<$kind> = $mmio;
             consumes $crate::qos::virtio::VirtioBus;

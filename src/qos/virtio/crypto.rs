@@ -21,6 +21,10 @@ pub const MAX_DATAQUEUES: u64 = 4;
 pub const CRYPTO_SERVICES: u64 = 8;
 /// Which ciphers there are, a bit each.
 pub const CIPHER_ALGO_L: u64 = 12;
+/// Which hashes there are, a bit each.
+pub const HASH_ALGO: u64 = 20;
+/// Which codes of authentication there are, a bit each.
+pub const MAC_ALGO_L: u64 = 24;
 /// The longest key of a cipher in bytes.
 pub const MAX_CIPHER_KEY_LEN: u64 = 36;
 /// The longest request in bytes, 64 bits.
@@ -47,12 +51,25 @@ pub const ENCRYPT: u32 = 1;
 /// To decipher.
 pub const DECRYPT: u32 = 2;
 
+/// Services: hashes.
+pub const SERVICE_HASH: u32 = 1 << 1;
+/// Services: codes of authentication.
+pub const SERVICE_MAC: u32 = 1 << 2;
+/// Services: ciphers with two keys.
+pub const SERVICE_AKCIPHER: u32 = 1 << 4;
+
 /// Operations of the control queue: a session for a cipher.
 pub const CIPHER_CREATE_SESSION: u32 = 2;
 /// Its end.
 pub const CIPHER_DESTROY_SESSION: u32 = 3;
+/// A session for a hash.
+pub const HASH_CREATE_SESSION: u32 = 1 << 8 | 2;
+/// A session for codes of authentication.
+pub const MAC_CREATE_SESSION: u32 = 2 << 8 | 2;
 /// A session for ciphers with two keys.
 pub const AKCIPHER_CREATE_SESSION: u32 = 4 << 8 | 4;
+/// Its end.
+pub const AKCIPHER_DESTROY_SESSION: u32 = 4 << 8 | 5;
 
 /// A request for a cipher alone, the only one of QEMU's algorithms.
 pub const SYM_OP_CIPHER: u32 = 1;
@@ -112,7 +129,7 @@ pub struct Operation {
 }
 
 /// 32-bit numbers at their offsets, in so many bytes.
-fn header(numbers: &[(usize, u32)]) -> Vec<u8> {
+pub(super) fn header(numbers: &[(usize, u32)]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
     for &(at, number) in numbers {
         bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
@@ -187,7 +204,12 @@ impl Live {
         let answer = self.control(request, SESSION)?;
         match answer[..] {
             [a, b, c, d, e, f, g, h, status, 0, 0, 0, 0, 0, 0, 0] => {
-                Ok((status, u64::from_le_bytes([a, b, c, d, e, f, g, h])))
+                match u64::from_le_bytes([a, b, c, d, e, f, g, h]) {
+                    number if status != OK && number != 0 => Err(Error::failed(format!(
+                        "a session was refused with status {status}, and has number {number:#x}"
+                    ))),
+                    number => Ok((status, number)),
+                }
             }
             _ => Err(Error::failed(format!("a session was asked for, {answer:x?} came back"))),
         }
@@ -227,12 +249,38 @@ impl Live {
     /// # Errors
     /// The device does not answer as it must.
     pub fn destroy(&self, session: u64) -> Result<u8> {
+        self.destroy_by(CIPHER_DESTROY_SESSION, session)
+    }
+
+    /// Ends a session by this operation; returns the status.
+    ///
+    /// # Errors
+    /// The device does not answer as it must.
+    pub fn destroy_by(&self, operation: u32, session: u64) -> Result<u8> {
         let (low, high) = (session as u32, (session >> 32) as u32);
-        let request = header(&[(0, CIPHER_DESTROY_SESSION), (16, low), (20, high)]);
+        let request = header(&[(0, operation), (16, low), (20, high)]);
         match self.control(&[&request], 1)?[..] {
             [status] => Ok(status),
             ref other => Err(Error::failed(format!("a session was ended: {other:x?} came back"))),
         }
+    }
+
+    /// Sends a request to the queue of data, and has pieces of these lengths written. Returns all
+    /// that is in them.
+    ///
+    /// # Errors
+    /// The device does not take it, or writes behind what it says it has written.
+    pub fn data(&self, request: &[&[u8]], pieces: &[usize]) -> Result<Vec<u8>> {
+        self.device.exchange(&self.data, request, pieces).map(|(_, whole)| whole)
+    }
+
+    /// As [`Live::data`], for an operation whose result may be shorter than the room for it: the
+    /// status is behind all of that, and QEMU counts the result alone.
+    ///
+    /// # Errors
+    /// The device does not take it.
+    pub fn data_loosely(&self, request: &[&[u8]], pieces: &[usize]) -> Result<Vec<u8>> {
+        self.device.exchange_loosely(&self.data, request, pieces).map(|(_, whole)| whole)
     }
 
     /// Has data enciphered or deciphered, the result in pieces of these lengths; returns the
@@ -250,8 +298,12 @@ impl Live {
         let head = operation.header();
         let request: Vec<&[u8]> = [&head, iv].into_iter().chain(data.iter().copied()).collect();
         let pieces: Vec<usize> = pieces.iter().copied().chain([1]).collect();
-        let (_, whole) = self.device.exchange(&self.data, &request, &pieces)?;
+        let whole = self.data(&request, &pieces)?;
         let (status, result) = whole.split_last().map_or((0xff, &[][..]), |(&s, rest)| (s, rest));
+        if status != OK && result.iter().any(|&byte| byte != UNTOUCHED) {
+            let why = format!("data came back with status {status}, and a result: {result:x?}");
+            return Err(Error::failed(why));
+        }
         Ok((status, result.to_vec()))
     }
 

@@ -29,6 +29,8 @@ pub struct Virtio {
     transport: Rc<dyn Transport>,
     /// What it offered at first, which must not change.
     offered: u64,
+    /// Features of its kind without which it does not work.
+    needed: u64,
     /// How large each of its queues can be, likewise.
     sizes: Rc<[u16]>,
     plain: fn(&Self) -> Result<Option<Plain>>,
@@ -57,14 +59,13 @@ impl Virtio {
     /// Returns [`Error::Failed`] if it is of another type, if it offers what none of its kind
     /// does or not what all do, or if a queue has a size that no queue can have.
     pub fn of_kind<K: Kind>(vm: &Rc<Vm>, transport: Rc<dyn Transport>) -> Result<Self> {
-        Self::new(vm, transport, K::DEVICE_TYPE, K::FEATURES, K::plain)
+        Self::new(vm, transport, (K::DEVICE_TYPE, K::FEATURES, K::NEEDED), K::plain)
     }
 
     fn new(
         vm: &Rc<Vm>,
         transport: Rc<dyn Transport>,
-        device_type: u32,
-        own: Features,
+        (device_type, own, needed): (u32, Features, u64),
         plain: fn(&Self) -> Result<Option<Plain>>,
     ) -> Result<Self> {
         match transport.device_type()? {
@@ -77,7 +78,8 @@ impl Virtio {
         let offered = transport.device_features()?;
         kind::check(own, transport.is_modern(), offered)?;
         let sizes = queue_sizes(&*transport)?;
-        Ok(Self { vm: vm.clone(), transport, offered, sizes: sizes.into(), plain })
+        let needed = needed & offered;
+        Ok(Self { vm: vm.clone(), transport, offered, needed, sizes: sizes.into(), plain })
     }
 
     /// This device with the queues that it has now: some have others when a feature was accepted
@@ -194,7 +196,7 @@ impl Virtio {
 
     /// The features without which the device does not work with a driver.
     pub fn required(&self) -> u64 {
-        if self.transport.is_modern() { features::VERSION_1 } else { 0 }
+        self.needed | if self.transport.is_modern() { features::VERSION_1 } else { 0 }
     }
 
     /// All that the device offers and a driver may accept.
@@ -202,7 +204,9 @@ impl Virtio {
     /// # Errors
     /// QEMU does not answer.
     pub fn acceptable(&self) -> Result<u64> {
-        Ok(self.offered()? & !features::UNUSED_30)
+        let others =
+            if self.transport.is_modern() { features::LEGACY } else { features::UNUSED_30 };
+        Ok(self.offered()? & !others)
     }
 
     /// Skips a test of `feature`, which is `what`, where the device does not offer it.

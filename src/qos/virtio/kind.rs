@@ -2,6 +2,7 @@
 //! the command line, and the interface of its tests. A kind knows no transport.
 
 use super::{Segment, Virtio, features};
+use crate::graph::Variant;
 use crate::qemu::{Image, Socket};
 use crate::{Error, Result};
 
@@ -11,6 +12,8 @@ pub trait Kind: 'static {
     const DEVICE_TYPE: u32;
     /// The features of the kind.
     const FEATURES: Features;
+    /// Those of them without which a device that offers them does not work.
+    const NEEDED: u64 = 0;
     /// Options before the device: its back end.
     const BACKEND: &str = "";
     /// Options after the device: what is behind it.
@@ -27,6 +30,8 @@ pub trait Kind: 'static {
     const IN_SLOT: Option<&str> = None;
     /// Further properties of the variants `modern` and `packed`.
     const MODERN: &str = "";
+    /// A variant that only this kind has.
+    const OWN: Option<Variant> = None;
     /// Words of QEMU by which it refuses to start where it cannot have the device.
     const REFUSALS: &[&str] = &[];
     /// Whether a PCI function of the kind is for root buses only.

@@ -7,12 +7,14 @@ pub mod balloon;
 pub mod blk;
 mod blk_disk;
 pub mod crypto;
+pub mod crypto_rsa;
 mod device;
 pub mod gpu;
 pub mod input;
 pub mod iommu;
 mod iommu_translation;
 mod kind;
+pub mod mem;
 mod mmio;
 pub mod net;
 pub mod p9;
@@ -21,6 +23,7 @@ mod packed;
 mod pci;
 mod pci_legacy;
 mod pci_modern;
+pub mod pmem;
 mod queue;
 mod raw;
 mod registers;
@@ -28,6 +31,7 @@ pub mod rng;
 pub mod scsi;
 mod scsi_hba;
 pub mod serial;
+pub mod sound;
 mod split;
 mod transport;
 
@@ -79,6 +83,8 @@ pub mod features {
     /// Never used by the specification; QEMU offers it to legacy drivers, and takes one
     /// that accepts it for one that accepts whatever it sees.
     pub const UNUSED_30: u64 = 1 << 30;
+    /// What only legacy interfaces offer (6.3), or QEMU through those.
+    pub const LEGACY: u64 = NOTIFY_ON_EMPTY | ANY_LAYOUT | UNUSED_30;
     /// The device complies with version 1.
     pub const VERSION_1: u64 = 1 << 32;
     /// The device uses the platform's translation of addresses.

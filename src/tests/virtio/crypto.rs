@@ -6,15 +6,17 @@ use std::rc::Rc;
 use crate::qemu::Vm;
 use crate::qos::settle;
 use crate::qos::virtio::crypto::{
-    AES_CBC, AES_CTR, AES_ECB, AKCIPHER_CREATE_SESSION, CIPHER_ALGO_L, CIPHER_CREATE_SESSION,
-    CRYPTO_SERVICES, DECRYPT, ENCRYPT, ERR, INVSESS, Live, MAX_CIPHER_KEY_LEN, MAX_DATAQUEUES,
-    MAX_SIZE, NOTSUPP, OK, Operation, STATUS, SYM_OP_CIPHER, Session, VirtioCrypto,
+    AES_CBC, AES_CTR, AES_ECB, CIPHER_ALGO_L, CIPHER_CREATE_SESSION, CRYPTO_SERVICES, DECRYPT,
+    ENCRYPT, ERR, HASH_ALGO, HASH_CREATE_SESSION, INVSESS, Live, MAC_ALGO_L, MAC_CREATE_SESSION,
+    MAX_CIPHER_KEY_LEN, MAX_DATAQUEUES, MAX_SIZE, NOTSUPP, OK, Operation, SERVICE_HASH,
+    SERVICE_MAC, STATUS, SYM_OP_CIPHER, Session, VirtioCrypto,
 };
 use crate::qos::virtio::{self, features};
-use crate::{Error, Result, attacks, tests};
+use crate::{Result, attacks, tests};
 
 tests!(VirtioCrypto, "virtio-crypto-tests":
     config,
+    services,
     known_results = "known-results",
     pieces,
     sizes,
@@ -26,7 +28,6 @@ tests!(VirtioCrypto, "virtio-crypto-tests":
     vectors = "initial-vectors",
     in_flight = "in-flight",
     interrupts,
-    another_service = "session-of-another-service",
     written_of_refused = "written-of-refused",
     forgets = "forgets-at-reset",
 );
@@ -118,12 +119,40 @@ fn config(device: &VirtioCrypto, _: &Rc<Vm>) -> Result<()> {
         assert_eq!(device.field(STATUS)?, 1, "ready");
         assert_eq!(device.field(MAX_DATAQUEUES)?, 1, "queues for data");
         assert_eq!(device.0.queue_count(), 2, "queues");
-        assert_eq!(device.field(CRYPTO_SERVICES)? & 1, 1, "ciphers are a service");
-        assert_ne!(device.field(CIPHER_ALGO_L)? & 1 << AES_CBC, 0, "AES by blocks in a chain");
+        let services = device.field(CRYPTO_SERVICES)?;
+        assert_eq!(services & !0x1f, 0, "services that are not defined: {services:#x}");
+        assert_eq!(services & 1, 1, "ciphers are a service: {services:#x}");
+        assert_eq!(device.field(CIPHER_ALGO_L)?, 1 << AES_CBC, "ciphers");
         assert_eq!(device.field(MAX_CIPHER_KEY_LEN)?, 64, "the longest key");
         let most = [device.field(MAX_SIZE)?, device.field(MAX_SIZE + 4)?];
         assert!(most[0] >= 1 << 20 || most[1] > 0, "the longest request: {most:x?}");
+        assert_eq!(most[1] >> 31, 0, "the longest request, as a number with a sign: {most:x?}");
         device.0.reset()?;
+    }
+    Ok(())
+}
+
+/// Would catch a service of the configuration (5.9.4) that the device does not have: sessions for the
+/// first of the hashes and codes of authentication that it offers are refused.
+fn services(device: &VirtioCrypto, _: &Rc<Vm>) -> Result<()> {
+    let live = start(device)?;
+    let offered = device.field(CRYPTO_SERVICES)?;
+    let kinds = [
+        (SERVICE_HASH, HASH_ALGO, HASH_CREATE_SESSION, 20),
+        (SERVICE_MAC, MAC_ALGO_L, MAC_CREATE_SESSION, 20),
+    ];
+    for (service, algorithms, operation, length) in kinds {
+        if offered & service == 0 {
+            continue;
+        }
+        let algorithm = device.field(algorithms)?.trailing_zeros();
+        assert!(algorithm < 32, "service {service:#x} of no algorithm");
+        let mut request = vec![0; 72];
+        for (at, number) in [(0, operation), (4, algorithm), (16, algorithm), (20, length)] {
+            request[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        }
+        let (status, _) = live.create_by(&[&request])?;
+        assert_eq!(status, OK, "a session of service {service:#x}, algorithm {algorithm}");
     }
     Ok(())
 }
@@ -431,42 +460,6 @@ fn interrupts(device: &VirtioCrypto, vm: &Rc<Vm>) -> Result<()> {
         assert_eq!(live.destroy(session)?, OK, "its end");
         assert_eq!(taken()?, virtio::ISR_QUEUE, "of the end of a session");
         assert_eq!(taken()?, 0, "of nothing");
-    }
-    Ok(())
-}
-
-/// A public key of RSA, of 512 bits, as RFC 8017 has it.
-fn public_key() -> Vec<u8> {
-    let mut modulus = vec![0xc1; 64];
-    modulus[63] = 0x4b;
-    [&[0x30, 0x48, 0x02, 0x41, 0][..], &modulus, &[0x02, 0x03, 1, 0, 1]].concat()
-}
-
-/// Would catch a session for keys of two parts that data of a cipher with one key is given to,
-/// which ends QEMU.
-fn another_service(device: &VirtioCrypto, _: &Rc<Vm>) -> Result<()> {
-    if device.field(CRYPTO_SERVICES)? & 1 << 4 == 0 {
-        return Err(Error::skipped("the device has no ciphers with two keys"));
-    }
-    let live = start(device)?;
-    let kept = session(&live)?;
-    let key = public_key();
-    let (rsa, is_public) = (1u32, 1u32);
-    let mut request = vec![0; 72];
-    for (at, number) in
-        [(0, AKCIPHER_CREATE_SESSION), (4, rsa), (16, rsa), (20, is_public), (24, key.len() as u32)]
-    {
-        request[at..at + 4].copy_from_slice(&number.to_le_bytes());
-    }
-    let (status, other) = live.create_by(&[&request, &key])?;
-    if status != OK {
-        return Err(Error::skipped("this QEMU takes no key of RSA"));
-    }
-    let (status, _) = live.run(operation(other, 64), &hex(IV), &[&hex(PLAIN)], &[64])?;
-    assert_ne!(status, OK, "data of a cipher for a session of RSA");
-    assert_works(&live, kept, "afterwards")?;
-    for session in [kept, other] {
-        assert_eq!(live.destroy(session)?, OK, "the end of session {session}");
     }
     Ok(())
 }

@@ -143,6 +143,8 @@ fn index_jumps(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
         virtio::crypto::DEVICE_TYPE,
         virtio::gpu::DEVICE_TYPE,
         virtio::iommu::DEVICE_TYPE,
+        virtio::mem::DEVICE_TYPE,
+        virtio::pmem::DEVICE_TYPE,
     ];
     let verdict = match device.transport().device_type()? {
         kind if at_once.contains(&kind) => Any,
