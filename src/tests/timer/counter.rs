@@ -552,7 +552,8 @@ fn machine_reset_pending(timers: &Timers, vm: &Rc<Vm>) -> Result<()> {
     })
 }
 
-/// Would catch a timer that another one of the chip starts, stops, reloads or clears.
+/// Would catch a timer that another one of the chip starts, stops, reloads or clears, or whose
+/// interrupt is cleared with that of another.
 fn independent(timers: &Timers, vm: &Rc<Vm>) -> Result<()> {
     let timers = &timers.0;
     if timers.len() < 2 {
@@ -585,6 +586,29 @@ fn independent(timers: &Timers, vm: &Rc<Vm>) -> Result<()> {
         }
         timers[number].stop()?;
         timers[number].clear()?;
+    }
+    cleared_alone(timers, vm)
+}
+
+/// Asserts that of timers that have all run out, each is pending until it is cleared itself.
+fn cleared_alone(timers: &[Rc<dyn Timer>], vm: &Rc<Vm>) -> Result<()> {
+    let mut end = Duration::ZERO;
+    for timer in timers {
+        let profile = timer.profile();
+        if !profile.interrupts_when_stopped && profile.modes[0] == Mode::Periodic {
+            return Ok(());
+        }
+        timer.start(1000, profile.modes[0], 1)?;
+        end = end.max(profile.tick.latest(1001));
+    }
+    Stopwatch::new(vm).until(end)?;
+    timers.iter().try_for_each(|timer| timer.stop())?;
+    for (number, timer) in timers.iter().enumerate() {
+        timer.clear()?;
+        for (other, timer) in timers.iter().enumerate() {
+            let is_pending = timer.is_pending()?.unwrap_or(other > number);
+            assert_eq!(is_pending, other > number, "timer {other}, {number} is cleared");
+        }
     }
     Ok(())
 }
