@@ -1,5 +1,6 @@
 //! The program: its arguments, in one place, and one file a subcommand.
 
+mod backends;
 mod check;
 mod cover;
 mod coverage;
@@ -170,6 +171,9 @@ struct FilterArguments {
     /// The form of the paths where neither --form nor FILTER says it.
     #[arg(skip)]
     usual_form: OnceCell<Form>,
+    /// How the name of a device begins that is on the way of every path; none for any.
+    #[arg(skip)]
+    through: OnceCell<Vec<String>>,
     /// How long a guest may take, if --timeout says so.
     #[arg(skip)]
     guest_limit: OnceCell<Duration>,
@@ -303,6 +307,7 @@ impl FilterArguments {
         let forms = self.form.iter().chain(usual).copied().collect();
         let filter =
             Filter::new(&self.filters, &self.skip, &self.machine, self.exact)?.with_forms(forms);
+        let filter = filter.through(self.through.get().cloned().unwrap_or_default());
         Ok(match self.names()? {
             Some(names) => filter.with_names(names.clone()),
             None => filter,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+use super::backends::BackendArguments;
 use super::cover::CoverArguments;
 use super::environments::{EnvironmentArguments, Table};
 use super::failed::Failed;
@@ -31,7 +32,7 @@ use crate::harness::{
     Conclusion, Environment, Expectations, Fleet, Header, Journal, Order, Outcome, Plan,
     Reproducers, Settings, Shard, run_all,
 };
-use crate::qemu::{Between, Emulator, Fuzzing, Keep, Limits, Prober};
+use crate::qemu::{Between, Emulator, Fuzzing, Keep, Limits, Prober, UserBackend};
 
 const ABOUT: &str = "\
 Paths with the same QEMU command line run on one QEMU, which is reset in between. What fails
@@ -130,6 +131,8 @@ pub(super) struct Arguments {
     emulators: EmulatorArguments,
     #[command(flatten)]
     wrapper: WrapperArguments,
+    #[command(flatten)]
+    backends: BackendArguments,
     /// Where paths move the machine, move it to this emulator, or the one of its architecture in
     /// this folder: another build or version. Only paths of the form migrate run then. Machines
     /// are of the newest version that both know.
@@ -139,6 +142,9 @@ pub(super) struct Arguments {
 
 /// How long a path may take unless the user says something else.
 const USUAL_LIMIT: Duration = Duration::from_secs(60);
+/// How long a path with a back end of the user's may take: one that hangs up on a driver that
+/// breaks the rules is connected to again a second later, each time.
+const LIMIT_OF_BACKENDS: Duration = Duration::from_secs(300);
 
 /// The arguments alone, to be read from a journal.
 #[derive(Parser)]
@@ -169,7 +175,8 @@ impl Arguments {
 
     /// How long a path may take.
     fn limit(&self) -> Duration {
-        self.timeout.unwrap_or(USUAL_LIMIT)
+        let usual = if self.backends.are_given() { LIMIT_OF_BACKENDS } else { USUAL_LIMIT };
+        self.timeout.unwrap_or(usual)
     }
 
     /// Whether it may end, as it should, before all paths have run.
@@ -248,6 +255,9 @@ impl Arguments {
             }
             None => fleet,
         };
+        let backends: Arc<[UserBackend]> = self.backends.backends()?.into();
+        let devices = backends.iter().map(|backend| backend.device().to_owned());
+        let _ = self.filter.through.set(devices.collect());
         if let Some(limit) = self.timeout {
             let _ = self.filter.guest_limit.set(limit);
         }
@@ -264,6 +274,12 @@ impl Arguments {
         let fuzzing = Fuzzing { seed: self.fuzz_seed, rounds: self.fuzz_rounds };
         if fuzzing != Fuzzing::default() {
             plan = altered(plan, |emulator| Emulator { fuzzing, ..emulator.clone() });
+        }
+        if !backends.is_empty() {
+            plan = altered(plan, |emulator| Emulator {
+                user_backends: backends.clone(),
+                ..emulator.clone()
+            });
         }
         Ok(Planned { fleet, plan, shard, has_all_names })
     }

@@ -29,7 +29,11 @@ impl From<LaunchError> for NoStart {
     fn from(error: LaunchError) -> Self {
         let message = error.to_string();
         let LaunchError::NoGreeting { ending, protocol, transcript, output, .. } = error else {
-            let (transcript, output) = Default::default();
+            let transcript = String::new();
+            let output = match error {
+                LaunchError::Backend { output, .. } => output,
+                _ => String::new(),
+            };
             return Self {
                 verdict: Verdict::Failed(message.clone()),
                 cause: message,

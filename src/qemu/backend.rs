@@ -9,6 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use super::user_backend::Running;
+
 /// What is left of a back end that runs: its state, which the test reads, and whose `Drop` ends
 /// it once QEMU is gone.
 pub type Served = Box<dyn Any + Send>;
@@ -36,7 +38,11 @@ pub type Served = Box<dyn Any + Send>;
 ///
 /// In a test, [`Vm::backend`](super::Vm::backend) gives what the function returned.
 #[derive(Clone, Copy)]
-pub struct Backend(pub(super) Serve);
+pub struct Backend {
+    pub(super) serve: Serve,
+    /// The devices for which the user can name another.
+    pub(super) device: Option<&'static str>,
+}
 
 /// What a back end is given when it begins.
 #[derive(Clone, Copy)]
@@ -53,7 +59,7 @@ impl Backend {
     /// A back end that `serve` begins. It must return at once: what goes on stands in a thread,
     /// which ends when its socket is closed.
     pub const fn new(serve: fn(UnixStream) -> io::Result<Served>) -> Self {
-        Self(Serve::Stream(serve))
+        Self::by(Serve::Stream(serve))
     }
 
     /// A back end that is also given the image `name`, of those of the same edge or test.
@@ -61,23 +67,36 @@ impl Backend {
         name: &'static str,
         serve: fn(UnixStream, File) -> io::Result<Served>,
     ) -> Self {
-        Self(Serve::Image(name, serve))
+        Self::by(Serve::Image(name, serve))
     }
 
     /// A back end to which QEMU connects, and can connect again. Where options say the name of
     /// the socket, a name of the abstract namespace stands then, for `path=…,abstract=on`
     /// (QEMU 5.1 and later).
     pub const fn listening(serve: fn(UnixListener) -> io::Result<Served>) -> Self {
-        Self(Serve::Listener(serve))
+        Self::by(Serve::Listener(serve))
+    }
+
+    const fn by(serve: Serve) -> Self {
+        Self { serve, device: None }
+    }
+
+    /// This one, in whose place a [`UserBackend`](super::UserBackend) for `device` serves where
+    /// the user names one.
+    pub const fn of(self, device: &'static str) -> Self {
+        Self { device: Some(device), ..self }
     }
 }
 
-/// The harness's end of a socket: with the test, or with a back end.
+/// The harness's end of a socket: with the test, or with a back end; that of the user's has it
+/// itself.
 pub(super) enum End {
     /// The test's.
     Ours(UnixStream),
     /// What the back end left.
     Served(Served),
+    /// A back end of the user's.
+    User(Box<Running>),
 }
 
 impl End {
@@ -85,7 +104,7 @@ impl End {
     pub fn ours(&self) -> Option<&UnixStream> {
         match self {
             Self::Ours(stream) => Some(stream),
-            Self::Served(_) => None,
+            Self::Served(_) | Self::User(_) => None,
         }
     }
 }
@@ -99,7 +118,7 @@ impl fmt::Debug for Backend {
 // Two configurations are equal if they are served by the same function.
 impl PartialEq for Backend {
     fn eq(&self, other: &Self) -> bool {
-        match (self.0, other.0) {
+        match (self.serve, other.serve) {
             (Serve::Stream(one), Serve::Stream(other)) => std::ptr::fn_addr_eq(one, other),
             (Serve::Image(name, one), Serve::Image(its, other)) => {
                 name == its && std::ptr::fn_addr_eq(one, other)
@@ -114,7 +133,7 @@ impl Eq for Backend {}
 
 impl Hash for Backend {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match self.0 {
+        match self.serve {
             Serve::Stream(serve) => (serve as usize).hash(state),
             Serve::Image(_, serve) => (serve as usize).hash(state),
             Serve::Listener(serve) => (serve as usize).hash(state),

@@ -112,6 +112,21 @@ pub(super) fn in_path(name: &Path) -> Option<PathBuf> {
     places.find(|file| is_executable(file))
 }
 
+/// The file of a program that a user names as for a shell; what is wrong if it cannot be run.
+pub(super) fn program(name: &str) -> Result<PathBuf, &'static str> {
+    let program = match name.contains('/') {
+        true => PathBuf::from(name),
+        false => in_path(Path::new(name)).ok_or("no such program is on PATH")?,
+    };
+    if !program.exists() {
+        return Err("no such file");
+    }
+    if !is_executable(&program) {
+        return Err("it is not executable");
+    }
+    Ok(program)
+}
+
 /// The emulators in a folder, by name.
 fn in_folder(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

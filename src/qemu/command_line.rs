@@ -275,7 +275,12 @@ impl Config {
         };
         words.extend(self.placed(file, path, |number, socket, word| {
             let there = wiring.sockets.get(number).map_or("-1", String::as_str);
-            word.replace(&socket.placeholder(), there)
+            // A socket by its path stands where a file was to be inherited.
+            let inherited = format!("fd={}", socket.placeholder());
+            match there.starts_with("path=") {
+                true => word.replace(&inherited, there),
+                false => word.replace(&socket.placeholder(), there),
+            }
         }));
         words
     }

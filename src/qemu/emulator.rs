@@ -13,6 +13,7 @@ use super::capabilities::{Capabilities, Version};
 use super::environment::NamedEnvironment;
 use super::keep::Keep;
 use super::pace::Pace;
+use super::user_backend::UserBackend;
 use super::wrapper::Wrapper;
 use crate::protocol::Greeting;
 
@@ -50,6 +51,9 @@ pub struct Emulator {
     /// How drivers err on paths of the form fuzz.
     #[serde(skip)]
     pub fuzzing: Fuzzing,
+    /// Back ends of the user's, in place of the harness's own.
+    #[serde(skip)]
+    pub user_backends: Arc<[UserBackend]>,
 }
 
 /// How drivers err, and how often.
@@ -81,6 +85,7 @@ impl Emulator {
             keep: None,
             moves_to: None,
             fuzzing: Fuzzing::default(),
+            user_backends: Arc::default(),
         }
     }
 

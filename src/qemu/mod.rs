@@ -22,6 +22,7 @@ mod probe;
 pub(crate) mod proc_stat;
 mod process;
 mod ram;
+mod user_backend;
 mod vm;
 mod wrapper;
 
@@ -42,5 +43,6 @@ pub use probe::{Probed, Prober, Unusable};
 pub use process::{Ending, is_stopping, stop_all};
 pub(crate) use ram::GUARD_PATTERN;
 pub use ram::{Buffer, Ram};
+pub use user_backend::{BadBackend, UserBackend};
 pub use vm::{Between, LaunchError, ResetError, Starting, Vm};
 pub use wrapper::{BadWrapper, Wrapper};

@@ -39,6 +39,7 @@ use super::limits::Limits;
 use super::pace::scaled;
 use super::process::{Ending, Process};
 use super::ram::Ram;
+use super::user_backend::Running;
 use crate::protocol::{self, Deadline, Endian, Qmp, Qtest, Transcript};
 use crate::{Error, Result};
 
@@ -126,9 +127,10 @@ impl Vm {
         self.suite.set(Some(suite));
     }
 
-    /// The suite whose test runs on this QEMU, where that was noted and its driver does not err.
+    /// The suite whose test runs on this QEMU, where that was noted, its driver does not err, and
+    /// no back end of the user's serves it: what did not come then may come another time.
     pub fn suite(&self) -> Option<&'static str> {
-        self.suite.get().filter(|_| !self.errs())
+        self.suite.get().filter(|_| !self.errs() && !self.has_user_backend())
     }
 
     /// The qtest connection: ports, memory, clock, interrupts.
@@ -177,6 +179,12 @@ impl Vm {
     }
 
     fn image(&self, name: &str) -> Result<&File> {
+        if self.user_backends().any(Running::has_other_image) {
+            return Err(Error::skipped(
+                "the back end serves an image of its own; {image} in its command would be the one \
+                 that the suite looks into",
+            ));
+        }
         let number = self.config.images.iter().position(|image| image.name == name);
         number
             .and_then(|number| self.images.get(number))
@@ -242,7 +250,9 @@ impl Vm {
     pub fn socket(&self, name: &str) -> Result<&UnixStream> {
         match self.end(name)? {
             End::Ours(stream) => Ok(stream),
-            End::Served(_) => Err(Error::failed(format!("a back end serves the socket {name}"))),
+            End::Served(_) | End::User(_) => {
+                Err(Error::failed(format!("a back end serves the socket {name}")))
+            }
         }
     }
 
@@ -258,13 +268,46 @@ impl Vm {
             .ok_or_else(|| Error::failed(format!("this machine has no socket called {name}")))
     }
 
+    fn user_backends(&self) -> impl Iterator<Item = &Running> {
+        self.sockets.iter().filter_map(|end| match end {
+            End::User(running) => Some(&**running),
+            End::Ours(_) | End::Served(_) => None,
+        })
+    }
+
+    /// Whether a back end of the user's serves one of its sockets.
+    pub fn has_user_backend(&self) -> bool {
+        self.user_backends().next().is_some()
+    }
+
+    /// What is wrong if a back end of the user's has ended although this QEMU uses it.
+    pub(crate) fn backend_trouble(&self) -> Option<String> {
+        self.user_backends().find_map(Running::trouble)
+    }
+
+    /// What is wrong if a back end of the user's ended badly once this QEMU had left it.
+    pub(crate) fn backend_trouble_at_end(&self) -> Option<String> {
+        self.user_backends().find_map(Running::trouble_at_end)
+    }
+
+    /// What back ends of the user's have written, and how they are.
+    pub(crate) fn backend_stories(&self) -> String {
+        self.user_backends().map(Running::story).collect()
+    }
+
     /// What the back end of the socket `name` returned when it began.
     ///
     /// # Errors
     /// There is no such socket, no back end serves it, or it returned something of another type.
+    /// The path does not apply where a back end of the user's serves it.
     pub fn backend<T: Any>(&self, name: &str) -> Result<&T> {
         let served = match self.end(name)? {
             End::Served(served) => served.downcast_ref(),
+            End::User(_) => {
+                return Err(Error::skipped(
+                    "what a back end is asked is known of the harness's own alone",
+                ));
+            }
             End::Ours(_) => None,
         };
         served.ok_or_else(|| {

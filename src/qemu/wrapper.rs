@@ -59,17 +59,7 @@ impl Wrapper {
     pub fn of(words: Vec<String>) -> Result<Self, BadWrapper> {
         let first = words.first().ok_or(BadWrapper::Empty)?;
         let no_program = |why| BadWrapper::NoProgram(first.clone(), why);
-        let program = match first.contains('/') {
-            true => PathBuf::from(first),
-            false => binary::in_path(Path::new(first))
-                .ok_or_else(|| no_program("no such program is on PATH"))?,
-        };
-        if !program.exists() {
-            return Err(no_program("no such file"));
-        }
-        if !binary::is_executable(&program) {
-            return Err(no_program("it is not executable"));
-        }
+        let program = binary::program(first).map_err(no_program)?;
         for (name, options) in TAKES_ARGUMENTS {
             if is_called(first, &[name]) && !words.iter().any(|it| options.contains(&&**it)) {
                 return Err(BadWrapper::NoArguments(words.join(" "), options[0]));

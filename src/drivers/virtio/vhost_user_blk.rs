@@ -20,7 +20,7 @@ impl Kind for VhostUserBlk {
     const FEATURES: Features = blk::FEATURES;
     const BACKEND: &str = vhost::CHARDEV;
     const IMAGES: &[Image] = &[IMAGE];
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(DISK)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(DISK.of("vhost-user-blk"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost,queue-size=256";
     // The plain device has one queue, the others several.
     const MODERN: &str = "num-queues=4";

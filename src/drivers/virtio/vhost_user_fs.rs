@@ -24,7 +24,7 @@ impl Kind for VhostUserFs {
     const DEVICE_TYPE: u32 = DEVICE_TYPE;
     const FEATURES: Features = Features::NONE;
     const BACKEND: &str = vhost::CHARDEV;
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND.of("vhost-user-fs"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost,tag=share";
     const IS_TRANSITIONAL: bool = false;
     type Interface = VhostUserDevice;
@@ -34,7 +34,7 @@ impl Kind for VhostUserFs {
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
-        vhost::plain(virtio, REQUESTS).map(Some)
+        vhost::plain(virtio, REQUESTS)
     }
 }
 

@@ -28,7 +28,7 @@ impl Kind for VhostUserGpio {
     const DEVICE_TYPE: u32 = DEVICE_TYPE;
     const FEATURES: Features = Features { must: 0, may: F_IRQ, legacy_may: F_IRQ };
     const BACKEND: &str = vhost::CHARDEV;
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND.of("vhost-user-gpio"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost";
     const IS_TRANSITIONAL: bool = false;
     type Interface = Interface;
@@ -38,7 +38,7 @@ impl Kind for VhostUserGpio {
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
-        vhost::plain(virtio, REQUESTS).map(Some)
+        vhost::plain(virtio, REQUESTS)
     }
 }
 

@@ -27,7 +27,7 @@ impl Kind for VhostUserI2c {
     const FEATURES: Features =
         Features { must: 0, may: F_ZERO_LENGTH_REQUEST, legacy_may: F_ZERO_LENGTH_REQUEST };
     const BACKEND: &str = vhost::CHARDEV;
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND.of("vhost-user-i2c"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost";
     const IS_TRANSITIONAL: bool = false;
     type Interface = VhostUserDevice;
@@ -37,7 +37,7 @@ impl Kind for VhostUserI2c {
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
-        vhost::plain(virtio, REQUESTS).map(Some)
+        vhost::plain(virtio, REQUESTS)
     }
 }
 

@@ -27,7 +27,7 @@ impl Kind for VhostUserScmi {
     const FEATURES: Features =
         Features { must: 0, may: F_P2A_CHANNELS, legacy_may: F_P2A_CHANNELS };
     const BACKEND: &str = vhost::CHARDEV;
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND.of("vhost-user-scmi"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost";
     const IS_TRANSITIONAL: bool = false;
     type Interface = Interface;
@@ -37,7 +37,7 @@ impl Kind for VhostUserScmi {
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
-        vhost::plain(virtio, REQUESTS).map(Some)
+        vhost::plain(virtio, REQUESTS)
     }
 }
 

@@ -34,7 +34,7 @@ impl Kind for VhostUserScsi {
         legacy_may: F_INOUT | F_HOTPLUG | F_CHANGE,
     };
     const BACKEND: &str = vhost::CHARDEV;
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND.of("vhost-user-scsi"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost,num_queues=1";
     const IN_SLOT: Option<&str> = Some("vhost-user-scsi");
     type Interface = VhostUserDevice;
@@ -44,7 +44,7 @@ impl Kind for VhostUserScsi {
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
-        vhost::plain(virtio, REQUESTS).map(Some)
+        vhost::plain(virtio, REQUESTS)
     }
 }
 

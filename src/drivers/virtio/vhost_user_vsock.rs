@@ -26,7 +26,7 @@ impl Kind for VhostUserVsock {
     const DEVICE_TYPE: u32 = DEVICE_TYPE;
     const FEATURES: Features = Features::NONE;
     const BACKEND: &str = vhost::CHARDEV;
-    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND)];
+    const SOCKETS: &[Socket] = &[vhost::SOCKET.served_by(BACKEND.of("vhost-user-vsock"))];
     const PROPERTIES: &str = "id=vhost0,chardev=vhost";
     type Interface = VhostUserDevice;
 
@@ -35,7 +35,7 @@ impl Kind for VhostUserVsock {
     }
 
     fn plain(virtio: &Virtio) -> Result<Option<Plain>> {
-        vhost::plain(virtio, REQUESTS).map(Some)
+        vhost::plain(virtio, REQUESTS)
     }
 }
 

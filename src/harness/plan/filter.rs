@@ -35,7 +35,7 @@ enum Pattern {
 }
 
 /// What makes a pattern a glob.
-const WILD: [char; 4] = ['*', '?', '[', '{'];
+pub const WILD: [char; 4] = ['*', '?', '[', '{'];
 
 impl Pattern {
     fn new(pattern: &str) -> Result<Self, BadPattern> {
@@ -86,6 +86,8 @@ pub struct Filter {
     names: Option<Arc<BTreeSet<String>>>,
     /// What is to be done between set-up and check, if that was said.
     forms: Vec<Form>,
+    /// How the name of a device begins that must be on the way; none for any.
+    through: Vec<String>,
 }
 
 /// What is done between set-up and check of a path: nothing, on a plain one.
@@ -119,7 +121,13 @@ impl Filter {
             machines: machines.iter().map(machine).collect::<Result<_, _>>()?,
             names: None,
             forms: Vec::new(),
+            through: Vec::new(),
         })
+    }
+
+    /// Only paths through a device whose name begins with one of these.
+    pub fn through(self, devices: Vec<String>) -> Self {
+        Self { through: devices, ..self }
     }
 
     /// Only paths of these forms. Patterns and names may name the plain ones then.
@@ -166,7 +174,10 @@ impl Filter {
 
     /// Whether all paths are wanted, of the machines that are.
     pub fn wants_all(&self) -> bool {
-        self.wanted.is_empty() && self.skipped.is_empty() && self.names.is_none()
+        self.wanted.is_empty()
+            && self.skipped.is_empty()
+            && self.names.is_none()
+            && self.through.is_empty()
     }
 
     /// Whether it is known how the names of all wanted paths begin, so that
@@ -199,9 +210,11 @@ impl Filter {
         };
         let is_named = |names: &BTreeSet<String>| names.contains(name) || names.contains(plain);
         let matches = |pattern: &Pattern| pattern.matches(name) || pattern.matches(plain);
+        let is_through = |node: &str| self.through.iter().any(|device| node.starts_with(device));
         self.names.as_ref().is_none_or(|names| is_named(names))
             && (self.wanted.is_empty() || self.wanted.iter().any(matches))
             && !self.skipped.iter().any(matches)
+            && (self.through.is_empty() || name.split('/').any(is_through))
     }
 }
 

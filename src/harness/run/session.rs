@@ -147,7 +147,10 @@ impl Tried {
         vm.kill();
         self.evidence.transcript = vm.transcript().to_string();
         self.evidence.output = vm.output();
-        self.judged()
+        let mut judged = self.judged();
+        // Behind that, so that faults of a back end are not taken for QEMU's.
+        judged.evidence.output.push_str(&vm.backend_stories());
+        judged
     }
 
     /// Looks what QEMU said of its own faults, and whether all this is owed to the run being
@@ -222,6 +225,9 @@ pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
     if let Verdict::Hung(why) = &mut tried.verdict {
         why.push_str(&format!("; {}", vm.doing()));
     }
+    if let Some(trouble) = vm.backend_trouble() {
+        tried.verdict = blamed(tried.verdict, trouble);
+    }
     let findings = vm.ram().findings();
     if tried.verdict == Verdict::Passed && !findings.is_empty() && !is_fuzz {
         tried.verdict = Verdict::Failed(findings.join("; "));
@@ -229,11 +235,24 @@ pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
     if tried.is_good() { tried } else { tried.with_last_words(path, vm) }
 }
 
+/// What is to be said of a path on whose QEMU a back end came to grief: a QEMU that crashes or
+/// hangs then is at fault all the same.
+fn blamed(verdict: Verdict, trouble: String) -> Verdict {
+    match verdict {
+        Verdict::Crashed(why) => Verdict::Crashed(format!("{why}; {trouble}")),
+        Verdict::Hung(why) => Verdict::Hung(format!("{why}; {trouble}")),
+        Verdict::Failed(why) => Verdict::Failed(format!("{trouble}: {why}")),
+        _ => Verdict::Failed(trouble),
+    }
+}
+
 /// Lets QEMU quit, and looks how it does: `None` if well.
 pub(crate) fn leave(vm: &Vm) -> Option<Verdict> {
     let quit = || vm.quit(vm.deadline().limit());
     match trace::span("quit", || vm.config().machine.clone(), quit) {
-        Ok(ending) if ending.is_success() => None,
+        Ok(ending) if ending.is_success() => vm
+            .backend_trouble_at_end()
+            .map(|why| Verdict::Failed(format!("the test passed, but then {why}"))),
         // A debugger's own status says nothing of QEMU.
         Ok(ending) if ending.is_own_exit() && vm.emulator().is_debugged() => None,
         Ok(ending) => Some(Verdict::Crashed(format!("the test passed, but then QEMU {ending}"))),

@@ -18,6 +18,7 @@ use super::{Limits, Vm, hang};
 use crate::protocol::{self, Deadline, Qmp, Qtest, Transcript};
 use crate::qemu::accel::AccelError;
 use crate::qemu::backend::{Backend, End, Serve};
+use crate::qemu::capabilities::Version;
 use crate::qemu::command_line::{Config, Socket, Wiring};
 use crate::qemu::emulator::Emulator;
 use crate::qemu::folder::Owned;
@@ -25,6 +26,7 @@ use crate::qemu::keep::Monitors;
 use crate::qemu::lost_time::LostTime;
 use crate::qemu::process::{Ending, Launch, Process};
 use crate::qemu::ram::{Mapping, Ram, memory_file};
+use crate::qemu::user_backend::NoBackend;
 
 /// Why a QEMU did not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,16 @@ pub enum LaunchError {
         wrapper: String,
         /// How it ended.
         ending: Ending,
+    },
+    /// A back end of the user's does not serve it.
+    #[error("there is no QEMU: the back end `{what}` {why}")]
+    Backend {
+        /// Its command or socket.
+        what: String,
+        /// What it did.
+        why: String,
+        /// What it wrote to standard error and output.
+        output: String,
     },
     /// It did not greet us, or not answer the first questions.
     #[error("QEMU {}", match ending {
@@ -133,7 +145,7 @@ pub struct Starting {
 pub(super) enum FarEnd {
     /// It inherits this.
     File(UnixStream),
-    /// It connects to this name of the abstract namespace.
+    /// It connects to this name of the abstract namespace, or, where it says so, to this path.
     Address(String),
 }
 
@@ -149,14 +161,37 @@ impl FarEnd {
 /// Both ends of a socket, ours served if a back end does that.
 fn connected(
     socket: &Socket,
+    emulator: &Emulator,
     config: &Config,
     images: &[File],
 ) -> Result<(End, FarEnd), LaunchError> {
     let pair = || UnixStream::pair().map_err(resource("a socket"));
-    let Some(Backend(serve)) = socket.backend else {
+    let Some(Backend { serve, device }) = socket.backend else {
         let (ours, far) = pair()?;
         return Ok((End::Ours(ours), FarEnd::File(far)));
     };
+    let image_of = |name: &str| {
+        let mut named = config.images.iter().zip(images);
+        named.find(|(image, _)| image.name == name).map(|(_, file)| file)
+    };
+    if let Some(user) = emulator.user_backends.iter().find(|it| Some(it.device()) == device) {
+        let image = match serve {
+            Serve::Image(name, _) => image_of(name),
+            Serve::Stream(_) | Serve::Listener(_) => None,
+        };
+        let (path, running) = user.start(image).map_err(|NoBackend { what, why, output }| {
+            LaunchError::Backend { what, why, output }
+        })?;
+        // Only the block device waits at its start until it is connected, as it must then. Since
+        // 9.2 the time is in milliseconds.
+        let again = match (user.device(), emulator.capabilities.version) {
+            ("vhost-user-blk", version) if version >= Version::new(9, 2, 0) => ",reconnect-ms=200",
+            ("vhost-user-blk", _) => ",reconnect=1",
+            _ => "",
+        };
+        let path = path.to_string_lossy().replace(',', ",,");
+        return Ok((End::User(running.into()), FarEnd::Address(format!("path={path}{again}"))));
+    }
     let (served, far) = match serve {
         Serve::Stream(serve) => {
             let (ours, far) = pair()?;
@@ -164,9 +199,7 @@ fn connected(
         }
         Serve::Image(name, serve) => {
             let (ours, far) = pair()?;
-            let mut named = config.images.iter().zip(images);
-            let image = named.find(|(image, _)| image.name == name).map(|(_, file)| file);
-            let image = image.ok_or_else(|| io::Error::other(format!("no image {name}")));
+            let image = image_of(name).ok_or_else(|| io::Error::other(format!("no image {name}")));
             let served = image.and_then(File::try_clone).and_then(|file| serve(ours, file));
             (served, FarEnd::File(far))
         }
@@ -208,7 +241,7 @@ impl Vm {
 
         let (mut sockets, mut far_ends) = (Vec::new(), Vec::new());
         for socket in &config.sockets {
-            let (end, far) = connected(socket, &config, &images)?;
+            let (end, far) = connected(socket, emulator, &config, &images)?;
             sockets.push(end);
             far_ends.push(far);
         }
@@ -266,7 +299,16 @@ impl Starting {
         let (limits, start) = (limits.scaled(pace.factor()), pace.start_allowance());
         deadline.set_limit(limits.request.saturating_add(start));
         deadline.set_end(Instant::now().checked_add(limits.whole.saturating_add(start)));
-        let connected = self.spawned.connect(&deadline, &transcript)?;
+        let connected = self.spawned.connect(&deadline, &transcript).map_err(|e| {
+            let ended = self.sockets.iter().find_map(|end| match end {
+                End::User(running) => running.no_backend(),
+                End::Ours(_) | End::Served(_) => None,
+            });
+            match ended {
+                Some(NoBackend { what, why, output }) => LaunchError::Backend { what, why, output },
+                None => e,
+            }
+        })?;
         let Connected { process, qtest, qmp, images: image_numbers } = connected;
         deadline.set_limit(limits.request);
         if let Some(is) = self.emulator.is_now(qmp.greeting()) {

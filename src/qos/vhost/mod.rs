@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use serde_json::{Value, json};
+
 use super::wait_until;
 use crate::qemu::{Served, Socket, Vm};
 use crate::{Error, Result};
@@ -37,6 +39,40 @@ pub const NAME: &str = "vhost";
 pub const CHARDEV: &str = "-chardev socket,id=vhost,fd={vhost}";
 /// The socket, to be [served](Socket::served_by) by a back end.
 pub const SOCKET: Socket = Socket::new(NAME, "socket,id=vhost,path=vhost.sock");
+
+/// How often a back end of the user's is connected to again before it counts as broken.
+const CONNECTIONS: usize = 3;
+
+/// Does what is to work after a driver broke the rules. A back end of the user's may have hung up
+/// on that driver, or be about to: once QEMU has connected to it again, it is done again.
+///
+/// # Errors
+/// Returns what the last attempt did; also where QEMU does not connect again.
+pub fn once_connected(vm: &Vm, attempt: impl Fn() -> Result<()>) -> Result<()> {
+    let is_connected = || {
+        let devices = vm.qmp().execute("query-chardev", json!({}))?;
+        let is_cut = |device: &Value| {
+            let name = device["filename"].as_str().unwrap_or_default();
+            device["label"] == NAME && name.starts_with("disconnected:")
+        };
+        Ok(!devices.as_array().is_some_and(|devices| devices.iter().any(is_cut)))
+    };
+    if !vm.has_user_backend() {
+        return attempt();
+    }
+    let mut result = Ok(());
+    for _ in 0..CONNECTIONS {
+        if wait_until(vm, "QEMU to be connected to its back end", is_connected).is_err() {
+            let what = "QEMU does not connect again to the back end, which hung up";
+            return result.and_then(|()| attempt()).map_err(|e| e.context(what));
+        }
+        result = attempt();
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
 
 /// A back end that serves a device.
 pub struct VhostUser {

@@ -76,7 +76,10 @@ impl Virtio {
             }
         }
         let offered = transport.device_features()?;
-        kind::check(own, transport.is_modern(), offered)?;
+        // A back end of the user's offers what it likes.
+        if !vm.has_user_backend() {
+            kind::check(own, transport.is_modern(), offered)?;
+        }
         let sizes = queue_sizes(&*transport)?;
         let needed = needed & offered;
         Ok(Self { vm: vm.clone(), transport, offered, needed, sizes: sizes.into(), plain })

@@ -10,7 +10,7 @@ use vm_memory::GuestAddress;
 use crate::qemu::{Version, Vm};
 use crate::qos::registers::{Access, Width};
 use crate::qos::settle;
-use crate::qos::vhost::VhostUser;
+use crate::qos::vhost::{self, VhostUser};
 use crate::qos::virtio::{
     self, ACKNOWLEDGE, Area, DRIVER, DRIVER_OK, FEATURES_OK, RawQueue, RingAddresses, Segment,
     Virtio, features,
@@ -88,7 +88,7 @@ pub(super) fn recover(device: &Virtio, what: &str) -> Result<()> {
             left => Err(Error::failed(format!("the interrupt status after a reset is {left:#x}"))),
         }
     };
-    let works = works();
+    let works = vhost::once_connected(device.vm(), works);
     // Asked at the end: the back end may not have noticed before.
     if works.is_err() && VhostUser::of(device.vm()).is_ok_and(|it| !it.connections().1) {
         return Err(Error::skipped(

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::rules::{assert_status, hurry, negotiate, negotiate_to_break, queues, recover};
 use crate::qemu::{Buffer, MIB, Vm};
-use crate::qos::vhost::VhostUser;
 use crate::qos::virtio::{
     self, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, RawQueue, RingAddresses, Segment, Virtio,
     features,
@@ -61,8 +60,8 @@ fn attempt(
         let memory = abuse(&raw, segments)?;
         raw.notify()?;
         // A back end of its own has no say in the status.
-        let is_ours = VhostUser::of(vm).is_ok();
-        if plain.is_some() && verdict == GivesUp && transport.is_modern() && !is_ours {
+        let is_other = vm.is_served();
+        if plain.is_some() && verdict == GivesUp && transport.is_modern() && !is_other {
             wait_until(vm, &format!("DEVICE_NEEDS_RESET after {what}"), || {
                 Ok(transport.status()? & virtio::DEVICE_NEEDS_RESET != 0)
             })?;
