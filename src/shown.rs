@@ -25,6 +25,11 @@ const COMMANDS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
 /// ends among them, become U+FFFD; a mark by which a CI system knows a command is broken by a
 /// blank.
 pub(crate) fn shown(line: &str) -> String {
+    // Names of paths, of which there are many.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'#';
+    if line.as_bytes().iter().all(is_plain) && !line.trim_start().starts_with("::") {
+        return line.to_owned();
+    }
     let fit = |c: char| if is_unfit(c) { '\u{fffd}' } else { c };
     let mut text: String = line.chars().map(fit).collect();
     for command in COMMANDS {

@@ -12,7 +12,7 @@ use crate::graph::Model;
 use crate::harness::outcome::{Outcome, Verdict, abridged, reproduce};
 use crate::harness::plan::Plan;
 use crate::harness::plan::cover::{self, Cover};
-use crate::harness::plan::filter::Filter;
+use crate::harness::plan::filter::{Filter, WILD};
 use crate::harness::plan::fleet::Fleet;
 use crate::harness::plan::shard::{self, Shard};
 use crate::harness::reproduce::reproducer::Reproducers;
@@ -35,7 +35,7 @@ const READABLE: &str = "readable-expectations";
 /// this program is linked with, as the usual arguments of a test program say.
 ///
 /// Emulators are those of `QTEST_QEMU_BINARY`, else all on `PATH`. A path that none of
-/// them has is ignored, with the reason; without any usable emulator the run fails. What
+/// them has is ignored, with the reason, if it is asked for, and counted otherwise; without any usable emulator the run fails. What
 /// `expectations.toml` in the current folder says of known failures holds here too.
 /// `QGRAPH_SHARD=K/N` leaves only the K-th of N shares, unless one path is asked for by
 /// its whole name; `QGRAPH_COVER=nodes`, `edges`, `cases` or `tests` leaves only a set of paths on which
@@ -73,7 +73,7 @@ pub fn main(program: Program) -> ExitCode {
         _ => None,
     };
     let reproducers = Arc::<Reproducers>::default();
-    let trials = trials(&fleet, (cover, shard), arguments.list, &reproducers);
+    let trials = trials(&fleet, (cover, shard), &arguments, &reproducers);
     if let Some(name) = arguments.filter.as_ref().filter(|_| arguments.exact)
         && !trials.iter().any(|trial| trial.name() == name)
     {
@@ -95,7 +95,7 @@ fn say(kind: &str, text: &str) {
 fn trials(
     fleet: &Fleet,
     (cover, shard): (Option<Cover>, Shard),
-    list: bool,
+    arguments: &Arguments,
     reproducers: &Arc<Reproducers>,
 ) -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -109,7 +109,7 @@ fn trials(
     if !findings.is_empty() {
         trials.push(Trial::test(SOUND, move || Err(Failed::from(findings.join("\n")))));
     }
-    let mut plan = Plan::new(model, fleet.usable.clone(), Filter::default());
+    let mut plan = Plan::new(model, fleet.usable.clone(), filter(arguments));
     if let Some(cover) = cover {
         plan = plan.covering(cover).0;
     }
@@ -129,24 +129,40 @@ fn trials(
         let job = move || conclude(run_alone(&trial, &settings));
         trials.push(Trial::ignorable_test(name, job));
     }
+    let list = arguments.list;
     let mut reasons = BTreeMap::<String, usize>::new();
     // What no emulator has is in no share; the first tells of it.
     let missing = shard.is_first().then(|| plan.missing()).into_iter().flatten();
     for path in missing {
         let why = plan.why_missing(&path);
         *reasons.entry(why.clone()).or_default() += 1;
+        if !list && arguments.filter.is_none() {
+            continue;
+        }
         // A list is read by programs, which want names and nothing else.
         let kind = if list { String::new() } else { shown(&why) };
         let trial = Trial::test(path.name(), move || Err(Failed::from(why)));
         trials.push(trial.with_kind(kind).with_ignored_flag(true));
     }
     // nextest, which sets this, lists for itself.
-    if list && std::env::var_os("NEXTEST").is_none() {
+    if std::env::var_os("NEXTEST").is_none() {
         for (why, count) in reasons {
             say("note", &format!("{count} ignored: {why}"));
         }
     }
     trials
+}
+
+/// The paths that may be asked for. A filter here is no glob; what is asked for in the end says
+/// the crate that reads the arguments.
+fn filter(arguments: &Arguments) -> Filter {
+    let wanted: Vec<String> = arguments.filter.iter().cloned().collect();
+    let filter = Filter::new(&wanted, &[], &[], arguments.exact);
+    let is_glob = |text: &String| text.contains(WILD);
+    match wanted.iter().any(is_glob) && !arguments.exact {
+        true => Filter::default(),
+        false => filter.unwrap_or_default(),
+    }
 }
 
 fn unusable(unusable: &Unusable) -> Trial {
