@@ -12,6 +12,8 @@ use crate::{Error, Result};
 
 /// How long a driver that errs waits for an answer, and for what does not come.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long QEMU may take to answer, or to reset the machine, after that.
+const SURVIVAL: Duration = Duration::from_secs(4);
 
 impl Vm {
     /// From now on, some of what is written to registers and guest memory is something else, as
@@ -35,7 +37,8 @@ impl Vm {
     /// Returns an error if QEMU does not answer any more or does not survive the reset.
     pub fn survives(&self) -> Result<()> {
         self.transcript.tap().spoil(None);
-        self.deadline.set_limit(self.at_its_pace(self.limits.get().request));
+        let limit = SURVIVAL.min(self.limits.get().request);
+        self.deadline.set_limit(self.at_its_pace(limit));
         // That a write was refused is an error of the driver.
         self.qtest.flush_quietly();
         let context = |e: protocol::Error| Error::from(e).context("after a driver that errs");

@@ -26,7 +26,7 @@ tests!(IdeController, "ide-atapi":
     medium,
     device_reset = "device-reset",
 );
-attacks!(IdeController, "ide-attacks": pio_large = "cdrom/pio_large", dma = "cdrom/dma");
+attacks!(IdeController, "ide-attacks": pio = "cdrom/pio", dma = "cdrom/dma");
 
 /// The size of a block of the medium in bytes.
 const BLOCK: usize = 2048;

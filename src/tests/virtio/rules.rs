@@ -3,18 +3,17 @@
 //! own.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use vm_memory::GuestAddress;
 
 use crate::qemu::{Version, Vm};
 use crate::qos::registers::{Access, Width};
-use crate::qos::settle;
 use crate::qos::vhost::{self, VhostUser};
 use crate::qos::virtio::{
     self, ACKNOWLEDGE, Area, DRIVER, DRIVER_OK, FEATURES_OK, RawQueue, RingAddresses, Segment,
     Virtio, features,
 };
+use crate::qos::{hurry, settle};
 use crate::{Error, Result, tests};
 
 tests!(Virtio, "virtio-rules-tests":
@@ -46,12 +45,6 @@ pub(super) fn queues(device: &Virtio) -> Result<Vec<u16>> {
 /// Resets the device and accepts all that it offers. Returns what was accepted.
 pub(super) fn negotiate(device: &Virtio) -> Result<u64> {
     device.negotiate(device.acceptable()?)
-}
-
-/// Sees a QEMU that hangs sooner than usual: no request of these suites takes long.
-pub(super) fn hurry(vm: &Vm) {
-    let limit = vm.deadline().limit();
-    vm.deadline().set_limit(vm.at_its_pace(Duration::from_secs(2)).min(limit));
 }
 
 /// As [`negotiate`], for a rule whose breach makes the device give up until it is reset.

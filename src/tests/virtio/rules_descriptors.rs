@@ -4,13 +4,13 @@
 
 use std::rc::Rc;
 
-use super::rules::{assert_status, hurry, negotiate, negotiate_to_break, queues, recover};
+use super::rules::{assert_status, negotiate, negotiate_to_break, queues, recover};
 use crate::qemu::{Buffer, MIB, Vm};
 use crate::qos::virtio::{
     self, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, RawQueue, RingAddresses, Segment, Virtio,
     features,
 };
-use crate::qos::wait_until;
+use crate::qos::{hurry, wait_until};
 use crate::{Error, Result, tests};
 
 tests!(Virtio, "virtio-rules-tests":
