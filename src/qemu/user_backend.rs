@@ -1,6 +1,6 @@
-//! vhost-user back ends that somebody else wrote: a program that is started for each QEMU, or a
-//! socket on which one listens already. It serves a device in place of the harness's own back end,
-//! so that the suites of the device run against it.
+//! vhost-user back ends that the user names: a program that is started for each QEMU, or the socket
+//! of a program that runs already. Such a back end serves a device in place of the harness's own, and
+//! the suites of the device test it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -24,11 +24,10 @@ const IMAGE: &str = "{image}";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether it does.
 const TICK: Duration = Duration::from_millis(5);
-/// How long it is looked at once QEMU has left it, and how long it may take to end when it is
-/// told to.
+/// How long the program is observed for a bad end once QEMU has left it.
 const LAST_MOMENTS: Duration = Duration::from_millis(20);
 
-/// A back end that somebody else wrote, for devices of one kind.
+/// A vhost-user back end that the user names, for devices of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserBackend {
     /// The devices that it serves, as [`Backend::of`](super::Backend::of) says them.
@@ -139,8 +138,8 @@ impl fmt::Display for UserBackend {
     }
 }
 
-/// Waits until somebody listens on `socket`. Nobody connects to find out: some programs serve one
-/// connection and end.
+/// Waits until the program listens on `socket`. The wait makes no connection, because some programs
+/// serve one connection and end.
 fn wait_until_it_listens(socket: &Path, process: &mut Process) -> Result<(), String> {
     let end = Instant::now() + PATIENCE;
     while !is_listening(socket).map_err(|e| format!("cannot be seen to listen: {e}"))? {
@@ -154,8 +153,7 @@ fn wait_until_it_listens(socket: &Path, process: &mut Process) -> Result<(), Str
     Ok(())
 }
 
-/// Whether the kernel knows of a socket of this path on which somebody listens; see `proc(5)`,
-/// `/proc/net/unix`.
+/// Whether a listening socket has this path, as `/proc/net/unix` says; see `proc(5)`.
 fn is_listening(socket: &Path) -> io::Result<bool> {
     const ACCEPTS_CONNECTIONS: &str = "00010000";
     let known = fs::read("/proc/net/unix")?;

@@ -47,11 +47,15 @@ const CHANNELS: usize = 4;
 /// By how much the registers of the next channel are above.
 const STRIDE: u64 = 0x1000;
 
-/// Control: the channel is somebody's; it works; its end and its errors interrupt; what there was.
+/// Control: a driver has claimed the channel.
 const CLAIM: u32 = 1 << 0;
+/// Control: the channel works.
 const RUN: u32 = 1 << 1;
+/// Control: the end of a transfer and an error interrupt.
 const INTERRUPTS: u32 = 3 << 14;
+/// Control: a transfer has ended.
 const DONE: u32 = 1 << 30;
+/// Control: an error has occurred.
 const ERROR: u32 = 1 << 31;
 
 /// QEMU's `sifive.pdma`.

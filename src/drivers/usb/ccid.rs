@@ -62,7 +62,7 @@ pub const MUTE: u8 = 0xfe;
 pub mod card {
     /// VSC_Init.
     pub const INIT: u32 = 1;
-    /// VSC_Error, which tells of success, too.
+    /// VSC_Error, which carries the result of a message, success included.
     pub const RESULT: u32 = 2;
     /// VSC_ReaderAdd.
     pub const ADD: u32 = 3;

@@ -15,7 +15,7 @@ pub const REGION: u64 = 512 * MIB;
 pub const BLOCK: u64 = 2 * MIB;
 /// How much memory the device asks for at first.
 pub const REQUESTED: u64 = 16 * MIB;
-/// Its identifier, by which QMP tells of it.
+/// The identifier of the device in QMP.
 pub const ID: &str = "vm0";
 /// The QOM path of the device.
 const QOM_PATH: &str = "/machine/peripheral/vm0";

@@ -169,7 +169,7 @@ impl Live {
     /// The response to a request.
     ///
     /// # Errors
-    /// As for [`Live::ask`].
+    /// Returns an error if the device does not answer, or with another length.
     pub fn response(&self, kind: u16, addr: u64, blocks: u16) -> Result<u16> {
         self.ask(kind, addr, blocks).map(|(response, _)| response)
     }

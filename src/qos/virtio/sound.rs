@@ -290,7 +290,7 @@ impl Live {
     /// Has one of the requests for a stream carried out.
     ///
     /// # Errors
-    /// As for [`Live::ask`].
+    /// Returns an error if the device does not answer, or with another length.
     pub fn pcm(&self, code: u32, stream: u32) -> Result<u32> {
         self.ask(&words(&[code, stream]))
     }
@@ -312,7 +312,7 @@ impl Live {
     /// Sets the parameters of a stream; returns the status.
     ///
     /// # Errors
-    /// As for [`Live::ask`].
+    /// Returns an error if the device does not answer, or with another length.
     pub fn set_params(&self, stream: u32, params: &Params) -> Result<u32> {
         self.ask(&params.request(stream))
     }
