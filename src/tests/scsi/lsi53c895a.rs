@@ -3,11 +3,14 @@
 
 use std::rc::Rc;
 
+use serde_json::json;
+
 use crate::drivers::scsi::lsi53c895a::script::{Phase, Script};
 use crate::drivers::scsi::lsi53c895a::{self as lsi, Lsi53c895a, Stop};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::RegistersExt;
-use crate::qos::scsi::address32;
+use crate::qos::scsi::{SLOW, address32, cdb};
+use crate::qos::wait_until;
 use crate::{Result, attacks, tests};
 
 tests!(Lsi53c895a, "lsi53c895a-tests":
@@ -19,6 +22,7 @@ tests!(Lsi53c895a, "lsi53c895a-tests":
     single_step = "single-step",
     illegal,
     selection_timeout = "selection-timeout",
+    halted,
 );
 attacks!(Lsi53c895a, "lsi53c895a-attacks": memory_moves = "memory-moves", jumps);
 
@@ -265,4 +269,50 @@ fn selection_timeout(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
         assert!(!card.plug.device.asserts_interrupt()?, "INTA# afterwards");
     }
     Ok(())
+}
+
+/// Would catch SCRIPTS that an INT instruction halted and that run on, without a write to DSP,
+/// when the command that is under way ends (5.6).
+fn halted(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
+    const IDENTIFY: u8 = 0x80;
+    start(card)?;
+    let bytes = vm.ram().alloc(16, 4)?;
+    bytes.write(0, &[IDENTIFY])?;
+    bytes.write(4, &cdb::TEST_UNIT_READY)?;
+    let at = address32(&bytes)?;
+    // The unit says first that it was reset.
+    let (_memory, base) = script(vm, |steps| {
+        steps.select(SLOW.target);
+        steps.transfer(Phase::MessageOut, 1, at);
+        steps.transfer(Phase::Command, cdb::TEST_UNIT_READY.len() as u32, at + 4);
+        steps.transfer(Phase::Status, 1, at + 1);
+        steps.transfer(Phase::MessageIn, 1, at + 2);
+        steps.expect_disconnect();
+        steps.clear_acknowledge();
+        steps.wait_disconnect();
+        steps.int(0);
+    })?;
+    card.run(base)?;
+    assert_eq!(card.stop(vm)?, Stop::Int(0), "TEST UNIT READY");
+    bytes.write(4, &cdb::SYNCHRONIZE_CACHE)?;
+    let (_memory, base) = script(vm, |steps| {
+        steps.select(SLOW.target);
+        steps.transfer(Phase::MessageOut, 1, at);
+        steps.transfer(Phase::Command, cdb::SYNCHRONIZE_CACHE.len() as u32, at + 4);
+        steps.int(1);
+        steps.int(2);
+    })?;
+    let flushed = || -> Result<u64> {
+        let all = vm.qmp().execute("query-blockstats", json!({}))?;
+        let counts = all.as_array().into_iter().flatten();
+        Ok(counts.filter_map(|it| it["stats"]["flush_operations"].as_u64()).sum())
+    };
+    let before = flushed()?;
+    card.run(base)?;
+    assert_eq!(card.stop(vm)?, Stop::Int(1), "why SCRIPTS have stopped");
+    wait_until(vm, "the slow disk to be flushed", || Ok(flushed()? > before))?;
+    let registers = &card.plug.registers;
+    assert_eq!(registers.get(lsi::DSP)?, base + 4 * 8, "DSP when the command has ended");
+    assert_eq!(registers.get(lsi::ISTAT0)? & 3, 0, "ISTAT0 when the command has ended");
+    card.reset()
 }

@@ -235,6 +235,8 @@ struct UnderWay {
 const COMMAND: usize = 8;
 const STATUS: usize = 24;
 const MESSAGE: usize = 25;
+/// What a target says too much, where a command has no memory.
+const SPARE: usize = 26;
 
 /// The numbers of the INT instructions: done, more data than memory, all else.
 const DONE: u32 = 0x100;
@@ -280,7 +282,8 @@ impl LsiHba {
         // Data.
         match &memory {
             Some(memory) => steps.transfer(phase, data.len() as u32, address32(memory)?),
-            None => steps.int(MORE),
+            // A target that has no data yet may be in this phase until it knows: INT would be early.
+            None => steps.transfer(phase, 1, at + SPARE as u32),
         }
         steps.jump(base + 22 * 8);
         // Status.
@@ -323,7 +326,7 @@ impl LsiHba {
         loop {
             match self.card.stop(&vm)? {
                 Stop::Timeout => return Ok(Answer::Absent),
-                Stop::Phase(rest) if !moved && rest <= way.room => {
+                Stop::Phase(rest) if !moved && rest <= way.room.max(1) => {
                     (left, moved) = (rest, true);
                     self.card.run(address32(&way.script)? + LOOP as u32)?;
                 }
@@ -345,7 +348,7 @@ impl LsiHba {
             _ => Vec::new(),
         };
         // A whole MOVE interrupts nobody; nor does a command that has no data phase.
-        let residual = if moved { Some(left) } else { None };
+        let residual = (moved && way.memory.is_some()).then_some(left);
         Ok(Answer::Replied(Reply { status: bytes[STATUS], sense: Vec::new(), residual, data }))
     }
 }
