@@ -81,6 +81,57 @@ pub fn assert_heard_within(vm: &Vm, played: &[i16], what: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sees that the first half of what was played is somewhere in all that was heard, without a gap, at one
+/// volume; returns by what factor it is louder.
+///
+/// # Errors
+/// Returns [`Error::Failed`] if nothing was heard.
+///
+/// # Panics
+/// Panics if it is not there, with how much of it is.
+#[track_caller]
+pub fn assert_heard_at_a_volume(vm: &Vm, played: &[i16], what: &str) -> Result<f64> {
+    let (heard, half) = (heard(vm)?, &played[..played.len() / 2]);
+    let (length, start, factor) = best(&heard, half);
+    let next = &heard[(start + length).min(heard.len())..(start + length + 8).min(heard.len())];
+    assert_eq!(
+        length,
+        half.len(),
+        "{what}: samples heard at {factor:.4}, from {start} of {}; then {next:x?}",
+        heard.len()
+    );
+    Ok(factor)
+}
+
+/// How many samples, from the first on, of what was played are somewhere in all that was heard, at one
+/// volume.
+pub fn heard_of(vm: &Vm, played: &[i16]) -> usize {
+    best(&heard(vm).unwrap_or_default(), played).0
+}
+
+/// How many of the samples of `played` are in `heard` from the best place on, that place, and by what
+/// factor they are louder.
+fn best(heard: &[i16], played: &[i16]) -> (usize, usize, f64) {
+    let mut best = (0, 0, 1.0);
+    for start in 0..heard.len() {
+        // A sample is rounded to a whole number: it tells the factor within limits.
+        let (mut least, mut most, mut length) = (0.001, f64::INFINITY, 0);
+        for (&heard, &played) in heard[start..].iter().zip(played) {
+            let (heard, played) = (f64::from(heard), f64::from(played));
+            let (one, other) = ((heard - 1.0) / played, (heard + 1.0) / played);
+            let (lower, upper) = (f64::max(least, one.min(other)), f64::min(most, one.max(other)));
+            if lower > upper {
+                break;
+            }
+            (least, most, length) = (lower, upper, length + 1);
+        }
+        if length > best.0 {
+            best = (length, start, least.midpoint(most));
+        }
+    }
+    best
+}
+
 /// A format of samples in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
@@ -127,6 +178,21 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Would catch a volume that hides samples, or a gap that is overlooked.
+    #[test]
+    fn samples_at_a_volume_are_found() {
+        let format = Format { is_wide: true, is_stereo: true };
+        let played = format.samples(&format.tone(4000));
+        let mut heard = vec![77; 10];
+        heard.extend(played.iter().map(|it| it / 2));
+        let (length, start, factor) = best(&heard, &played);
+        assert_eq!((length, start), (2000, 10));
+        assert!((factor - 0.5).abs() < 0.001, "{factor}");
+        heard.remove(510);
+        assert_eq!(best(&heard, &played).0, 500);
+        assert!(best(&[0; 100], &played).0 < 10);
+    }
 
     /// Would catch formats that are mistaken for each other, and a tone with silence in it.
     #[test]

@@ -35,6 +35,8 @@ pub mod descriptor {
     pub const CONFIGURATION: u8 = 2;
     /// A text.
     pub const STRING: u8 = 3;
+    /// An interface, in one of its alternate settings.
+    pub const INTERFACE: u8 = 4;
     /// An endpoint.
     pub const ENDPOINT: u8 = 5;
     /// What an endpoint has besides at super speed (USB 3.2, 9.6.7).
@@ -188,9 +190,22 @@ impl UsbDevice<'_> {
     /// The device or the controller refuses.
     pub fn configure(&self) -> Result<Vec<Endpoint>> {
         let all = self.configuration()?;
-        let endpoints = endpoints(&all)?;
+        let endpoints = endpoints(&all, |_| 0)?;
         self.hcd.configure(&self.device, &endpoints)?;
         self.set(0, request::SET_CONFIGURATION, u16::from(all[5]), 0)?;
+        Ok(endpoints)
+    }
+
+    /// Gives an interface of the device, which is configured, one of its alternate settings, all others
+    /// having their first; returns the endpoints of all.
+    ///
+    /// # Errors
+    /// The device or the controller refuses.
+    pub fn set_interface(&self, interface: u8, setting: u8) -> Result<Vec<Endpoint>> {
+        let of = |it: u8| if it == interface { setting } else { 0 };
+        let endpoints = endpoints(&self.configuration()?, of)?;
+        self.hcd.configure(&self.device, &endpoints)?;
+        self.set(1, request::SET_INTERFACE, setting.into(), interface.into())?;
         Ok(endpoints)
     }
 
@@ -230,31 +245,44 @@ impl UsbDevice<'_> {
     }
 }
 
-/// The endpoints of a configuration (USB 2.0, 9.6.6).
-fn endpoints(mut all: &[u8]) -> Result<Vec<Endpoint>> {
+/// The endpoints of a configuration whose interfaces have the alternate settings that `setting` says
+/// (USB 2.0, 9.6.5 and 9.6.6).
+fn endpoints(mut all: &[u8], setting: impl Fn(u8) -> u8) -> Result<Vec<Endpoint>> {
     let mut endpoints = Vec::new();
+    let mut is_set = true;
     while let [length, kind, ..] = *all {
         let Some((one, rest)) = all.split_at_checked(length.into()).filter(|_| length > 1) else {
             return Err(Error::failed(format!("a descriptor of {length} bytes in {all:02x?}")));
         };
-        if let [_, _, address, attributes, low, high, interval] = *one
-            && kind == descriptor::ENDPOINT
-        {
-            let kind = match attributes & 3 {
-                2 => Kind::Bulk,
-                3 => Kind::Interrupt,
-                other => return Err(Error::failed(format!("an endpoint of type {other}"))),
-            };
-            let packet = usize::from(u16::from_le_bytes([low, high]) & 0x7ff);
-            endpoints.push(Endpoint { address, kind, packet, interval, streams: 0 });
-        }
-        if let ([6, descriptor::COMPANION, _, attributes, ..], Some(last)) =
-            (one, endpoints.last_mut())
-            && last.kind == Kind::Bulk
-        {
-            last.streams = attributes & 0x1f;
-        }
         all = rest;
+        match (kind, one) {
+            (descriptor::INTERFACE, &[_, _, interface, alternate, ..]) => {
+                is_set = setting(interface) == alternate;
+            }
+            // Those of audio devices have two bytes more (Audio Devices 1.0, 4.6.1.1).
+            (descriptor::ENDPOINT, &[_, _, address, attributes, low, high, interval, ..])
+                if is_set =>
+            {
+                let kind = match attributes & 3 {
+                    1 => Kind::Isochronous,
+                    2 => Kind::Bulk,
+                    3 => Kind::Interrupt,
+                    _ => {
+                        return Err(Error::failed(
+                            "an endpoint of a configuration is a control one",
+                        ));
+                    }
+                };
+                let packet = usize::from(u16::from_le_bytes([low, high]) & 0x7ff);
+                endpoints.push(Endpoint { address, kind, packet, interval, streams: 0 });
+            }
+            (descriptor::COMPANION, &[6, _, _, attributes, ..]) if is_set => {
+                if let Some(last) = endpoints.last_mut().filter(|it| it.kind == Kind::Bulk) {
+                    last.streams = attributes & 0x1f;
+                }
+            }
+            _ => {}
+        }
     }
     Ok(endpoints)
 }
@@ -269,13 +297,25 @@ mod tests {
     fn endpoints_of_a_configuration() {
         let mut all = vec![9, 2, 32, 0, 1, 1, 0, 0xa0, 50, 9, 4, 0, 0, 1, 3, 0, 0, 0];
         all.extend([7, 5, 0x81, 3, 8, 0, 10, 7, 5, 0x02, 2, 0, 2, 0, 6, 0x30, 15, 4, 0, 0]);
-        let found = endpoints(&all).unwrap();
+        let found = endpoints(&all, |_| 0).unwrap();
         let first =
             Endpoint { address: 0x81, kind: Kind::Interrupt, packet: 8, interval: 10, streams: 0 };
         let second =
             Endpoint { address: 0x02, kind: Kind::Bulk, packet: 512, interval: 0, streams: 4 };
         assert_eq!(found, [first, second]);
-        assert!(endpoints(&[0, 5, 0]).is_err() && endpoints(&[9, 2, 1]).is_err());
+        let is_refused = |all: &[u8]| endpoints(all, |_| 0).is_err();
+        assert!(is_refused(&[0, 5, 0]) && is_refused(&[9, 2, 1]));
+    }
+
+    /// Would catch an endpoint of an alternate setting that the interface does not have.
+    #[test]
+    fn endpoints_of_a_setting() {
+        let mut all = vec![9, 4, 1, 0, 0, 1, 2, 0, 0, 9, 4, 1, 1, 1, 1, 2, 0, 0];
+        all.extend([9, 5, 0x01, 0x0d, 192, 0, 1, 0, 0]);
+        let kind = Kind::Isochronous;
+        let only = Endpoint { address: 1, kind, packet: 192, interval: 1, streams: 0 };
+        assert_eq!(endpoints(&all, |_| 0).unwrap(), []);
+        assert_eq!(endpoints(&all, |_| 1).unwrap(), [only]);
     }
 
     /// Would catch a field of a setup packet in the place of another.

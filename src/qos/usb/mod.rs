@@ -99,6 +99,8 @@ pub enum Kind {
     Bulk,
     /// A little, in time.
     Interrupt,
+    /// A packet in every frame, without acknowledgement: [`UsbHcd::submit_packets`].
+    Isochronous,
 }
 
 /// An endpoint of a device.
@@ -233,6 +235,21 @@ impl Request<'_> {
     }
 }
 
+/// Packets of an isochronous endpoint, each in a frame of its own (USB 2.0, 5.6.3).
+#[derive(Debug, Clone, Copy)]
+pub struct Packets<'a> {
+    /// The device.
+    pub device: &'a Device,
+    /// Its endpoint.
+    pub endpoint: Endpoint,
+    /// The guest-physical address of the data of all, one behind the other.
+    pub address: u64,
+    /// The length of each in bytes.
+    pub lengths: &'a [usize],
+    /// The number of the frame of the first, as [`UsbHcd::frame`] counts.
+    pub first: u32,
+}
+
 /// How a transfer has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -244,6 +261,8 @@ pub enum Status {
     NoAnswer,
     /// The device sends more than it was asked for.
     Babble,
+    /// The frame of the packet was over before the controller came to it.
+    Missed,
 }
 
 /// What became of a transfer.
@@ -417,7 +436,26 @@ pub trait UsbHcd {
     /// The controller says what cannot be, or has stopped by itself.
     fn completion(&self, ticket: Ticket) -> Result<Option<Completion>>;
 
-    /// Takes a transfer back that is not over.
+    /// Has packets of an isochronous endpoint moved, at most 32 of them, with an interrupt after the
+    /// last. Frames that are over already are those of packets that are missed.
+    ///
+    /// # Errors
+    /// The controller has no room for them, or no guest memory is left. Skipped if the driver of the
+    /// controller does not move such packets.
+    fn submit_packets(&self, _packets: &Packets) -> Result<Ticket> {
+        Err(Error::skipped("the driver of the controller moves no isochronous packets"))
+    }
+
+    /// What became of each packet; `None` while not all are over. When it has told, the packets are
+    /// forgotten.
+    ///
+    /// # Errors
+    /// The controller says what cannot be, or has stopped by itself.
+    fn packets(&self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+        Err(Error::failed(format!("there are no packets {ticket:?}")))
+    }
+
+    /// Takes a transfer back that is not over, or packets.
     ///
     /// # Errors
     /// The controller does not let it go.

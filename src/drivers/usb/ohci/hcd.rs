@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::schedule::Schedule;
 use super::*;
-use crate::qemu::Vm;
+use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::{Registers, RegistersExt};
 use crate::qos::usb::{Completion, Port, Speed, Ticket};
 use crate::qos::wait_until;
@@ -18,12 +18,14 @@ pub(super) struct Hcd {
     pub bus: String,
     pub registers: RefCell<Rc<dyn Registers>>,
     schedule: RefCell<Option<Schedule>>,
+    /// What was taken out of the lists without a wait: a stream of packets must not stop for it.
+    left: RefCell<Vec<Buffer>>,
 }
 
 impl Hcd {
     pub fn new(vm: &Rc<Vm>, bus: String, registers: Rc<dyn Registers>) -> Self {
-        let schedule = RefCell::default();
-        Self { vm: vm.clone(), bus, registers: RefCell::new(registers), schedule }
+        let (schedule, left) = (RefCell::default(), RefCell::default());
+        Self { vm: vm.clone(), bus, registers: RefCell::new(registers), schedule, left }
     }
 
     pub fn registers(&self) -> Rc<dyn Registers> {
@@ -124,11 +126,7 @@ impl Hcd {
     }
 
     pub fn completion(&self, ticket: Ticket) -> Result<Option<Completion>> {
-        let status = self.registers().get(INTERRUPT_STATUS)?;
-        if status & INTERRUPT_ERROR != 0 {
-            let why = format!("{INTERRUPT_STATUS} is {status:#x}: the controller fails");
-            return Err(Error::failed(why));
-        }
+        self.works()?;
         match self.with(|schedule| schedule.completion(ticket))? {
             None => Ok(None),
             Some((completion, memory)) => {
@@ -136,6 +134,25 @@ impl Hcd {
                 drop(memory);
                 Ok(Some(completion))
             }
+        }
+    }
+
+    /// What became of packets. Their frames are over, but the controller may be at their endpoint.
+    pub fn packets(&self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+        self.works()?;
+        let ended = self.with(|schedule| schedule.packets(ticket))?;
+        Ok(ended.map(|(completions, memory)| {
+            self.left.borrow_mut().push(memory);
+            completions
+        }))
+    }
+
+    fn works(&self) -> Result<()> {
+        match self.registers().get(INTERRUPT_STATUS)? {
+            status if status & INTERRUPT_ERROR != 0 => Err(Error::failed(format!(
+                "{INTERRUPT_STATUS} is {status:#x}: the controller fails"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -151,6 +168,7 @@ impl Hcd {
         if !self.is_halted()? {
             self.vm.qtest().clock_step(Some(Duration::from_millis(2)))?;
         }
+        self.left.borrow_mut().clear();
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! sections are cited).
 
 mod hcd;
+mod packets;
 mod schedule;
 
 use std::rc::Rc;
@@ -16,7 +17,8 @@ use crate::qos::registers::{
     AnyRegister, Fault, Mmio, Register, RegisterBlock, Registers, RegistersExt, Rule,
 };
 use crate::qos::usb::{
-    Completion, FullSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
+    Completion, FullSpeed, MEDIUM, MEDIUM_BACKEND, Packets, Port, Profile, Request, Speed, Ticket,
+    UsbHcd,
 };
 use crate::{Error, Result, discovered, driver, usb_ports};
 
@@ -77,8 +79,8 @@ pub const DESCRIPTOR_A: Register<u32> =
 pub const PORT: Register<u32> =
     Register::new("HcRhPortStatus", 0x54).section("7.4.4").side_effect();
 
-/// HcControl: all lists but that of isochronous transfers; four control transfers for a bulk one.
-pub const CONTROL_LISTS: u32 = 0x37;
+/// HcControl: all lists; four control transfers for a bulk one.
+pub const CONTROL_LISTS: u32 = 0x3f;
 /// HcControl: the state.
 pub const CONTROL_STATE: u32 = 3 << 6;
 /// HcControl: it works.
@@ -224,6 +226,14 @@ macro_rules! common {
 
         fn completion(&self, ticket: Ticket) -> Result<Option<Completion>> {
             self.hcd.completion(ticket)
+        }
+
+        fn submit_packets(&self, packets: &Packets) -> Result<Ticket> {
+            self.hcd.with(|schedule| schedule.submit_packets(packets))
+        }
+
+        fn packets(&self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+            self.hcd.packets(ticket)
         }
 
         fn cancel(&self, ticket: Ticket) -> Result<()> {

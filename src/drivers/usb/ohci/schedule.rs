@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
+use super::packets::Stream;
 use crate::qemu::{Buffer, Vm};
-use crate::qos::usb::{Completion, Kind, Request, Speed, Status, Ticket};
+use crate::qos::usb::{Completion, Kind, Packets, Request, Speed, Status, Ticket};
 use crate::{Error, Result};
 
 /// The length of the communications area, and where its parts are (4.4.1).
@@ -14,11 +15,11 @@ const TABLE: usize = 32;
 /// The size of a descriptor.
 const DESCRIPTOR: usize = 16;
 /// Offsets in an endpoint descriptor: tail, head, next.
-const TAIL: usize = 4;
-const HEAD: usize = 8;
-const NEXT: usize = 12;
+pub(super) const TAIL: usize = 4;
+pub(super) const HEAD: usize = 8;
+pub(super) const NEXT: usize = 12;
 /// Head: halted; the toggle of the next packet.
-const HALTED: u32 = 1;
+pub(super) const HALTED: u32 = 1;
 const CARRY: u32 = 2;
 /// ED: low speed.
 const LOW_SPEED: u32 = 1 << 13;
@@ -59,6 +60,7 @@ pub(super) struct Schedule {
     area: Buffer,
     heads: [Buffer; 2],
     transfers: Vec<Transfer>,
+    streams: Vec<Stream>,
     count: u64,
 }
 
@@ -73,7 +75,8 @@ impl Schedule {
             Ok(head)
         };
         let (area, heads) = (ram.alloc(AREA, 256)?, [head()?, head()?]);
-        Ok(Self { vm: vm.clone(), area, heads, transfers: Vec::new(), count: 0 })
+        let (transfers, streams) = (Vec::new(), Vec::new());
+        Ok(Self { vm: vm.clone(), area, heads, transfers, streams, count: 0 })
     }
 
     /// The guest-physical address of the communications area.
@@ -150,14 +153,17 @@ impl Schedule {
         Ok(ticket)
     }
 
-    /// Links all lists, the latest first.
+    /// Links all lists, the latest first; isochronous endpoints come last (4.2.2).
     fn link(&self) -> Result<()> {
         let (mut control, mut bulk, mut periodic) = (0, 0, 0);
+        for stream in &self.streams {
+            periodic = stream.link(periodic)?;
+        }
         for transfer in &self.transfers {
             let after = match transfer.kind {
                 Kind::Control => &mut control,
                 Kind::Bulk => &mut bulk,
-                Kind::Interrupt => &mut periodic,
+                Kind::Interrupt | Kind::Isochronous => &mut periodic,
             };
             transfer.memory.write_le32(NEXT, *after)?;
             *after = transfer.memory.address().0 as u32;
@@ -221,8 +227,32 @@ impl Schedule {
         Ok(Some((Completion { status, moved }, transfer.memory)))
     }
 
-    /// Takes a transfer out; the controller may still look at it.
+    /// Adds packets.
+    pub fn submit_packets(&mut self, packets: &Packets) -> Result<Ticket> {
+        self.count += 1;
+        self.streams.push(Stream::new(&self.vm, Ticket(self.count), packets)?);
+        self.link()?;
+        Ok(Ticket(self.count))
+    }
+
+    /// What became of packets, which are taken out then, and their memory.
+    pub fn packets(&mut self, ticket: Ticket) -> Result<Option<(Vec<Completion>, Buffer)>> {
+        let Some(stream) = self.streams.iter().find(|it| it.ticket == ticket) else {
+            return Err(Error::failed(format!("there are no packets {ticket:?}")));
+        };
+        match stream.completions()? {
+            Some(completions) => Ok(Some((completions, self.remove(ticket)?))),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a transfer out, or packets; the controller may still look at it.
     pub fn remove(&mut self, ticket: Ticket) -> Result<Buffer> {
+        if let Some(at) = self.streams.iter().position(|it| it.ticket == ticket) {
+            let stream = self.streams.remove(at);
+            self.link()?;
+            return Ok(stream.into_memory());
+        }
         let number = self.position(ticket)?;
         let transfer = self.transfers.remove(number);
         self.link()?;

@@ -1,6 +1,7 @@
 //! The universal host controllers of USB 1.1 on a PCI bus (Universal Host Controller Interface
 //! Design Guide 1.1, whose sections are cited).
 
+mod packets;
 mod schedule;
 
 use std::cell::RefCell;
@@ -12,7 +13,8 @@ use crate::qemu::Vm;
 use crate::qos::pci::{Bar, ExpectedBar, Identity, PciBus, PciDevice, PciFunction, PciPlug, Space};
 use crate::qos::registers::{AnyRegister, Fault, Register, RegisterBlock, RegistersExt, Rule};
 use crate::qos::usb::{
-    Completion, FullSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile, Request, Speed, Ticket, UsbHcd,
+    Completion, FullSpeed, MEDIUM, MEDIUM_BACKEND, Packets, Port, Profile, Request, Speed, Ticket,
+    UsbHcd,
 };
 use crate::qos::wait_until;
 use crate::{Error, Result, driver, usb_ports};
@@ -310,6 +312,15 @@ impl UsbHcd for Uhci {
             return Err(Error::failed(format!("{STATUS} is {status:#x}: the controller fails")));
         }
         self.with(|schedule| schedule.completion(ticket))
+    }
+
+    fn submit_packets(&self, packets: &Packets) -> Result<Ticket> {
+        self.with(|schedule| schedule.submit_packets(packets))
+    }
+
+    fn packets(&self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+        let now = self.frame()?;
+        self.with(|schedule| schedule.packets(ticket, now))
     }
 
     fn cancel(&self, ticket: Ticket) -> Result<()> {

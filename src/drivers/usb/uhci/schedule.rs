@@ -3,12 +3,13 @@
 
 use std::rc::Rc;
 
+use super::packets::Stream;
 use crate::qemu::{Buffer, Vm};
-use crate::qos::usb::{Completion, Request, Speed, Status, Ticket};
+use crate::qos::usb::{Completion, Packets, Request, Speed, Status, Ticket};
 use crate::{Error, Result};
 
 /// The entries of the list of frames.
-const FRAMES: usize = 1024;
+pub(super) const FRAMES: usize = 1024;
 /// Link: there is nothing.
 const NOTHING: u32 = 1;
 /// Link: a queue head.
@@ -22,18 +23,18 @@ const STRIDE: usize = 32;
 
 /// TD: errors that may happen; active; short packets stop; interrupt; low speed.
 const ERRORS: u32 = 3 << 27;
-const ACTIVE: u32 = 1 << 23;
+pub(super) const ACTIVE: u32 = 1 << 23;
 const SHORT: u32 = 1 << 29;
-const INTERRUPT: u32 = 1 << 24;
+pub(super) const INTERRUPT: u32 = 1 << 24;
 const LOW_SPEED: u32 = 1 << 26;
 /// TD: stalled; data buffer error; babble; timeout; bit stuffing.
-const STALLED: u32 = 1 << 22;
-const BABBLE: u32 = 1 << 20;
-const FAILED: u32 = 1 << 21 | 1 << 18 | 1 << 17;
+pub(super) const STALLED: u32 = 1 << 22;
+pub(super) const BABBLE: u32 = 1 << 20;
+pub(super) const FAILED: u32 = 1 << 21 | 1 << 18 | 1 << 17;
 
 /// Packet identifications (USB 2.0, table 8-1).
-const IN: u32 = 0x69;
-const OUT: u32 = 0xe1;
+pub(super) const IN: u32 = 0x69;
+pub(super) const OUT: u32 = 0xe1;
 const SETUP: u32 = 0x2d;
 
 /// Which part of a transfer a descriptor is.
@@ -59,11 +60,12 @@ pub(super) struct Schedule {
     list: Buffer,
     head: Buffer,
     transfers: Vec<Transfer>,
+    streams: Vec<Stream>,
     count: u64,
 }
 
 /// Length fields count from one less, in eleven bits.
-fn encoded(length: usize) -> u32 {
+pub(super) fn encoded(length: usize) -> u32 {
     (length as u32).wrapping_sub(1) & 0x7ff
 }
 
@@ -77,7 +79,8 @@ impl Schedule {
         head.write_le32(4, NOTHING)?;
         let link = (head.address().0 as u32 | QUEUE).to_le_bytes();
         list.write(0, &link.repeat(FRAMES))?;
-        Ok(Self { vm: vm.clone(), list, head, transfers: Vec::new(), count: 0 })
+        let (transfers, streams) = (Vec::new(), Vec::new());
+        Ok(Self { vm: vm.clone(), list, head, transfers, streams, count: 0 })
     }
 
     /// The guest-physical address of the list of frames.
@@ -229,8 +232,47 @@ impl Schedule {
         self.head.write_le32(0, next)
     }
 
-    /// Takes a transfer out; the controller may still look at it.
+    /// Adds packets, before all transfers of their frames.
+    pub fn submit_packets(&mut self, packets: &Packets) -> Result<Ticket> {
+        self.count += 1;
+        let stream = Stream::new(&self.vm, Ticket(self.count), packets)?;
+        let frames = stream.frames();
+        self.streams.push(stream);
+        self.link_frames(&frames)?;
+        Ok(Ticket(self.count))
+    }
+
+    /// What became of packets, if frame `now` is the current one.
+    pub fn packets(&mut self, ticket: Ticket, now: u32) -> Result<Option<Vec<Completion>>> {
+        let Some(stream) = self.streams.iter().find(|it| it.ticket == ticket) else {
+            return Err(Error::failed(format!("there are no packets {ticket:?}")));
+        };
+        let completions = stream.completions(now)?;
+        if completions.is_some() {
+            self.remove(ticket)?;
+        }
+        Ok(completions)
+    }
+
+    /// Links the packets of frames anew, the first ones last.
+    fn link_frames(&self, frames: &[usize]) -> Result<()> {
+        for &frame in frames {
+            let mut first = self.head.address().0 as u32 | QUEUE;
+            for stream in &self.streams {
+                first = stream.link(frame, first)?;
+            }
+            self.list.write_le32(4 * frame, first)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a transfer out, or packets; the controller may still look at it.
     pub fn remove(&mut self, ticket: Ticket) -> Result<Buffer> {
+        if let Some(at) = self.streams.iter().position(|it| it.ticket == ticket) {
+            let stream = self.streams.remove(at);
+            self.link_frames(&stream.frames())?;
+            return Ok(stream.into_memory());
+        }
         let number = self.position(ticket)?;
         let transfer = self.transfers.remove(number);
         self.link()?;

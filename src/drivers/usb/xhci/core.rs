@@ -4,11 +4,14 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::packets::Stream;
 use super::registers::*;
 use super::ring::{Event, Events, Ring};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::registers::{Registers, RegistersExt};
-use crate::qos::usb::{Completion, Device, Endpoint, Kind, Request, Speed, Status, Ticket};
+use crate::qos::usb::{
+    Completion, Device, Endpoint, Kind, Packets, Request, Speed, Status, Ticket,
+};
 use crate::qos::wait_until;
 use crate::{Error, Result};
 
@@ -30,16 +33,16 @@ const SET_DEQUEUE: u32 = 16;
 const TRANSFER_EVENT: u32 = 32;
 const COMMAND_EVENT: u32 = 33;
 /// Completion codes (table 6-90).
-const SUCCESS: u32 = 1;
-const BABBLE: u32 = 3;
-const TRANSACTION: u32 = 4;
-const STALL: u32 = 6;
-const SHORT: u32 = 13;
+pub(super) const SUCCESS: u32 = 1;
+pub(super) const BABBLE: u32 = 3;
+pub(super) const TRANSACTION: u32 = 4;
+pub(super) const STALL: u32 = 6;
+pub(super) const SHORT: u32 = 13;
 
 /// Entry: an interrupt for a short packet; goes on with the next; interrupt; the data are inside.
-const ON_SHORT: u32 = 1 << 2;
+pub(super) const ON_SHORT: u32 = 1 << 2;
 const CHAIN: u32 = 1 << 4;
-const INTERRUPT: u32 = 1 << 5;
+pub(super) const INTERRUPT: u32 = 1 << 5;
 const IMMEDIATE: u32 = 1 << 6;
 const INPUT: u32 = 1 << 16;
 /// ADDRESS DEVICE: SET_ADDRESS is not sent.
@@ -87,6 +90,7 @@ pub(super) struct Core {
     events: Events,
     slots: HashMap<u32, Slot>,
     transfers: Vec<Transfer>,
+    streams: Vec<Stream>,
     answers: Vec<Event>,
     count: u64,
 }
@@ -128,6 +132,7 @@ impl Core {
             events,
             slots: HashMap::new(),
             transfers: Vec::new(),
+            streams: Vec::new(),
             answers: Vec::new(),
             count: 0,
         })
@@ -165,6 +170,10 @@ impl Core {
     }
 
     fn transfer_event(&mut self, event: Event) -> Result<()> {
+        let mut streams = self.streams.iter_mut().filter(|it| it.slot == event.slot);
+        if let Some(stream) = streams.find(|it| it.has(event.pointer)) {
+            return stream.event(event);
+        }
         let is_of = |it: &&mut Transfer| {
             it.ended.is_none() && it.slot == event.slot && it.entries.contains(&event.pointer)
         };
@@ -271,6 +280,7 @@ impl Core {
     pub fn close(&mut self, device: &Device) -> Result<()> {
         self.must("DISABLE SLOT", 0, DISABLE_SLOT, device.slot << 24)?;
         self.transfers.retain(|it| it.slot != device.slot);
+        self.streams.retain(|it| it.slot != device.slot);
         self.slots.remove(&device.slot);
         self.contexts.write_le64(8 * device.slot as usize, 0)
     }
@@ -296,15 +306,18 @@ impl Core {
             let offset = CONTEXT * (1 + dci as usize);
             let kind = match (endpoint.kind, endpoint.is_in()) {
                 (Kind::Control, _) => 4u32,
+                (Kind::Isochronous, false) => 1,
+                (Kind::Isochronous, true) => 5,
                 (Kind::Bulk, false) => 2,
                 (Kind::Bulk, true) => 6,
                 (Kind::Interrupt, false) => 3,
                 (Kind::Interrupt, true) => 7,
             };
             let interval = match (endpoint.kind, device.speed) {
-                (Kind::Interrupt, Speed::High | Speed::Super) => {
+                (Kind::Interrupt | Kind::Isochronous, Speed::High | Speed::Super) => {
                     u32::from(endpoint.interval.max(1)) - 1
                 }
+                (Kind::Isochronous, _) => u32::from(endpoint.interval.clamp(1, 16)) + 2,
                 // Full speed: milliseconds to a power of two of microframes (6.2.3.6).
                 (Kind::Interrupt, _) => (u32::from(endpoint.interval.max(1)) * 8).ilog2(),
                 _ => 0,
@@ -318,9 +331,16 @@ impl Core {
                 (None, None) => continue,
             };
             input.write_le32(offset, interval << 16 | streams)?;
-            input.write_le32(offset + 4, (endpoint.packet as u32) << 16 | kind << 3 | 3 << 1)?;
+            let packet = endpoint.packet as u32;
+            // Isochronous transfers are not tried again (6.2.3).
+            let errors = if endpoint.kind == Kind::Isochronous { 0 } else { 3 << 1 };
+            let payload = match endpoint.kind {
+                Kind::Interrupt | Kind::Isochronous => packet << 16,
+                Kind::Control | Kind::Bulk => 0,
+            };
+            input.write_le32(offset + 4, packet << 16 | kind << 3 | errors)?;
             input.write_le64(offset + 8, position)?;
-            input.write_le32(offset + 16, endpoint.packet as u32)?;
+            input.write_le32(offset + 16, packet | payload)?;
         }
         Ok(input)
     }
@@ -515,11 +535,47 @@ impl Core {
         Ok(ended)
     }
 
-    /// Takes a transfer back.
+    /// Adds packets, each an entry of its own with an interrupt.
+    pub fn submit_packets(&mut self, packets: &Packets) -> Result<Ticket> {
+        let (slot, dci) = (packets.device.slot, index(&packets.endpoint));
+        let none = || Error::failed(format!("endpoint {dci} is not configured"));
+        self.count += 1;
+        let ticket = Ticket(self.count);
+        let ring = self.slot(slot)?.rings.get_mut(&(dci, 0)).ok_or_else(none)?;
+        let stream = Stream::new(ring, ticket, (slot, dci), packets)?;
+        self.streams.push(stream);
+        self.ring(slot, dci)?;
+        Ok(ticket)
+    }
+
+    /// What became of packets.
+    pub fn packets(&mut self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+        self.take_events()?;
+        let Some(at) = self.streams.iter().position(|it| it.ticket == ticket) else {
+            return Err(Error::failed(format!("there are no packets {ticket:?}")));
+        };
+        let completions = self.streams[at].completions();
+        if completions.is_some() {
+            self.streams.remove(at);
+        }
+        Ok(completions)
+    }
+
+    /// Takes a transfer back, or packets.
     pub fn cancel(&mut self, ticket: Ticket) -> Result<()> {
         let position = self.transfers.iter().position(|it| it.ticket == ticket);
-        let Some(position) = position else { return Ok(()) };
-        let Transfer { slot, dci, stream, .. } = self.transfers.remove(position);
+        let packets = self.streams.iter().position(|it| it.ticket == ticket);
+        let (slot, dci, stream) = match (position, packets) {
+            (Some(at), _) => {
+                let transfer = self.transfers.remove(at);
+                (transfer.slot, transfer.dci, transfer.stream)
+            }
+            (None, Some(at)) => {
+                let stream = self.streams.remove(at);
+                (stream.slot, stream.dci, 0)
+            }
+            (None, None) => return Ok(()),
+        };
         let state = self.slot(slot)?.output.read_le32(CONTEXT * dci as usize)? & 7;
         // Only a running endpoint can be stopped (4.6.9).
         if state == 1 {

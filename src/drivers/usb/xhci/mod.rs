@@ -2,6 +2,7 @@
 //! are cited), on a PCI bus or on a board.
 
 mod core;
+mod packets;
 pub mod registers;
 mod ring;
 
@@ -17,8 +18,8 @@ use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::pci::{PciBus, PciDevice, PciFunction, PciPlug};
 use crate::qos::registers::{Mmio, RegisterBlock, Registers, RegistersExt};
 use crate::qos::usb::{
-    Completion, Device, Endpoint, FullSpeed, HighSpeed, MEDIUM, MEDIUM_BACKEND, Port, Profile,
-    Request, Speed, Ticket, UsbHcd,
+    Completion, Device, Endpoint, FullSpeed, HighSpeed, MEDIUM, MEDIUM_BACKEND, Packets, Port,
+    Profile, Request, Speed, Ticket, UsbHcd,
 };
 use crate::qos::wait_until;
 use crate::{Error, Result, discovered, driver, usb_ports};
@@ -182,11 +183,22 @@ impl Hcd {
     }
 
     fn completion(&self, ticket: Ticket) -> Result<Option<Completion>> {
-        let status = self.registers().get(STATUS)?;
-        if status & (STATUS_HOST_ERROR | STATUS_CONTROLLER_ERROR) != 0 {
-            return Err(Error::failed(format!("{STATUS} is {status:#x}: the controller fails")));
-        }
+        self.works()?;
         self.with(|core| core.completion(ticket))
+    }
+
+    fn packets(&self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+        self.works()?;
+        self.with(|core| core.packets(ticket))
+    }
+
+    fn works(&self) -> Result<()> {
+        match self.registers().get(STATUS)? {
+            status if status & (STATUS_HOST_ERROR | STATUS_CONTROLLER_ERROR) != 0 => {
+                Err(Error::failed(format!("{STATUS} is {status:#x}: the controller fails")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -295,6 +307,14 @@ macro_rules! common {
 
         fn completion(&self, ticket: Ticket) -> Result<Option<Completion>> {
             self.hcd.completion(ticket)
+        }
+
+        fn submit_packets(&self, packets: &Packets) -> Result<Ticket> {
+            self.hcd.with(|core| core.submit_packets(packets))
+        }
+
+        fn packets(&self, ticket: Ticket) -> Result<Option<Vec<Completion>>> {
+            self.hcd.packets(ticket)
         }
 
         fn cancel(&self, ticket: Ticket) -> Result<()> {
