@@ -59,15 +59,31 @@ impl<'a> Storage<'a> {
         let [input, output] = endpoints[..] else {
             return Err(Error::failed(format!("storage has the endpoints {endpoints:?}")));
         };
+        Self::of(usb, [input, output])
+    }
+
+    /// A device that is configured, by its endpoints that send and receive.
+    ///
+    /// # Errors
+    /// No guest memory is left.
+    pub fn of(usb: UsbDevice<'a>, [input, output]: [Endpoint; 2]) -> Result<Self> {
         let memory = usb.hcd.vm().ram().alloc(64, 64)?;
         Ok(Self { usb, input, output, memory })
     }
 
-    /// Sends a command.
+    /// Sends a command to the first logical unit.
     ///
     /// # Errors
     /// The transfer does not end.
     pub fn command(&self, tag: u32, command: &[u8], data: Data) -> Result<Completion> {
+        self.command_to(0, tag, command, data)
+    }
+
+    /// Sends a command to a logical unit.
+    ///
+    /// # Errors
+    /// The transfer does not end.
+    pub fn command_to(&self, lun: u8, tag: u32, command: &[u8], data: Data) -> Result<Completion> {
         let (length, flags) = match data {
             Data::None => (0, 0),
             Data::In(_, length) => (length, 0x80),
@@ -76,11 +92,42 @@ impl<'a> Storage<'a> {
         let mut block = b"USBC".to_vec();
         block.extend(tag.to_le_bytes());
         block.extend((length as u32).to_le_bytes());
-        block.extend([flags, 0, command.len() as u8]);
+        block.extend([flags, lun, command.len() as u8]);
         block.extend(command);
         block.resize(COMMAND, 0);
         self.memory.write(0, &block)?;
         self.usb.transfer(self.output, &self.memory, (0, COMMAND), "the command")
+    }
+
+    /// Moves the data of a command that was sent. A stall is cleared.
+    ///
+    /// # Errors
+    /// The transfer does not end, or the stall is not cleared.
+    pub fn data(&self, data: Data, what: &str) -> Result<Completion> {
+        let (endpoint, moved) = match data {
+            Data::None => return Ok(Completion { status: Status::Done, moved: 0 }),
+            Data::In(buffer, length) => {
+                (&self.input, self.usb.transfer(self.input, buffer, (0, length), what)?)
+            }
+            Data::Out(buffer, length) => {
+                (&self.output, self.usb.transfer(self.output, buffer, (0, length), what)?)
+            }
+        };
+        if moved.status == Status::Stall {
+            self.usb.clear_halt(endpoint)?;
+        }
+        Ok(moved)
+    }
+
+    /// Makes the device ready for a command (5.3.4).
+    ///
+    /// # Errors
+    /// It refuses.
+    pub fn recover(&self) -> Result<()> {
+        // Bulk-Only Mass Storage Reset (3.1), then both endpoints.
+        self.usb.set(0x21, 0xff, 0, 0)?;
+        self.usb.clear_halt(&self.input)?;
+        self.usb.clear_halt(&self.output)
     }
 
     /// Receives the status of the command `tag`: residue and status.
@@ -107,17 +154,7 @@ impl<'a> Storage<'a> {
     /// A transfer does not end, or the status is not as it should be.
     pub fn run(&self, tag: u32, command: &[u8], data: Data, what: &str) -> Result<Ended> {
         self.command(tag, command, data)?.done(what)?;
-        let moved = match data {
-            Data::None => Completion { status: Status::Done, moved: 0 },
-            Data::In(buffer, length) => self.usb.transfer(self.input, buffer, (0, length), what)?,
-            Data::Out(buffer, length) => {
-                self.usb.transfer(self.output, buffer, (0, length), what)?
-            }
-        };
-        if moved.status == Status::Stall {
-            let is_in = matches!(data, Data::In(..));
-            self.usb.clear_halt(if is_in { &self.input } else { &self.output })?;
-        }
+        let moved = self.data(data, what)?;
         let (residue, status) = self.status(tag)?;
         Ok(Ended { data: moved.status, moved: moved.moved, residue, status })
     }
