@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
-use crate::qos::gpio::{Gpio, Outside, Profile, TRIGGERS, Trigger};
+use crate::qos::gpio::{Gpio, Outside, Ports, Profile, TRIGGERS, Trigger};
 use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{AnyRegister, Mmio, Register, RegisterBlock, Registers, RegistersExt};
 use crate::{Result, discovered, driver};
@@ -59,6 +59,7 @@ impl Gpio for Port {
         Profile {
             pins: 0xffff_ffff,
             triggers: if self.has_both { &TRIGGERS } else { WITHOUT_BOTH },
+            latches_masked: true,
             reads_pads: false,
             asserts_after_reset: None,
         }
@@ -129,9 +130,9 @@ pub struct ImxGpio {
     port: Rc<Port>,
 }
 
-impl Produces<dyn Gpio> for ImxGpio {
-    fn produced(self: Rc<Self>) -> Rc<dyn Gpio> {
-        self.port.clone()
+impl Produces<Ports> for ImxGpio {
+    fn produced(self: Rc<Self>) -> Rc<Ports> {
+        Ports::one(&self.port)
     }
 }
 
@@ -162,5 +163,5 @@ impl Discovered for ImxGpio {
     }
 }
 
-driver!(ImxGpio = "imx.gpio"; produces dyn Gpio, RegisterBlock);
+driver!(ImxGpio = "imx.gpio"; produces Ports, RegisterBlock);
 discovered!(ImxGpio);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
-use crate::qos::gpio::{Gpio, Outside, Profile, TRIGGERS, Trigger};
+use crate::qos::gpio::{Gpio, Outside, Ports, Profile, TRIGGERS, Trigger};
 use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{AnyRegister, Mmio, Register, RegisterBlock, Registers, RegistersExt};
 use crate::{Result, discovered, driver};
@@ -110,6 +110,7 @@ impl Gpio for Module {
         Profile {
             pins: 0xffff_ffff,
             triggers: &TRIGGERS,
+            latches_masked: true,
             reads_pads: true,
             asserts_after_reset: None,
         }
@@ -176,9 +177,9 @@ pub struct Npcm7xxGpio {
     pub module: Rc<Module>,
 }
 
-impl Produces<dyn Gpio> for Npcm7xxGpio {
-    fn produced(self: Rc<Self>) -> Rc<dyn Gpio> {
-        self.module.clone()
+impl Produces<Ports> for Npcm7xxGpio {
+    fn produced(self: Rc<Self>) -> Rc<Ports> {
+        Ports::one(&self.module)
     }
 }
 
@@ -203,5 +204,5 @@ impl Discovered for Npcm7xxGpio {
     }
 }
 
-driver!(Npcm7xxGpio = "npcm7xx-gpio"; produces dyn Gpio, RegisterBlock);
+driver!(Npcm7xxGpio = "npcm7xx-gpio"; produces Ports, RegisterBlock);
 discovered!(Npcm7xxGpio);

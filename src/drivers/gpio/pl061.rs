@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::graph::{Discovered, FoundDevice, Produces};
 use crate::qemu::Vm;
-use crate::qos::gpio::{Gpio, Outside, Profile, TRIGGERS, Trigger};
+use crate::qos::gpio::{Gpio, Outside, Ports, Profile, TRIGGERS, Trigger};
 use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{AnyRegister, Mmio, Register, RegisterBlock, Registers, RegistersExt};
 use crate::{Error, Result, discovered, driver};
@@ -89,6 +89,7 @@ impl Gpio for Port {
         Profile {
             pins: 0xff,
             triggers: &TRIGGERS,
+            latches_masked: true,
             reads_pads: false,
             asserts_after_reset: Some("a reset of QEMU's pl061 does not lower its interrupt"),
         }
@@ -159,9 +160,9 @@ pub struct Pl061 {
     is_stellaris: bool,
 }
 
-impl Produces<dyn Gpio> for Pl061 {
-    fn produced(self: Rc<Self>) -> Rc<dyn Gpio> {
-        self.port.clone()
+impl Produces<Ports> for Pl061 {
+    fn produced(self: Rc<Self>) -> Rc<Ports> {
+        Ports::one(&self.port)
     }
 }
 
@@ -187,5 +188,5 @@ impl Discovered for Pl061 {
     }
 }
 
-driver!(Pl061 = "pl061"; produces dyn Gpio, RegisterBlock);
+driver!(Pl061 = "pl061"; produces Ports, RegisterBlock);
 discovered!(Pl061);
