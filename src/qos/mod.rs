@@ -23,6 +23,7 @@ pub mod packets;
 pub mod pci;
 pub mod platform_bus;
 pub mod ps2;
+pub mod pvpanic;
 pub mod qom;
 pub mod registers;
 mod reset;

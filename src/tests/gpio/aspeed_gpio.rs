@@ -203,7 +203,7 @@ fn index_interrupt(port: &AspeedGpio, vm: &Rc<Vm>) -> Result<()> {
     for set in indexed(port, vm)? {
         let registers = set.registers();
         let mut pins = (0..32).filter(|pin| set.profile().pins >> pin & 1 == 1);
-        let (Some(pin), Some(other)) = (pins.next(), pins.last()) else { continue };
+        let (Some(pin), Some(other)) = (pins.next(), pins.next_back()) else { continue };
         for trigger in [Trigger::Rising, Trigger::Falling, Trigger::Both] {
             for pin in [pin, other] {
                 set.set_trigger(pin, Trigger::Rising)?;
