@@ -535,14 +535,15 @@ pub struct HighSpeed(
 interface!(HighSpeed = "usb-high-speed");
 
 /// Has the driver of a controller produce what its ports take, with what QEMU calls the bus of a
-/// card; that of a board has a name of its own.
+/// card; that of a board has a name of its own. The port is named, as QEMU plugs a hub into the last port
+/// that is free if none is.
 #[macro_export]
 macro_rules! usb_ports {
     ($hcd:ty: $($speed:ident),+; card) => {
         $crate::usb_ports!($hcd: $($speed),+; $crate::graph::Plug::new("usb.0", "1"));
     };
     ($hcd:ty: $($speed:ident),+; board) => {
-        $crate::usb_ports!($hcd: $($speed),+; $crate::graph::Plug::NONE);
+        $crate::usb_ports!($hcd: $($speed),+; $crate::graph::Plug::new("", "1"));
     };
     ($hcd:ty: $($speed:ident),+; $plug:expr) => {$(
         impl $crate::graph::Produces<$crate::qos::usb::$speed> for $hcd {
