@@ -15,9 +15,12 @@ use super::page::{html, page};
 use super::table::Format;
 use super::{NOT_KEPT, Stop, note, warn};
 use crate::files::output_file::OutputFile;
-use crate::harness::compare::{Change, Comparison, Difference, Part, Side, Slowness, parts};
+use crate::harness::compare::{
+    Change, Comparison, Difference, Otherwise, Part, Side, Slowness, parts,
+};
 use crate::harness::journal::read::Reader;
 use crate::harness::{Merge, Outcome};
+use crate::qemu::Answers;
 use crate::shown::{self, shown};
 
 const ABOUT: &str = "\
@@ -56,7 +59,7 @@ pub(super) struct Arguments {
     html: Option<PathBuf>,
     /// The differences that make the exit status 1, separated by commas; none for none of them.
     #[arg(long, value_name = "CHANGES", value_delimiter = ',', value_parser = change)]
-    #[arg(default_value = "now-failing,gone,new-failing")]
+    #[arg(default_value = "now-failing,gone,new-failing,answers-otherwise")]
     fail_on: Vec<OfChange>,
     /// How many times as long a path has to take to be slower, beyond what all paths have in
     /// common.
@@ -282,7 +285,7 @@ impl Told<'_> {
 }
 
 fn row(difference: &Difference) -> Row {
-    let Difference { name, emulator, old, new, change } = difference;
+    let Difference { name, emulator, old, new, change, answers } = difference;
     let seconds = |side: &Option<Side>| side.as_ref().map_or(0.0, |side| side.seconds);
     let said = |when, side: &Option<Side>| {
         let side = side.as_ref()?;
@@ -291,12 +294,31 @@ fn row(difference: &Difference) -> Row {
         Some(shown(&format!("{when} {}{colon}{first}", side.outcome)))
     };
     let below = match change {
+        Change::AnswersOtherwise => told(answers),
         Change::Slower => {
             vec![format!("{:.2} s, was {:.2} s", seconds(new), seconds(old))]
         }
         _ => said("is", new).into_iter().chain(said("was", old)).collect(),
     };
     Row { text: shown(&format!("{name} ({emulator})")), below }
+}
+
+/// How many registers of a path a table has.
+const MOST_ANSWERS: usize = 12;
+
+fn told(answers: &[Answers<Otherwise>]) -> Vec<String> {
+    let text = |it: &Option<String>| it.clone().unwrap_or_else(|| "always 0x0".to_owned());
+    let of = |it: &Answers<Otherwise>| {
+        let (registers, new, old) = (it.name(), text(&it.text.new), text(&it.text.old));
+        let indent = registers.chars().count() + 1;
+        [format!("{registers}: is {new}"), format!("{:indent$} was {old}", "")]
+    };
+    let mut lines: Vec<String> =
+        answers.iter().take(MOST_ANSWERS).flat_map(of).map(|line| shown(&line)).collect();
+    if answers.len() > MOST_ANSWERS {
+        lines.push(format!("and {} registers more", answers.len() - MOST_ANSWERS));
+    }
+    lines
 }
 
 fn part((part, count): (Part, usize)) -> Row {

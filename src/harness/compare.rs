@@ -4,13 +4,14 @@
 
 mod losses;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::harness::outcome::{Outcome, Verdict};
+use crate::qemu::{AnsweringRegister, Answers};
 
 pub use losses::{Part, parts};
 
@@ -26,6 +27,8 @@ pub enum Change {
     NewFailing,
     /// It failed in both, with other words.
     FailsOtherwise,
+    /// It passed in both, and registers answer otherwise.
+    AnswersOtherwise,
     /// It is skipped, and was not.
     NowSkipped,
     /// It was skipped, and is not.
@@ -40,11 +43,12 @@ pub enum Change {
 
 impl Change {
     /// All there are, the gravest first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NowFailing,
         Self::Gone,
         Self::NewFailing,
         Self::FailsOtherwise,
+        Self::AnswersOtherwise,
         Self::NowSkipped,
         Self::NoLongerSkipped,
         Self::NowPassing,
@@ -59,6 +63,7 @@ impl Change {
             Self::Gone => "gone",
             Self::NewFailing => "new-failing",
             Self::FailsOtherwise => "fails-otherwise",
+            Self::AnswersOtherwise => "answers-otherwise",
             Self::NowSkipped => "now-skipped",
             Self::NoLongerSkipped => "no-longer-skipped",
             Self::NowPassing => "now-passing",
@@ -90,6 +95,15 @@ impl Side {
     }
 }
 
+/// What registers answered and answer; `None` if they read as zero whatever was done.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Otherwise {
+    /// In the old run.
+    pub old: Option<String>,
+    /// In the new one.
+    pub new: Option<String>,
+}
+
 /// A path that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
@@ -103,6 +117,9 @@ pub struct Difference {
     pub old: Option<Side>,
     /// How it is.
     pub new: Option<Side>,
+    /// The registers that answer otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answers<Otherwise>>,
 }
 
 /// What two runs have, and how they differ.
@@ -156,10 +173,15 @@ impl Comparison {
         let (old, mut new) = (by_key(old), by_key(new));
         let pace = pace(&old, &new);
         let (mut common, mut differences) = (0, Vec::new());
-        let mut add = |(name, emulator, _): Key, change, old: Option<&_>, new: Option<&_>| {
-            let (old, new) = (old.map(Side::of), new.map(Side::of));
-            differences.push(Difference { name, emulator, change, old, new });
-        };
+        let mut add =
+            |(name, emulator, _): Key, change, old: Option<&Outcome>, new: Option<&Outcome>| {
+                let answers = match (old, new) {
+                    (Some(old), Some(new)) => answers(old, new),
+                    _ => Vec::new(),
+                };
+                let (old, new) = (old.map(Side::of), new.map(Side::of));
+                differences.push(Difference { name, emulator, change, old, new, answers });
+            };
         for (key, old) in old {
             let Some(new) = new.remove(&key) else {
                 add(key, Change::Gone, Some(&old), None);
@@ -168,6 +190,8 @@ impl Comparison {
             common += 1;
             let is_slower = slowness.holds(old.took, new.took, pace);
             let change = change(&old.verdict, &new.verdict);
+            let otherwise = !answers(&old, &new).is_empty();
+            let change = change.or(otherwise.then_some(Change::AnswersOtherwise));
             if let Some(change) = change.or(is_slower.then_some(Change::Slower)) {
                 add(key, change, Some(&old), Some(&new));
             }
@@ -186,6 +210,33 @@ impl Comparison {
     pub fn count(&self, change: Change) -> usize {
         self.differences.iter().filter(|it| it.change == change).count()
     }
+}
+
+/// The registers that answer otherwise, where both paths looked at that. Parts of a register that
+/// does are left out.
+fn answers(old: &Outcome, new: &Outcome) -> Vec<Answers<Otherwise>> {
+    if old.answers.is_empty() || new.answers.is_empty() {
+        return Vec::new();
+    }
+    let of = |outcome: &Outcome| -> BTreeMap<AnsweringRegister, String> {
+        let registers = outcome.answers.iter().flat_map(Answers::registers);
+        registers.map(|(register, text)| (register, text.clone())).collect()
+    };
+    let (old, new) = (of(old), of(new));
+    let both: BTreeSet<&AnsweringRegister> = old.keys().chain(new.keys()).collect();
+    let differs: BTreeSet<_> = both.into_iter().filter(|at| old.get(at) != new.get(at)).collect();
+    let is_part = |at: &&&AnsweringRegister| {
+        let wider = [2u8, 4].into_iter().filter(|bytes| *bytes > at.bytes);
+        wider.into_iter().any(|bytes| {
+            let offset = at.offset - at.offset % u64::from(bytes);
+            differs.contains(&AnsweringRegister { bytes, offset, ..(**at).clone() })
+        })
+    };
+    let told = differs.iter().filter(|at| !is_part(at)).map(|at| {
+        let (old, new) = (old.get(at).cloned(), new.get(at).cloned());
+        ((*at).clone(), Otherwise { old, new })
+    });
+    Answers::together(told)
 }
 
 /// In what way an outcome differs from an earlier one.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::path_text;
 use crate::guests::Part;
+use crate::qemu::Answers;
 use crate::qemu::command_line::quote;
 use crate::shown::shown;
 
@@ -171,6 +172,9 @@ pub struct Outcome {
     /// The checks of a guest, each with its result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// What registers answer, of a path that looks at that: two runs are compared by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answers>,
     /// A file that replays what led to the failure.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
     pub reproducer: Option<PathBuf>,
@@ -274,8 +278,11 @@ pub(super) fn here(file: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::qemu::AnsweringRegister;
 
     fn outcome() -> Outcome {
+        let first = AnsweringRegister { region: "gpio".to_owned(), bytes: 4, offset: 8 };
+        let answers = Answers { first, count: 2, text: "always 0x1".to_owned() };
         Outcome {
             name: "/arm/virt/x/t".to_owned(),
             verdict: Verdict::Passed,
@@ -284,6 +291,7 @@ mod tests {
             phases: Phases::default(),
             attempts: Vec::new(),
             parts: Vec::new(),
+            answers: vec![answers],
             reproducer: None,
             evidence: None,
         }

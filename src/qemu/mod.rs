@@ -1,6 +1,7 @@
 //! One emulator: the binary, what it can do, its qtest accelerator, and a running process.
 
 pub mod accel;
+mod answers;
 mod backend;
 pub mod binary;
 pub mod cache;
@@ -26,6 +27,7 @@ mod user_backend;
 mod vm;
 mod wrapper;
 
+pub use answers::{AnsweringRegister, Answers};
 pub use backend::{Backend, Served};
 pub use capabilities::{Capabilities, MachineType, ParseVersionError, Version};
 pub use command_line::{Config, Image, MIB, RamSpec, Socket};

@@ -30,6 +30,7 @@ pub use start::{LaunchError, Starting};
 
 use once_cell::unsync::OnceCell;
 
+use super::answers::Answers;
 use super::backend::End;
 use super::command_line::Config;
 use super::emulator::Emulator;
@@ -71,6 +72,8 @@ pub struct Vm {
     attached: Cell<Option<Instant>>,
     lasting: Cell<Option<&'static str>>,
     suite: Cell<Option<&'static str>>,
+    /// What registers answered.
+    answers: RefCell<Vec<Answers>>,
     limits: Cell<Limits>,
     /// What is done at the marks of this path.
     between: Cell<Option<Between>>,
@@ -125,6 +128,16 @@ impl Vm {
     /// Notes whose test runs on this QEMU from now on, by the name of its suite.
     pub fn note_suite(&self, suite: &'static str) {
         self.suite.set(Some(suite));
+    }
+
+    /// Notes what registers answer, so that runs can be compared.
+    pub fn note_answers(&self, answers: Vec<Answers>) {
+        self.answers.borrow_mut().extend(answers);
+    }
+
+    /// Takes what was noted of registers.
+    pub fn take_answers(&self) -> Vec<Answers> {
+        self.answers.take()
     }
 
     /// The suite whose test runs on this QEMU, where that was noted, its driver does not err, and

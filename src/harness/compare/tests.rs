@@ -107,3 +107,42 @@ fn the_gravest_come_first() {
         assert_eq!(serde_json::to_value(change).unwrap(), change.word());
     }
 }
+
+/// Would catch a register that answers otherwise and is not told, one that is told where the
+/// other run did not look or twice, and a difference of answers that hides that a path fails now.
+#[test]
+fn registers_that_answer_otherwise_are_told() {
+    let at = |bytes, offset| AnsweringRegister { region: "r".into(), bytes, offset };
+    let answering = |verdict, answers: &[(u8, u64, u32, &str)]| {
+        let of = |&(bytes, offset, count, text): &(u8, u64, u32, &str)| Answers {
+            first: at(bytes, offset),
+            count,
+            text: text.to_owned(),
+        };
+        let answers = answers.iter().map(of).collect();
+        Outcome { answers, ..outcome("/arm/virt/x/answers", verdict, 1.0) }
+    };
+    let passed = |answers: &[(u8, u64, u32, &str)]| answering(Verdict::Passed, answers);
+    let of = |new| {
+        let old = passed(&[(4, 0, 4, "a"), (2, 0, 4, "b")]);
+        Comparison::of(vec![old], vec![new], Slowness::default())
+    };
+    assert_eq!(of(passed(&[(4, 0, 1, "a"), (4, 4, 3, "a"), (2, 0, 4, "b")])).same, 1, "alike");
+    assert_eq!(of(passed(&[])).same, 1, "nobody looked");
+    let new = [(4, 0, 1, "a"), (4, 4, 2, "c"), (4, 12, 1, "a"), (2, 0, 1, "b"), (2, 2, 3, "d")];
+    let failing = of(answering(Verdict::Failed("x".into()), &new));
+    assert_eq!(failing.differences[0].change, Change::NowFailing);
+    let told = of(passed(&new));
+    assert_eq!((told.same, told.count(Change::AnswersOtherwise)), (0, 1));
+    let changed = |bytes, offset, count, old: Option<&str>, new: Option<&str>| Answers {
+        first: at(bytes, offset),
+        count,
+        text: Otherwise { old: old.map(Into::into), new: new.map(Into::into) },
+    };
+    // What is at 4 and 6 is a part of what is at 4.
+    let expected = [changed(2, 2, 1, Some("b"), Some("d")), changed(4, 4, 2, Some("a"), Some("c"))];
+    assert_eq!(told.differences[0].answers, expected);
+    let told = of(passed(&[(4, 0, 3, "a"), (4, 16, 1, "e"), (2, 0, 4, "b")]));
+    let expected = [changed(4, 12, 1, Some("a"), None), changed(4, 16, 1, None, Some("e"))];
+    assert_eq!(told.differences[0].answers, expected);
+}

@@ -22,6 +22,7 @@ pub(crate) fn outcome(name: &str, verdict: Verdict) -> Outcome {
         phases: Phases { launch: 0.25, attach: 0.0, test: 1.0, leave: 0.25 },
         attempts: Vec::new(),
         parts: Vec::new(),
+        answers: Default::default(),
         reproducer: None,
         evidence: None,
     }

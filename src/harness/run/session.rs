@@ -19,7 +19,7 @@ use crate::harness::run::guest::run_guest;
 use crate::harness::run::trace;
 use crate::harness::start::NoStart;
 use crate::protocol;
-use crate::qemu::{Emulator, LaunchError, Limits, Vm, is_stopping};
+use crate::qemu::{Answers, Emulator, LaunchError, Limits, Vm, is_stopping};
 use crate::shown::shown_lines;
 use crate::{Error, Result};
 
@@ -82,6 +82,8 @@ pub(crate) struct Tried {
     pub evidence: Evidence,
     /// The checks of a guest.
     pub parts: Vec<Part>,
+    /// What registers answered.
+    pub answers: Vec<Answers>,
     /// What listened to the test, if it came to that.
     pub recorder: Option<Rc<Recorder>>,
     /// No QEMU was started for it: it is known that none would start.
@@ -94,9 +96,16 @@ impl Tried {
         let command_line = path.command_line(emulator);
         let file = path.file().map(str::to_owned);
         let evidence = Evidence { command_line, file, ..Evidence::default() };
-        let (took, phases) = (Duration::ZERO, Phases::default());
-        let parts = Vec::new();
-        Self { verdict, took, phases, evidence, parts, recorder: None, is_untried: false }
+        Self {
+            verdict,
+            took: Duration::ZERO,
+            phases: Phases::default(),
+            evidence,
+            parts: Vec::new(),
+            answers: Vec::new(),
+            recorder: None,
+            is_untried: false,
+        }
     }
 
     /// The same as one of several, on a QEMU on which the paths called `after` had run.
@@ -121,6 +130,7 @@ impl Tried {
             phases: self.phases,
             attempts,
             parts: self.parts,
+            answers: self.answers,
             reproducer: None,
             evidence: (!plain).then_some(self.evidence),
         }
@@ -222,6 +232,7 @@ pub(crate) fn run_on(path: &Path, vm: &Rc<Vm>, launch: Duration) -> Tried {
         trace::note("test", || path.name(), (attached, ended), Some(word));
     }
     tried.recorder = Some(recorder);
+    tried.answers = vm.take_answers();
     if let Verdict::Hung(why) = &mut tried.verdict {
         why.push_str(&format!("; {}", vm.doing()));
     }

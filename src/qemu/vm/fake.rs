@@ -63,6 +63,7 @@ impl Vm {
             attached: Default::default(),
             lasting: Default::default(),
             suite: Default::default(),
+            answers: Default::default(),
             limits: Default::default(),
             between: Default::default(),
             fuzz_seed: Default::default(),

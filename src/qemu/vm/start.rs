@@ -338,6 +338,7 @@ impl Starting {
             attached: Cell::new(None),
             lasting: Cell::new(None),
             suite: Cell::new(None),
+            answers: RefCell::default(),
             between: Cell::new(None),
             fuzz_seed: Cell::new(0),
             announced: Cell::new(0),

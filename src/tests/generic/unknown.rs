@@ -11,15 +11,16 @@ use crate::Result;
 use crate::protocol::{Endian, Width};
 use crate::qemu::Vm;
 use crate::qemu::discovery::{Description, Found, Space};
-use crate::qos::fuzz::{Block, Fuzz};
+use crate::qos::fuzz::{self, Fuzz};
 use crate::qos::registers::{Mmio, Ports, Registers};
 use crate::qos::reset_from_any_state;
 use crate::qos::sweep::{Location, Sweep, read, write};
+use crate::tests::generic::answers::{Block, answers};
 use crate::tests::generic::findings::Findings;
 use crate::tests::generic::known::{Device, card_changes, card_keeps};
 
 /// To how many registers of 32 and of 8 bits every bit is written alone.
-const WALKED: usize = 128;
+pub(super) const WALKED: usize = 128;
 /// How many accesses one attack makes.
 const ACCESSES: usize = 2000;
 /// After how many accesses virtual time passes, so that timers run.
@@ -179,6 +180,20 @@ impl<'d> Unknown<'d> {
         findings.into_result("a reset does not undo what was written to registers")
     }
 
+    /// Tells what the registers answer, so that another build of QEMU can be compared.
+    ///
+    /// # Errors
+    /// Returns an error if QEMU does not answer.
+    pub(in crate::tests) fn answers(&self) -> Result<()> {
+        let space = self.registers(self.vm.endian()?);
+        let locations = self.possible(self.sweep.registers());
+        let block = Block { space: &*space, sweep: &self.sweep, locations: &locations };
+        let reset = || reset_from_any_state(self.vm);
+        let all = answers(self.vm, &block, reset, |location| self.changes(location))?;
+        self.vm.note_answers(all);
+        reset()
+    }
+
     /// Makes accesses to the registers as `seed` chooses them, with descriptors in memory that hold
     /// `lures`, while time passes, and resets the machine.
     ///
@@ -186,8 +201,9 @@ impl<'d> Unknown<'d> {
     /// Returns an error if QEMU does not survive that.
     pub(in crate::tests) fn attack(&self, seed: u64, lures: Lures) -> Result<()> {
         let registers = self.registers(Endian::Little);
-        let block = |(base, size)| Block { space: &*registers, base, size, widest: self.widest() };
-        let blocks: Vec<Block> = self.sweep.blocks().into_iter().map(block).collect();
+        let block =
+            |(base, size)| fuzz::Block { space: &*registers, base, size, widest: self.widest() };
+        let blocks: Vec<fuzz::Block> = self.sweep.blocks().into_iter().map(block).collect();
         let own: Vec<u64> = blocks.iter().map(|block| block.base).collect();
         let mut all = own.clone();
         if let Some(bait) = bait(self.vm) {
@@ -230,7 +246,7 @@ pub(in crate::tests) fn writes(registers: &[Location]) -> impl Iterator<Item = (
 }
 
 /// Waits until QEMU has done what an access made it put off to its main loop.
-fn settle(vm: &Vm) -> Result<()> {
+pub(super) fn settle(vm: &Vm) -> Result<()> {
     vm.qmp().execute("query-status", serde_json::Value::Null)?;
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::qos::pci::{Bar, PciDevice, Space, hotplug};
 use crate::qos::registers::Width;
 use crate::qos::sweep::{Location, Sweep, read, write};
 use crate::qos::{reset_from_any_state, wait_until};
+use crate::tests::generic::answers::{self, Block};
 use crate::tests::generic::findings::Findings;
 use crate::tests::generic::known;
 use crate::tests::generic::properties;
@@ -28,6 +29,7 @@ tests!(PciCard, "pci-card-tests":
     read_every_width = "read",
     stable,
     write_reset = "write-reset",
+    answers,
 );
 
 /// Would catch a property that ends QEMU when it is looked at, or an error without words; and,
@@ -194,6 +196,24 @@ fn write_reset(card: &PciCard, vm: &Rc<Vm>) -> Result<()> {
         findings.into_result("a reset does not undo what was written to registers")?;
     }
     Ok(())
+}
+
+/// Would catch, where two builds are compared, a register that has another value after a reset,
+/// keeps other bits, changes others with it or with time. By itself it fails only where QEMU
+/// does not answer.
+fn answers(card: &PciCard, vm: &Rc<Vm>) -> Result<()> {
+    let mut all = Vec::new();
+    for registers in Registers::of(card)? {
+        let locations = registers.possible(registers.sweep.registers());
+        let space = card.device().bus().space(registers.bar.space());
+        let block = Block { space, sweep: &registers.sweep, locations: &locations };
+        // BARs are where they were: the order in which they are placed is always the same.
+        let reset = || reset_from_any_state(vm).and_then(|()| Registers::of(card)).map(drop);
+        let known = |at| registers.is(known::card_changes, card, at);
+        all.extend(answers::answers(vm, &block, reset, known)?);
+    }
+    vm.note_answers(all);
+    reset_from_any_state(vm)
 }
 
 /// Waits until QEMU has done what an access made it put off to its main loop.
