@@ -16,6 +16,7 @@ pub mod ide;
 pub mod intc;
 pub mod interrupt;
 pub mod iommu;
+pub mod ipmi;
 pub mod isa;
 pub mod net;
 pub mod nic;
