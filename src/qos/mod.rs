@@ -4,6 +4,7 @@
 
 pub mod ahci;
 pub mod block;
+pub mod can;
 pub mod display;
 pub mod dma;
 mod failed_waits;

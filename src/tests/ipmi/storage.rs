@@ -70,6 +70,9 @@ struct SelInfo {
     has_overflown: bool,
 }
 
+/// The ID of the next record, and bytes of one.
+type Part = (u16, Vec<u8>);
+
 /// The log of a controller, or the repository of its sensors' records.
 struct Log<'b>(&'b dyn Ipmi);
 
@@ -97,7 +100,7 @@ impl Log<'_> {
         command: u8,
         (reservation, id): (u16, u16),
         (offset, length): (u8, u8),
-    ) -> Result<(u8, Option<(u16, Vec<u8>)>)> {
+    ) -> Result<(u8, Option<Part>)> {
         let [reserved, id] = [reservation, id].map(u16::to_le_bytes);
         let request = [reserved[0], reserved[1], id[0], id[1], offset, length];
         let (code, data) = self.0.ask(STORAGE, command, &request)?;
