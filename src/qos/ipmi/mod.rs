@@ -97,7 +97,7 @@ impl dyn Ipmi + '_ {
         }
     }
 
-    /// As [`ask`](Self::ask), of a request that must succeed.
+    /// The data of the answer to a request that must succeed.
     ///
     /// # Errors
     /// Returns an error if it does not.
