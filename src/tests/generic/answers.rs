@@ -47,6 +47,8 @@ pub(in crate::tests) struct Block<'r> {
     pub sweep: &'r Sweep,
     /// The accesses.
     pub locations: &'r [Location],
+    /// The addresses of locks, and what opens them.
+    pub keys: &'r [(u64, u64)],
 }
 
 impl Block<'_> {
@@ -90,7 +92,9 @@ impl Block<'_> {
         let bits = if width == Width::Long && number < WALKED { u32::BITS } else { 0 };
         let values = [0, width.ones()].into_iter().chain((0..bits).map(|bit| 1 << bit));
         let each = |value| [Access::Write(address, width, value), Access::Read(address, width)];
-        let mut accesses: Vec<Access> = values.flat_map(each).collect();
+        // A lock that was closed by the register before is opened again.
+        let keys = self.keys.iter().map(|(lock, key)| Access::Write(*lock, Width::Long, *key));
+        let mut accesses: Vec<Access> = keys.chain(values.flat_map(each)).collect();
         accesses.push(Access::Write(address, width, had));
         let answers = self.space.sequence(&accesses)?;
         let (zeros, ones) = (answers[0], answers[1]);

@@ -111,6 +111,27 @@ const KEEPING: &[Part] = &[
     Part::new("xlnx.xps-ethernetlite", 0x1800, 0x1fe3),
 ];
 
+/// What makes registers writable.
+struct Key {
+    /// The QOM type of the device, which those derived from it share.
+    of: &'static str,
+    /// The offset of the lock in its first region, and what opens it.
+    offset: u64,
+    value: u64,
+}
+
+/// Locks on registers, and what opens them.
+const KEYS: &[Key] = &[
+    // The protection keys SCU000, SCU010 and MCR00.
+    Key { of: "aspeed.scu", offset: 0x00, value: 0x1688_a8a8 },
+    Key { of: "aspeed.scu-ast2600", offset: 0x10, value: 0x1688_a8a8 },
+    Key { of: "aspeed.sdmc", offset: 0x00, value: 0xfc60_0309 },
+    // SYS_LOCK.
+    Key { of: "realview_sysctl", offset: 0x20, value: 0xa05f },
+    // SLCR_UNLOCK (Zynq-7000 TRM, UG585, appendix B).
+    Key { of: "xilinx-zynq_slcr", offset: 0x08, value: 0xdf0d },
+];
+
 /// As [`CHANGING`], of devices that a user plugs in: `of` is their type, of which a `*` at the end
 /// stands for any text.
 const CARDS_CHANGING: &[Part] = &[
@@ -182,6 +203,16 @@ impl Device<'_> {
     /// Whether what is at `location` rightly keeps over a reset what was written.
     pub(crate) fn keeps(&self, location: Location) -> bool {
         self.is_in(KEEPING, location)
+    }
+
+    /// The addresses of its locks, and what opens them.
+    pub(crate) fn keys(&self) -> Vec<(u64, u64)> {
+        let types = &self.machine.types;
+        let Some(base) = self.found.registers().next().map(|region| region.base) else {
+            return Vec::new();
+        };
+        let of = KEYS.iter().filter(|key| types.is_a(&self.found.ty, key.of));
+        of.map(|key| (base + key.offset, key.value)).collect()
     }
 
     fn is_in(&self, table: &[Part], location: Location) -> bool {

@@ -187,7 +187,12 @@ impl<'d> Unknown<'d> {
     pub(in crate::tests) fn answers(&self) -> Result<()> {
         let space = self.registers(self.vm.endian()?);
         let locations = self.possible(self.sweep.registers());
-        let block = Block { space: &*space, sweep: &self.sweep, locations: &locations };
+        let keys = match self.owner {
+            Owner::Found(machine, found) => Device { machine, found, sweep: &self.sweep }.keys(),
+            Owner::Plugged(_) => Vec::new(),
+        };
+        let sweep = &self.sweep;
+        let block = Block { space: &*space, sweep, locations: &locations, keys: &keys };
         let reset = || reset_from_any_state(self.vm);
         let all = answers(self.vm, &block, reset, |location| self.changes(location))?;
         self.vm.note_answers(all);

@@ -206,7 +206,8 @@ fn answers(card: &PciCard, vm: &Rc<Vm>) -> Result<()> {
     for registers in Registers::of(card)? {
         let locations = registers.possible(registers.sweep.registers());
         let space = card.device().bus().space(registers.bar.space());
-        let block = Block { space, sweep: &registers.sweep, locations: &locations };
+        let sweep = &registers.sweep;
+        let block = Block { space, sweep, locations: &locations, keys: &[] };
         // BARs are where they were: the order in which they are placed is always the same.
         let reset = || reset_from_any_state(vm).and_then(|()| Registers::of(card)).map(drop);
         let known = |at| registers.is(known::card_changes, card, at);
