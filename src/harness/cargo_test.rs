@@ -35,7 +35,8 @@ const READABLE: &str = "readable-expectations";
 /// this program is linked with, as the usual arguments of a test program say.
 ///
 /// Emulators are those of `QTEST_QEMU_BINARY`, else all on `PATH`. A path that none of
-/// them has is ignored, with the reason, if it is asked for, and counted otherwise; without any usable emulator the run fails. What
+/// them has is ignored, with the reason, if it is asked for, and counted otherwise; without any
+/// usable emulator the run fails. What
 /// `expectations.toml` in the current folder says of known failures holds here too.
 /// `QGRAPH_SHARD=K/N` leaves only the K-th of N shares, unless one path is asked for by
 /// its whole name; `QGRAPH_COVER=nodes`, `edges`, `cases` or `tests` leaves only a set of paths on which

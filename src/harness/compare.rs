@@ -215,11 +215,9 @@ impl Comparison {
 /// The registers that answer otherwise, where both paths looked at that. Parts of a register that
 /// does are left out.
 fn answers(old: &Outcome, new: &Outcome) -> Vec<Answers<Otherwise>> {
-    if old.answers.is_empty() || new.answers.is_empty() {
-        return Vec::new();
-    }
-    let of = |outcome: &Outcome| -> BTreeMap<AnsweringRegister, String> {
-        let registers = outcome.answers.iter().flat_map(Answers::registers);
+    let (Some(old), Some(new)) = (&old.answers, &new.answers) else { return Vec::new() };
+    let of = |answers: &[Answers]| -> BTreeMap<AnsweringRegister, String> {
+        let registers = answers.iter().flat_map(Answers::registers);
         registers.map(|(register, text)| (register, text.clone())).collect()
     };
     let (old, new) = (of(old), of(new));

@@ -172,9 +172,10 @@ pub struct Outcome {
     /// The checks of a guest, each with its result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// What registers answer, of a path that looks at that: two runs are compared by it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub answers: Vec<Answers>,
+    /// What registers answer, but for those that are always zero, of a path that looks at that:
+    /// two runs are compared by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Vec<Answers>>,
     /// A file that replays what led to the failure.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "path_text::option")]
     pub reproducer: Option<PathBuf>,
@@ -291,7 +292,7 @@ mod tests {
             phases: Phases::default(),
             attempts: Vec::new(),
             parts: Vec::new(),
-            answers: vec![answers],
+            answers: Some(vec![answers]),
             reproducer: None,
             evidence: None,
         }

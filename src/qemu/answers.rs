@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(apart, all.iter().map(|(at, text)| (at.clone(), text)).collect::<Vec<_>>());
     }
 
-    /// Would catch a journal of somebody else's that takes all memory, or ends the comparison.
+    /// Would catch a count in a damaged journal by which a comparison takes all memory, or overflows.
     #[test]
     fn no_run_is_endless() {
         let all = Answers { first: at(4, u64::MAX - 8), count: u32::MAX, text: () };

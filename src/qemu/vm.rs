@@ -73,7 +73,7 @@ pub struct Vm {
     lasting: Cell<Option<&'static str>>,
     suite: Cell<Option<&'static str>>,
     /// What registers answered.
-    answers: RefCell<Vec<Answers>>,
+    answers: RefCell<Option<Vec<Answers>>>,
     limits: Cell<Limits>,
     /// What is done at the marks of this path.
     between: Cell<Option<Between>>,
@@ -132,11 +132,11 @@ impl Vm {
 
     /// Notes what registers answer, so that runs can be compared.
     pub fn note_answers(&self, answers: Vec<Answers>) {
-        self.answers.borrow_mut().extend(answers);
+        self.answers.borrow_mut().get_or_insert_default().extend(answers);
     }
 
-    /// Takes what was noted of registers.
-    pub fn take_answers(&self) -> Vec<Answers> {
+    /// Takes what was noted of registers; `None` if nobody has looked at them.
+    pub fn take_answers(&self) -> Option<Vec<Answers>> {
         self.answers.take()
     }
 

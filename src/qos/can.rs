@@ -83,7 +83,7 @@ impl Frame {
         Self { id, is_extended: false, is_remote: false, length, data }
     }
 
-    /// The same with an identifier of 29 bits.
+    /// This frame with the identifier `id`, of 29 bits.
     #[must_use]
     pub fn extended(self, id: u32) -> Self {
         Self { id, is_extended: true, ..self }

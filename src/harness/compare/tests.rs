@@ -119,7 +119,7 @@ fn registers_that_answer_otherwise_are_told() {
             count,
             text: text.to_owned(),
         };
-        let answers = answers.iter().map(of).collect();
+        let answers = Some(answers.iter().map(of).collect());
         Outcome { answers, ..outcome("/arm/virt/x/answers", verdict, 1.0) }
     };
     let passed = |answers: &[(u8, u64, u32, &str)]| answering(Verdict::Passed, answers);
@@ -128,7 +128,9 @@ fn registers_that_answer_otherwise_are_told() {
         Comparison::of(vec![old], vec![new], Slowness::default())
     };
     assert_eq!(of(passed(&[(4, 0, 1, "a"), (4, 4, 3, "a"), (2, 0, 4, "b")])).same, 1, "alike");
-    assert_eq!(of(passed(&[])).same, 1, "nobody looked");
+    let unlooked = Outcome { answers: None, ..passed(&[]) };
+    assert_eq!(of(unlooked).same, 1, "nobody looked");
+    assert_eq!(of(passed(&[])).count(Change::AnswersOtherwise), 1, "all registers are zero now");
     let new = [(4, 0, 1, "a"), (4, 4, 2, "c"), (4, 12, 1, "a"), (2, 0, 1, "b"), (2, 2, 3, "d")];
     let failing = of(answering(Verdict::Failed("x".into()), &new));
     assert_eq!(failing.differences[0].change, Change::NowFailing);

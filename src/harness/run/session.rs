@@ -83,7 +83,7 @@ pub(crate) struct Tried {
     /// The checks of a guest.
     pub parts: Vec<Part>,
     /// What registers answered.
-    pub answers: Vec<Answers>,
+    pub answers: Option<Vec<Answers>>,
     /// What listened to the test, if it came to that.
     pub recorder: Option<Rc<Recorder>>,
     /// No QEMU was started for it: it is known that none would start.
@@ -102,7 +102,7 @@ impl Tried {
             phases: Phases::default(),
             evidence,
             parts: Vec::new(),
-            answers: Vec::new(),
+            answers: None,
             recorder: None,
             is_untried: false,
         }

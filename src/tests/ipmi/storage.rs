@@ -243,7 +243,7 @@ fn reservations(bmc: &dyn Ipmi, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an event that the system tells of and that is not in the log, or with other bytes
+/// Would catch a Platform Event Message whose event is not in the log, or is with other bytes
 /// (29.3, 32.1).
 fn events(bmc: &dyn Ipmi, _: &Rc<Vm>) -> Result<()> {
     const PLATFORM_EVENT: u8 = 0x02;
@@ -313,6 +313,7 @@ fn sdr(bmc: &dyn Ipmi, _: &Rc<Vm>) -> Result<()> {
         assert_eq!((code, data.map(|it| it.1)), (code::OK, Some(bytes.clone())), "{id:#x}");
     }
     let mut ids: Vec<u16> = all.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), all.len(), "every record has an ID of its own");
     assert_eq!(log.part(GET_SDR, (0, 0x4321), (0, ALL))?.0, code::NOT_PRESENT, "no such record");
