@@ -183,8 +183,9 @@ fn sanitizer(lines: &[&str]) -> (String, usize) {
     (place.map_or(what.to_owned(), |place| format!("{what} in {place}")), length)
 }
 
-/// `FUNCTION FILE:LINE` of a line such as `#1 0x5581 in FUNCTION ../FILE:LINE:COLUMN`, if
-/// that is in QEMU's own sources: the innermost frames are often in the sanitizer.
+/// `FUNCTION FILE:LINE` of a line such as `#1 0x5581 in FUNCTION ../FILE:LINE:COLUMN`, or
+/// `FUNCTION` of `#1 0x5581 in FUNCTION (PROGRAM+OFFSET)` where debugging information is left out, if
+/// that is in QEMU itself: the innermost frames are often in the sanitizer.
 fn frame(line: &str) -> Option<String> {
     let line = line.trim_start().strip_prefix('#')?;
     let line = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
@@ -192,7 +193,12 @@ fn frame(line: &str) -> Option<String> {
     let rest = line.split_once(" in ").map_or(line, |(_, rest)| rest);
     let mut words = rest.split_whitespace();
     let (function, place) = (words.next()?, words.next()?);
-    let foreign = ["sanitizer", "compiler-rt", "sysdeps", "glib", "<null>"];
+    let foreign = ["sanitizer", "compiler-rt", "sysdeps", "csu/", "glib", "<null>"];
+    if let Some(object) = place.strip_prefix('(') {
+        // Modules of QEMU are shared objects as libraries are, in a folder of its name.
+        let is_library = object.contains(".so") && !object.contains("/qemu/");
+        return (!is_library).then(|| function.to_owned());
+    }
     let (file, line) = place.split_once(':')?;
     let line = line.split(':').next().filter(|line| line.parse::<u32>().is_ok())?;
     (!foreign.iter().any(|word| file.contains(word)))
@@ -260,6 +266,23 @@ fake: bye
         );
         assert!(found.is_sanitizer && found.report.starts_with("==123==ERROR"));
         assert!(found.report.ends_with("in foo_write"));
+    }
+
+    /// Catches a report of a build without debugging information that names a function of the C
+    /// library, which is the only one with a line, and not QEMU's.
+    #[test]
+    fn a_report_without_lines() {
+        let report = "\
+==5==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x616000020c88 at pc 0x55
+READ of size 8 at 0x616000020c88 thread T0
+    #0 0x7f8840 in memcpy (/lib/x86_64-linux-gnu/libasan.so.8+0x3a0)
+    #1 0x55f318 in foo_process (/opt/q/qemu-system-x86_64+0x33f21e4)
+    #2 0x7f883f in __libc_start_main_impl ../csu/libc-start.c:360
+SUMMARY: AddressSanitizer: heap-buffer-overflow (/opt/q/qemu-system-x86_64+0x33) in foo_process
+";
+        assert_eq!(summary(report), "AddressSanitizer: heap-buffer-overflow in foo_process");
+        let module = report.replace("qemu-system-x86_64", "lib/qemu/hw-foo.so");
+        assert_eq!(summary(&module), "AddressSanitizer: heap-buffer-overflow in foo_process");
     }
 
     /// Catches words of each kind of report that are not known.

@@ -81,9 +81,13 @@ pub(crate) fn trouble(emulator: &Arc<Emulator>, machine: &str) -> Option<String>
 /// The line in which an emulator says why it does not start: the first that is no warning,
 /// without the name of the program in front.
 pub(super) fn said(output: &str) -> Option<&str> {
+    let is_mark = |c: char| c == '=' || c.is_ascii_digit();
     // A warning goes on in lines that are indented.
     let lines = output.lines().filter(|line| !line.starts_with(' ')).map(str::trim);
-    let is_warning = |line: &&str| line.contains(": warning: ") || line.starts_with("WARNING: ");
+    // A sanitizer's begins with `==` and the number of the process.
+    let is_warning = |line: &&str| {
+        line.contains(": warning: ") || line.trim_start_matches(is_mark).starts_with("WARNING: ")
+    };
     let mut lines = lines.filter(|line| !line.is_empty() && !is_warning(line));
     let line = lines.next()?;
     let said = line.split_once(": ").filter(|(program, said)| {
@@ -118,6 +122,9 @@ mod tests {
         assert_eq!(said(output), Some("-device foo: 'foo' is not a valid device model name"));
         assert_eq!(said("cannot find the firmware: x\n"), Some("cannot find the firmware: x"));
         assert_eq!(said("qemu: could not load PC BIOS 'x'\n"), Some("could not load PC BIOS 'x'"));
+        let output = "==17789==WARNING: ASan doesn't fully support makecontext/swapcontext\n\
+                      qemu: could not load PC BIOS 'x'\n";
+        assert_eq!(said(output), Some("could not load PC BIOS 'x'"));
         assert_eq!(said("\n"), None);
         assert_eq!(
             without_numbers_of_files("-chardev socket,id=a,fd=12: fd=7 is no socket"),
