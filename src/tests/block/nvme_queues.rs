@@ -320,8 +320,8 @@ fn event_limit(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an Abort of a command that is not there, which must do nothing, and one that is
-/// said to have worked (5.1).
+/// Would catch an Abort of a command that is not there, or of a queue that is not, which must do
+/// nothing, and one that is said to have worked or reads behind the queues there are (5.1).
 fn abort(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let controller = enabled(nvme, vm)?;
     let queue = controller.create(1, (4, 4), 0)?;
@@ -333,6 +333,12 @@ fn abort(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
         let completion = abort(number, id)?;
         let found = (completion.status, completion.result);
         assert_eq!(found, (0, 1), "command {id:#x} of queue {number}, which is not there");
+    }
+    for number in [2, 64, 65, 1024, 0x8000, 0xffff] {
+        let completion = abort(number, 0)?;
+        let refused = completion.status | status::DNR == status::INVALID_FIELD;
+        assert_eq!(completion.result, 1, "command 0 of queue {number}: {completion:x?}");
+        assert!(refused || completion.status == 0, "queue {number}: {completion:x?}");
     }
     let page = controller.page()?;
     assert_status(queue.run(&read(0, page.address().0), "a read")?, 0, "a read after that");

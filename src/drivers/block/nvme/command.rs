@@ -29,6 +29,16 @@ pub mod admin {
     pub const GET_FEATURES: u8 = 0x0a;
     /// Asynchronous Event Request.
     pub const ASYNC_EVENT: u8 = 0x0c;
+    /// Namespace Attachment.
+    pub const NAMESPACE_ATTACHMENT: u8 = 0x15;
+    /// Directive Send.
+    pub const DIRECTIVE_SEND: u8 = 0x19;
+    /// Virtualization Management.
+    pub const VIRTUALIZATION: u8 = 0x1c;
+    /// Doorbell Buffer Config.
+    pub const DOORBELL_BUFFER: u8 = 0x7c;
+    /// Format NVM.
+    pub const FORMAT: u8 = 0x80;
 }
 
 /// Commands of the NVM command set (chapter 6).
@@ -39,12 +49,18 @@ pub mod io {
     pub const WRITE: u8 = 0x01;
     /// Read.
     pub const READ: u8 = 0x02;
+    /// Write Uncorrectable.
+    pub const WRITE_UNCORRECTABLE: u8 = 0x04;
     /// Compare.
     pub const COMPARE: u8 = 0x05;
     /// Write Zeroes.
     pub const WRITE_ZEROES: u8 = 0x08;
     /// Dataset Management.
     pub const DATASET_MANAGEMENT: u8 = 0x09;
+    /// Verify.
+    pub const VERIFY: u8 = 0x0c;
+    /// Copy (NVM Command Set 1.0, 3.2.2).
+    pub const COPY: u8 = 0x19;
 }
 
 /// How a command ended: status code type and code (4.6.1), and that it is of no use to try again.
@@ -65,6 +81,14 @@ pub mod status {
     pub const INVALID_NAMESPACE: u16 = 0x0b | DNR;
     /// Command Sequence Error.
     pub const SEQUENCE: u16 = 0x0c | DNR;
+    /// Invalid SGL Segment Descriptor.
+    pub const INVALID_SEGMENT: u16 = 0x0d | DNR;
+    /// Invalid Number of SGL Descriptors.
+    pub const INVALID_DESCRIPTOR_COUNT: u16 = 0x0e | DNR;
+    /// Data SGL Length Invalid.
+    pub const INVALID_SGL_LENGTH: u16 = 0x0f | DNR;
+    /// SGL Descriptor Type Invalid.
+    pub const INVALID_DESCRIPTOR_TYPE: u16 = 0x11 | DNR;
     /// Invalid PRP Offset.
     pub const INVALID_PRP_OFFSET: u16 = 0x13 | DNR;
     /// LBA Out of Range.
@@ -83,12 +107,18 @@ pub mod status {
     pub const INVALID_LOG: u16 = 0x109 | DNR;
     /// Invalid Queue Deletion.
     pub const INVALID_DELETION: u16 = 0x10c;
+    /// Invalid Format.
+    pub const INVALID_FORMAT: u16 = 0x10a | DNR;
     /// Feature Identifier Not Saveable.
     pub const NOT_SAVEABLE: u16 = 0x10d | DNR;
     /// Feature Not Changeable.
     pub const NOT_CHANGEABLE: u16 = 0x10e | DNR;
+    /// Command Size Limit Exceeded (NVM Command Set 1.0, 3.2.2.1).
+    pub const SIZE_LIMIT: u16 = 0x183 | DNR;
     /// Compare Failure.
     pub const COMPARE: u16 = 0x285;
+    /// Deallocated or Unwritten Logical Block.
+    pub const DEALLOCATED: u16 = 0x287;
 }
 
 /// The length of a command in bytes.
@@ -99,6 +129,8 @@ pub const COMMAND_BYTES: usize = 64;
 pub struct Command {
     /// What to do.
     pub opcode: u8,
+    /// Fused operation (FUSE), and whether the data are in pages or an SGL (PSDT); see [`super::sgl`].
+    pub flags: u8,
     /// The namespace, 0 for none.
     pub namespace: u32,
     /// PRP Entry 1: the address of the data.
@@ -140,7 +172,8 @@ impl Command {
     /// Its bytes, with the identifier `id`.
     pub fn bytes(&self, id: u16) -> [u8; COMMAND_BYTES] {
         let mut bytes = [0; COMMAND_BYTES];
-        bytes[..4].copy_from_slice(&(u32::from(self.opcode) | u32::from(id) << 16).to_le_bytes());
+        bytes[..2].copy_from_slice(&[self.opcode, self.flags]);
+        bytes[2..4].copy_from_slice(&id.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.namespace.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.prp1.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.prp2.to_le_bytes());
@@ -266,11 +299,12 @@ mod tests {
     #[test]
     fn fields_of_a_command() {
         let command = Command {
+            flags: 0x40,
             prp2: 0x0807_0605_0403_0201,
             ..Command::transfer(io::READ, 7, 0x1_2345_6789, 8).at(0x1000)
         };
         let bytes = command.bytes(0x1234);
-        assert_eq!(bytes[..8], [2, 0, 0x34, 0x12, 7, 0, 0, 0]);
+        assert_eq!(bytes[..8], [2, 0x40, 0x34, 0x12, 7, 0, 0, 0]);
         assert_eq!(bytes[24..40], [0, 0x10, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(bytes[40..52], [0x89, 0x67, 0x45, 0x23, 1, 0, 0, 0, 7, 0, 0, 0]);
     }

@@ -6,6 +6,7 @@ pub mod controller;
 pub mod disk;
 pub mod queue;
 pub mod registers;
+pub mod sgl;
 
 use std::rc::Rc;
 
