@@ -170,12 +170,20 @@ impl UsbDevice<'_> {
     /// # Errors
     /// The device refuses, or tells fewer bytes than it has.
     pub fn configuration(&self) -> Result<Vec<u8>> {
-        let head = self.descriptor(descriptor::CONFIGURATION, 0, 0, 9)?;
+        self.configuration_at(0)
+    }
+
+    /// The configuration of this index, which is not its value, whole.
+    ///
+    /// # Errors
+    /// The device refuses, or tells fewer bytes than it has.
+    pub fn configuration_at(&self, index: u8) -> Result<Vec<u8>> {
+        let head = self.descriptor(descriptor::CONFIGURATION, index, 0, 9)?;
         let total = match head[..] {
             [9, descriptor::CONFIGURATION, low, high, ..] => u16::from_le_bytes([low, high]),
             _ => return Err(Error::failed(format!("the configuration begins with {head:02x?}"))),
         };
-        let all = self.descriptor(descriptor::CONFIGURATION, 0, 0, total)?;
+        let all = self.descriptor(descriptor::CONFIGURATION, index, 0, total)?;
         if all.len() != usize::from(total) || all[..9] != head {
             return Err(Error::failed(format!(
                 "the configuration is {all:02x?} after {head:02x?}"
@@ -189,7 +197,15 @@ impl UsbDevice<'_> {
     /// # Errors
     /// The device or the controller refuses.
     pub fn configure(&self) -> Result<Vec<Endpoint>> {
-        let all = self.configuration()?;
+        self.configure_at(0)
+    }
+
+    /// Gives the device the configuration of this index; returns the endpoints of that.
+    ///
+    /// # Errors
+    /// The device or the controller refuses.
+    pub fn configure_at(&self, index: u8) -> Result<Vec<Endpoint>> {
+        let all = self.configuration_at(index)?;
         let endpoints = endpoints(&all, |_| 0)?;
         self.hcd.configure(&self.device, &endpoints)?;
         self.set(0, request::SET_CONFIGURATION, u16::from(all[5]), 0)?;
@@ -202,8 +218,17 @@ impl UsbDevice<'_> {
     /// # Errors
     /// The device or the controller refuses.
     pub fn set_interface(&self, interface: u8, setting: u8) -> Result<Vec<Endpoint>> {
+        self.set_interface_at(0, interface, setting)
+    }
+
+    /// Gives an interface of the device, whose configuration is that of this index, one of its alternate
+    /// settings, all others having their first; returns the endpoints of all.
+    ///
+    /// # Errors
+    /// The device or the controller refuses.
+    pub fn set_interface_at(&self, index: u8, interface: u8, setting: u8) -> Result<Vec<Endpoint>> {
         let of = |it: u8| if it == interface { setting } else { 0 };
-        let endpoints = endpoints(&self.configuration()?, of)?;
+        let endpoints = endpoints(&self.configuration_at(index)?, of)?;
         self.hcd.configure(&self.device, &endpoints)?;
         self.set(1, request::SET_INTERFACE, setting.into(), interface.into())?;
         Ok(endpoints)
