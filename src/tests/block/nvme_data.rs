@@ -33,7 +33,12 @@ attacks!(Nvme, "nvme-attacks": deallocate);
 /// The namespace as a device of its own, which has limits of Copy; that which the controller has
 /// made itself is `copy-of-own`'s.
 const NAMESPACE_DEVICE: QemuArgs = QemuArgs::NONE
-    .after("-set device.nvme0.drive= -device nvme-ns,drive=drive0,bus=nvme0,nsid=1");
+    .after("-set device.nvme0.drive= -device nvme-ns,drive=drive0,bus=nvme0,nsid=1")
+    .may_refuse(&NO_NAMESPACES);
+
+/// How a QEMU refuses a namespace of its own, or with these properties.
+pub(super) const NO_NAMESPACES: [&str; 2] =
+    ["Property 'nvme-ns.", "'nvme-ns' is not a valid device model name"];
 
 /// How many blocks at the start of the disk are filled.
 const BLOCKS: usize = 512;
@@ -193,7 +198,7 @@ fn commands_told(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
 /// Asserts that a command ended with `expected`; whether it is of use to try again is the
 /// controller's word.
 #[track_caller]
-fn assert_code(completion: Completion, expected: u16, what: &str) {
+pub(super) fn assert_code(completion: Completion, expected: u16, what: &str) {
     let code = completion.status & !status::DNR;
     assert_eq!(code, expected & !status::DNR, "{what}: {completion:x?}");
 }

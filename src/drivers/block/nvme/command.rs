@@ -113,8 +113,16 @@ pub mod status {
     pub const NOT_SAVEABLE: u16 = 0x10d | DNR;
     /// Feature Not Changeable.
     pub const NOT_CHANGEABLE: u16 = 0x10e | DNR;
+    /// Invalid Protection Information.
+    pub const INVALID_PROTECTION: u16 = 0x181 | DNR;
     /// Command Size Limit Exceeded (NVM Command Set 1.0, 3.2.2.1).
     pub const SIZE_LIMIT: u16 = 0x183 | DNR;
+    /// End-to-end Guard Check Error.
+    pub const GUARD: u16 = 0x282;
+    /// End-to-end Application Tag Check Error.
+    pub const APPLICATION_TAG: u16 = 0x283;
+    /// End-to-end Reference Tag Check Error.
+    pub const REFERENCE_TAG: u16 = 0x284;
     /// Compare Failure.
     pub const COMPARE: u16 = 0x285;
     /// Deallocated or Unwritten Logical Block.
@@ -133,6 +141,8 @@ pub struct Command {
     pub flags: u8,
     /// The namespace, 0 for none.
     pub namespace: u32,
+    /// Metadata Pointer: where metadata is that is not among the data.
+    pub metadata: u64,
     /// PRP Entry 1: the address of the data.
     pub prp1: u64,
     /// PRP Entry 2: the address of the data's second page, or of the list of all but the first.
@@ -175,6 +185,7 @@ impl Command {
         bytes[..2].copy_from_slice(&[self.opcode, self.flags]);
         bytes[2..4].copy_from_slice(&id.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.namespace.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.metadata.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.prp1.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.prp2.to_le_bytes());
         for (at, dword) in bytes[40..].chunks_exact_mut(4).zip(self.dwords) {
@@ -300,11 +311,13 @@ mod tests {
     fn fields_of_a_command() {
         let command = Command {
             flags: 0x40,
+            metadata: 0x1817_1615_1413_1211,
             prp2: 0x0807_0605_0403_0201,
             ..Command::transfer(io::READ, 7, 0x1_2345_6789, 8).at(0x1000)
         };
         let bytes = command.bytes(0x1234);
         assert_eq!(bytes[..8], [2, 0x40, 0x34, 0x12, 7, 0, 0, 0]);
+        assert_eq!(bytes[16..24], [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
         assert_eq!(bytes[24..40], [0, 0x10, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(bytes[40..52], [0x89, 0x67, 0x45, 0x23, 1, 0, 0, 0, 7, 0, 0, 0]);
     }
