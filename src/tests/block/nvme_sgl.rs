@@ -264,7 +264,7 @@ fn lengths(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
 }
 
 /// Would catch a descriptor of a type that does not exist, or is not supported, and is taken for
-/// data or ends QEMU (4.4, figure 114).
+/// data or ends QEMU (4.4).
 fn descriptor_types(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let sgl = Sgl::start(nvme, vm)?;
     vm.write_image(DISK.name, 0, &pattern(2, 2))?;

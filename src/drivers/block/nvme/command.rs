@@ -61,6 +61,12 @@ pub mod io {
     pub const VERIFY: u8 = 0x0c;
     /// Copy (NVM Command Set 1.0, 3.2.2).
     pub const COPY: u8 = 0x19;
+    /// Zone Management Send (Zoned Namespace Command Set 1.1, 3.4.3).
+    pub const ZONE_SEND: u8 = 0x79;
+    /// Zone Management Receive (3.4.2).
+    pub const ZONE_RECEIVE: u8 = 0x7a;
+    /// Zone Append (3.4.1).
+    pub const ZONE_APPEND: u8 = 0x7d;
 }
 
 /// How a command ended: status code type and code (4.6.1), and that it is of no use to try again.
@@ -117,6 +123,18 @@ pub mod status {
     pub const INVALID_PROTECTION: u16 = 0x181 | DNR;
     /// Command Size Limit Exceeded (NVM Command Set 1.0, 3.2.2.1).
     pub const SIZE_LIMIT: u16 = 0x183 | DNR;
+    /// Zone Boundary Error (Zoned Namespace Command Set 1.1, 3.1, as those below).
+    pub const ZONE_BOUNDARY: u16 = 0x1b8 | DNR;
+    /// Zone Is Full.
+    pub const ZONE_FULL: u16 = 0x1b9 | DNR;
+    /// Zone Invalid Write.
+    pub const ZONE_INVALID_WRITE: u16 = 0x1bc | DNR;
+    /// Too Many Active Zones.
+    pub const TOO_MANY_ACTIVE: u16 = 0x1bd | DNR;
+    /// Too Many Open Zones.
+    pub const TOO_MANY_OPEN: u16 = 0x1be | DNR;
+    /// Invalid Zone State Transition.
+    pub const ZONE_TRANSITION: u16 = 0x1bf | DNR;
     /// End-to-end Guard Check Error.
     pub const GUARD: u16 = 0x282;
     /// End-to-end Application Tag Check Error.

@@ -38,12 +38,20 @@ impl Controller {
     /// Returns an error if it does not get ready or says that it failed, or no guest memory is
     /// left.
     pub fn enable(registers: &Rc<Bar>, vm: &Rc<Vm>) -> Result<Self> {
+        Self::enable_with(registers, vm, 0)
+    }
+
+    /// Disables the controller and enables it anew, with further bits of CC.
+    ///
+    /// # Errors
+    /// As for [`Controller::enable`].
+    pub fn enable_with(registers: &Rc<Bar>, vm: &Rc<Vm>, bits: u32) -> Result<Self> {
         Self::disable(registers, vm)?;
         let admin = QueuePair::new(registers, vm, 0, ADMIN)?;
         registers.set(AQA, u32::from(ADMIN.0 - 1) | u32::from(ADMIN.1 - 1) << 16)?;
         registers.set(ASQ, admin.submission().address().0)?;
         registers.set(ACQ, admin.completion().address().0)?;
-        registers.set(CC, CC_ENTRIES | CC_EN)?;
+        registers.set(CC, CC_ENTRIES | CC_EN | bits)?;
         wait_until(vm, "the controller to be ready", || Ok(status(registers)? != 0))?;
         match registers.get(CSTS)? {
             CSTS_RDY => Ok(Self { vm: vm.clone(), registers: registers.clone(), admin }),

@@ -84,6 +84,8 @@ pub const CAP_PMRS: u64 = 1 << 56;
 pub const CC_EN: u32 = 1;
 /// CC: entries of completion queues have 16 bytes, those of submission queues 64.
 pub const CC_ENTRIES: u32 = 4 << 20 | 6 << 16;
+/// CC: all I/O command sets that the controller has (CSS).
+pub const CC_CSS_ALL: u32 = 6 << 4;
 /// CC: the device shuts down as usual, or at once.
 pub const CC_SHN: u32 = 3 << 14;
 /// CSTS: it takes commands.

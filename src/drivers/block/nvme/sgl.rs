@@ -13,7 +13,7 @@ pub const PSDT_RESERVED: u8 = 3 << 6;
 /// The length of a descriptor in bytes.
 pub const DESCRIPTOR_BYTES: usize = 16;
 
-/// SGL descriptor types (figure 114), with the subtype for addresses.
+/// SGL descriptor types, with the subtype for addresses.
 pub mod kind {
     /// SGL Data Block.
     pub const DATA_BLOCK: u8 = 0x00;
