@@ -58,16 +58,21 @@ pub fn find_one(vm: &Vm, kind: &str) -> Result<String> {
     }
 }
 
-/// A device that the command line gave an `id`.
+/// A device whose properties are looked at or changed.
 pub struct Peripheral {
     vm: Rc<Vm>,
     path: String,
 }
 
 impl Peripheral {
-    /// The device with this `id`.
+    /// The device that the command line gave this `id`.
     pub fn new(vm: &Rc<Vm>, id: &str) -> Self {
         Self { vm: vm.clone(), path: format!("/machine/peripheral/{id}") }
+    }
+
+    /// The device at `path` in QEMU's object model.
+    pub fn at(vm: &Rc<Vm>, path: &str) -> Self {
+        Self { vm: vm.clone(), path: path.to_owned() }
     }
 
     /// Its path in QEMU's object model.
