@@ -269,7 +269,7 @@ fn escape(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let (data, metadata) = protected.blocks(95, 1).remove(0);
     let none = Tuple { guard: 0x1234, application: 0xffff, reference: 0x9999_9999 };
     let unchecked = (data, protected.metadata_of(&metadata, none));
-    protected.store(95, &[unchecked.clone()])?;
+    protected.store(95, std::slice::from_ref(&unchecked))?;
     let completion = protected.plain(io::READ, (95, 1), CHECK_ALL)?;
     assert_code(completion, status::SUCCESS, "a read of a block that is not to be checked");
     assert!(protected.take(1, false)? == [unchecked], "what was read");
