@@ -77,7 +77,8 @@ impl Blocks {
         let controller = enabled(nvme, vm)?;
         let queue = controller.create(1, (4, 4), 0)?;
         let page = controller.page()?;
-        let bytes: Vec<u8> = (0..512 * BLOCKS).map(|at| (at * 5 + at / 512 * 11 + 1) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..512 * BLOCKS).map(|at| (at * 5 + at / 512 * 11 + 1) as u8).collect();
         vm.write_image(DISK.name, 0, &bytes)?;
         Ok(Self { controller, queue, page, bytes })
     }
@@ -124,8 +125,8 @@ impl Blocks {
             memory.write_le32(32 * at + 16, (*count as u32).wrapping_sub(1) & 0xffff)?;
         }
         let count = (ranges.len() as u32).wrapping_sub(1) & 0xff;
-        let command = Command::new(io::COPY, NAMESPACE)
-            .with(10, &[to as u32, (to >> 32) as u32, count]);
+        let command =
+            Command::new(io::COPY, NAMESPACE).with(10, &[to as u32, (to >> 32) as u32, count]);
         // At most 256 ranges: two pages.
         let (prp1, prp2) = (memory.address().0, memory.address().0 + PAGE as u64);
         self.queue.run(&Command { prp1, prp2, ..command }, what)
@@ -273,7 +274,9 @@ fn copy_limits(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let many = vec![(5, 1); ranges.min(in_all)];
     let long = in_range.min(BLOCKS);
     let whole = vec![(0, long); (in_all / long).min(ranges)];
-    for (what, list) in [("ranges", many), ("blocks in a range", vec![(0, long)]), ("blocks", whole)] {
+    for (what, list) in
+        [("ranges", many), ("blocks in a range", vec![(0, long)]), ("blocks", whole)]
+    {
         vm.write_image(DISK.name, 512 * to, &vec![0; 512 * (in_all + 1)])?;
         let completion = blocks.copy(to, &list, what)?;
         assert_eq!(completion.status, status::SUCCESS, "as many {what} as there may be");
@@ -339,10 +342,14 @@ fn deallocate(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let completion = blocks.deallocate(&ranges, "four ranges and an empty one")?;
     assert_status(completion, status::SUCCESS, "four ranges and an empty one");
     for block in 0..BLOCKS as u64 {
-        let gone = ranges.iter().any(|(first, count)| (*first..first + u64::from(*count)).contains(&block));
+        let gone = ranges
+            .iter()
+            .any(|(first, count)| (*first..first + u64::from(*count)).contains(&block));
         let found = blocks.block(block)?;
         match (gone, dealt) {
-            (false, _) => assert!(found == blocks.of(block as usize, 1), "block {block}, not dealt"),
+            (false, _) => {
+                assert!(found == blocks.of(block as usize, 1), "block {block}, not dealt")
+            }
             (true, 1) => assert_eq!(found, [0; 512], "block {block}, deallocated"),
             (true, 2) => assert_eq!(found, [0xff; 512], "block {block}, deallocated"),
             (true, _) => {}

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::nvme_data::{NO_NAMESPACES, assert_code};
 use super::nvme_protected::{
-    CHECK_ALL, CHECK_APPLICATION, CHECK_GUARD, CHECK_REFERENCE, METADATA_AT, PRACT, Protected, TAG, TUPLE, Tuple,
+    CHECK_ALL, CHECK_APPLICATION, CHECK_GUARD, CHECK_REFERENCE, METADATA_AT, PRACT, Protected, TAG,
+    TUPLE, Tuple,
 };
 use crate::drivers::block::nvme::Nvme;
 use crate::drivers::block::nvme::command::{io, status};
@@ -81,7 +82,11 @@ const FAULTS: [(u32, u16, [u8; TUPLE]); 4] = [
 ];
 
 /// A block whose protection information differs in the bits of `fault`.
-fn spoilt(protected: &Protected, block: &(Vec<u8>, Vec<u8>), fault: [u8; TUPLE]) -> (Vec<u8>, Vec<u8>) {
+fn spoilt(
+    protected: &Protected,
+    block: &(Vec<u8>, Vec<u8>),
+    fault: [u8; TUPLE],
+) -> (Vec<u8>, Vec<u8>) {
     let (data, mut metadata) = block.clone();
     for (byte, wrong) in metadata[protected.at()..].iter_mut().zip(fault) {
         *byte ^= wrong;
@@ -209,7 +214,8 @@ fn checked_when_written(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
             assert!(protected.load(60, 4)?[at] == blocks[at], "{what}: it was written");
             // The other checks find nothing.
             protected.put(&wrong, false)?;
-            let completion = protected.plain(io::WRITE, (70, 4), CHECK_ALL & !check & !CHECK_REFERENCE)?;
+            let completion =
+                protected.plain(io::WRITE, (70, 4), CHECK_ALL & !check & !CHECK_REFERENCE)?;
             assert_code(completion, status::SUCCESS, &format!("{what}: the other checks"));
         }
     }

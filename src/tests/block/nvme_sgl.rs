@@ -76,7 +76,13 @@ impl Sgl {
 
     /// Asserts that a read of `blocks` puts `expected` into the data memory, and nothing elsewhere.
     #[track_caller]
-    fn reads(&self, blocks: usize, descriptor: Descriptor, expected: &[u8], what: &str) -> Result<()> {
+    fn reads(
+        &self,
+        blocks: usize,
+        descriptor: Descriptor,
+        expected: &[u8],
+        what: &str,
+    ) -> Result<()> {
         self.data.write(0, &vec![UNTOUCHED; self.data.len()])?;
         assert_eq!(self.run(io::READ, blocks, descriptor, what)?, status::SUCCESS, "{what}");
         assert!(self.data.to_vec()? == expected, "{what}: guest memory");
@@ -100,11 +106,17 @@ impl Sgl {
             let status = self.run(opcode, blocks, descriptor, what)?;
             let codes: Vec<u16> = expected.iter().map(|code| code & !status::DNR).collect();
             let code = status & !status::DNR;
-            assert!(codes.contains(&code), "{what}, opcode {opcode}: {status:#x} of {expected:#x?}");
+            assert!(
+                codes.contains(&code),
+                "{what}, opcode {opcode}: {status:#x} of {expected:#x?}"
+            );
         }
         assert!(image(vm, blocks)? == disk, "{what}: the disk was written to");
         let memory = self.data.to_vec()?;
-        assert!(memory.iter().all(|byte| *byte == UNTOUCHED), "{what}: guest memory was written to");
+        assert!(
+            memory.iter().all(|byte| *byte == UNTOUCHED),
+            "{what}: guest memory was written to"
+        );
         Ok(())
     }
 }
@@ -127,7 +139,8 @@ fn data_block(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let sgl = Sgl::start(nvme, vm)?;
     // Where bits 1:0 of SGLS are 2, addresses and lengths are multiples of four.
     let step = if sgl.supported & 3 == 1 { 1 } else { 4 };
-    for (blocks, offset) in [(1, 0), (1, step), (3, PAGE - step), (16, 511 * step), (40, 7 * step)] {
+    for (blocks, offset) in [(1, 0), (1, step), (3, PAGE - step), (16, 511 * step), (40, 7 * step)]
+    {
         let what = format!("{blocks} blocks at {offset}");
         let bytes = pattern(blocks, blocks);
         vm.write_image(DISK.name, 0, &bytes)?;
@@ -171,7 +184,8 @@ fn moved_in(nvme: &Nvme, vm: &Rc<Vm>, chains: &[&[usize]]) -> Result<()> {
         expected[offset..][..length].copy_from_slice(&bytes[from..][..length]);
         from += length;
     }
-    let all: Vec<Descriptor> = pieces.iter().map(|(offset, length)| sgl.at(*offset, *length)).collect();
+    let all: Vec<Descriptor> =
+        pieces.iter().map(|(offset, length)| sgl.at(*offset, *length)).collect();
     for parts in chains {
         let what = format!("segments of {parts:?}");
         let first = chain(&sgl, &all, parts)?;
@@ -280,7 +294,13 @@ fn descriptor_types(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
             list[at].identifier = identifier;
             let last = Descriptor::segment(sgl::write(&sgl.lists, 0, &list)?, 2, true);
             let what = format!("a descriptor {identifier:#x}, number {at} of a segment");
-            sgl.refuses(vm, 2, last, &if at == 0 { inside.to_vec() } else { whole.to_vec() }, &what)?;
+            sgl.refuses(
+                vm,
+                2,
+                last,
+                &if at == 0 { inside.to_vec() } else { whole.to_vec() },
+                &what,
+            )?;
         }
     }
     Ok(())
@@ -357,7 +377,8 @@ fn endless(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     vm.note_lasting(UNTAKEN);
     let sgl = Sgl::start(nvme, vm)?;
     let here = sgl.lists.address().0;
-    let again = |at: usize, count| Descriptor::segment(here + (at * DESCRIPTOR_BYTES) as u64, count, false);
+    let again =
+        |at: usize, count| Descriptor::segment(here + (at * DESCRIPTOR_BYTES) as u64, count, false);
     for (what, list, first) in [
         ("a segment that is only itself", vec![again(0, 1)], again(0, 1)),
         ("a segment of no byte, and itself", vec![sgl.at(0, 0), again(0, 2)], again(0, 2)),

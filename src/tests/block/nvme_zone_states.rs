@@ -27,11 +27,56 @@ fn transitions(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     let start = 7 * ZONE;
     // From each state, what each action leads to; none, where it is not allowed.
     for (from, to) in [
-        (Empty, [(CLOSE, None), (FINISH, Some(Full)), (OPEN, Some(ExplicitlyOpen)), (RESET, Some(Empty)), (OFFLINE, None)]),
-        (ImplicitlyOpen, [(CLOSE, Some(Closed)), (FINISH, Some(Full)), (OPEN, Some(ExplicitlyOpen)), (RESET, Some(Empty)), (OFFLINE, None)]),
-        (ExplicitlyOpen, [(CLOSE, Some(Closed)), (FINISH, Some(Full)), (OPEN, Some(ExplicitlyOpen)), (RESET, Some(Empty)), (OFFLINE, None)]),
-        (Closed, [(CLOSE, Some(Closed)), (FINISH, Some(Full)), (OPEN, Some(ExplicitlyOpen)), (RESET, Some(Empty)), (OFFLINE, None)]),
-        (Full, [(CLOSE, None), (FINISH, Some(Full)), (OPEN, None), (RESET, Some(Empty)), (OFFLINE, None)]),
+        (
+            Empty,
+            [
+                (CLOSE, None),
+                (FINISH, Some(Full)),
+                (OPEN, Some(ExplicitlyOpen)),
+                (RESET, Some(Empty)),
+                (OFFLINE, None),
+            ],
+        ),
+        (
+            ImplicitlyOpen,
+            [
+                (CLOSE, Some(Closed)),
+                (FINISH, Some(Full)),
+                (OPEN, Some(ExplicitlyOpen)),
+                (RESET, Some(Empty)),
+                (OFFLINE, None),
+            ],
+        ),
+        (
+            ExplicitlyOpen,
+            [
+                (CLOSE, Some(Closed)),
+                (FINISH, Some(Full)),
+                (OPEN, Some(ExplicitlyOpen)),
+                (RESET, Some(Empty)),
+                (OFFLINE, None),
+            ],
+        ),
+        (
+            Closed,
+            [
+                (CLOSE, Some(Closed)),
+                (FINISH, Some(Full)),
+                (OPEN, Some(ExplicitlyOpen)),
+                (RESET, Some(Empty)),
+                (OFFLINE, None),
+            ],
+        ),
+        (
+            Full,
+            [
+                (CLOSE, None),
+                (FINISH, Some(Full)),
+                (OPEN, None),
+                (RESET, Some(Empty)),
+                (OFFLINE, None),
+            ],
+        ),
     ] {
         for (action, to) in to {
             let what = format!("{from:?}, action {action}");

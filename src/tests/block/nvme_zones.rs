@@ -112,7 +112,12 @@ impl Zones {
 
     /// Zone Management Receive of `length` bytes for zones from `block` on, with these bits of dword
     /// 13: how it ends, and what is in memory.
-    pub(super) fn receive(&self, block: u64, length: usize, bits: u32) -> Result<(Completion, Vec<u8>)> {
+    pub(super) fn receive(
+        &self,
+        block: u64,
+        length: usize,
+        bits: u32,
+    ) -> Result<(Completion, Vec<u8>)> {
         self.memory.write(0, &vec![0xa5; self.memory.len()])?;
         let dwords = [block as u32, (block >> 32) as u32, (length / 4) as u32 - 1, bits];
         let at = self.memory.address().0;
@@ -139,12 +144,23 @@ impl Zones {
 
     /// Asserts the state of zone `zone`, and how many of its blocks are written.
     #[track_caller]
-    pub(super) fn assert_zone(&self, zone: u64, state: State, written: u64, what: &str) -> Result<()> {
+    pub(super) fn assert_zone(
+        &self,
+        zone: u64,
+        state: State,
+        written: u64,
+        what: &str,
+    ) -> Result<()> {
         let start = zone * ZONE;
         let (_, zones) = self.report(start, 1, 0)?;
         let mut found = zones[0];
-        let mut expected =
-            Zone { kind: 2, state: state as u8, capacity: CAPACITY, start, pointer: start + written };
+        let mut expected = Zone {
+            kind: 2,
+            state: state as u8,
+            capacity: CAPACITY,
+            start,
+            pointer: start + written,
+        };
         if state == State::Full {
             (found.pointer, expected.pointer) = (0, 0);
         }

@@ -161,9 +161,9 @@ fn unmap(hba: &dyn ScsiHba, vm: &Rc<Vm>) -> Result<()> {
     let list = unmap_list(&ranges);
     started.good(DISK, &unmap_of(list.len()), Data::Out(&list))?;
     for block in 0..128u32 {
-        let gone = ranges.iter().any(|(first, count)| {
-            (*first..first + u64::from(*count)).contains(&u64::from(block))
-        });
+        let gone = ranges
+            .iter()
+            .any(|(first, count)| (*first..first + u64::from(*count)).contains(&u64::from(block)));
         let read = cdb::transfer(10, false, block, 1);
         let found = started.good(DISK, &read, Data::In(BLOCK))?;
         let was = &bytes[block as usize * BLOCK..][..BLOCK];
@@ -246,7 +246,8 @@ fn write_same_refused(hba: &dyn ScsiHba, vm: &Rc<Vm>) -> Result<()> {
     let bytes = pattern(5, 64);
     started.set_image(0, &bytes)?;
     let one = Data::Out(&[0x77; BLOCK]);
-    for (first, count) in [(LAST.into(), 2), (u64::from(LAST) + 1, 1), (u64::MAX, 2), (1, u32::MAX)] {
+    for (first, count) in [(LAST.into(), 2), (u64::from(LAST) + 1, 1), (u64::MAX, 2), (1, u32::MAX)]
+    {
         started.refused(DISK, &write_same_16(0, first, count), one, OUT_OF_RANGE)?;
     }
     // LBDATA, PBDATA, ANCHOR without UNMAP; and no block at all, which WSNZ forbids.
