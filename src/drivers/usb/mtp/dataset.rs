@@ -184,7 +184,7 @@ mod tests {
         let dates = ["20260102T030405".to_owned(), String::new()];
         let file = ObjectInfo { storage: 7, parent: 9, dates, ..ObjectInfo::file("ä.txt", 1234) };
         let bytes = file.bytes();
-        assert_eq!(bytes.len(), 53 + 12 + 32 + 1 + 1);
+        assert_eq!(bytes.len(), 52 + 13 + 33 + 1 + 1);
         assert_eq!(ObjectInfo::of(&bytes).unwrap(), file);
         assert!(ObjectInfo::of(&bytes[..bytes.len() - 1]).is_err());
         assert_eq!(text("a"), [2, b'a', 0, 0, 0]);
