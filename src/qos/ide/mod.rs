@@ -104,6 +104,8 @@ pub mod command {
     pub const VERIFY: u8 = 0x40;
     /// EXECUTE DEVICE DIAGNOSTIC.
     pub const DIAGNOSTIC: u8 = 0x90;
+    /// INITIALIZE DEVICE PARAMETERS.
+    pub const INITIALIZE: u8 = 0x91;
     /// PACKET.
     pub const PACKET: u8 = 0xa0;
     /// IDENTIFY PACKET DEVICE.
@@ -172,22 +174,31 @@ pub struct Task {
     pub first: u64,
     /// Whether the registers are written twice, for 48 bits.
     pub is_long: bool,
+    /// Whether `first` is no number but an address: a sector, a cylinder and a head, from bits 0, 8
+    /// and 24 on (ATA/ATAPI-5).
+    pub is_chs: bool,
 }
 
 impl Task {
     /// A command without anything else.
     pub const fn new(command: u8) -> Self {
-        Self { command, features: 0, count: 0, first: 0, is_long: false }
+        Self { command, features: 0, count: 0, first: 0, is_long: false, is_chs: false }
     }
 
     /// For sectors of 28 bits.
     pub const fn short(command: u8, first: u64, count: u16) -> Self {
-        Self { command, features: 0, count, first, is_long: false }
+        Self { count, first, ..Self::new(command) }
+    }
+
+    /// For sectors from number `sector` of a track on, the first being 1.
+    pub const fn chs(command: u8, (cylinder, head, sector): (u16, u8, u8), count: u16) -> Self {
+        let first = sector as u64 | (cylinder as u64) << 8 | (head as u64) << 24;
+        Self { count, first, is_chs: true, ..Self::new(command) }
     }
 
     /// For sectors of 48 bits.
     pub const fn long(command: u8, first: u64, count: u16) -> Self {
-        Self { command, features: 0, count, first, is_long: true }
+        Self { count, first, is_long: true, ..Self::new(command) }
     }
 }
 
@@ -313,7 +324,8 @@ impl IdeChannel {
         self.set(offset::LBA_MIDDLE, lba[1])?;
         self.set(offset::LBA_HIGH, lba[2])?;
         let upper = if task.is_long { 0 } else { lba[3] & 0xf };
-        self.set(offset::DEVICE, 0xe0 | device << 4 | upper)?;
+        let select = if task.is_chs { 0xa0 } else { 0xe0 };
+        self.set(offset::DEVICE, select | device << 4 | upper)?;
         self.set(offset::STATUS, task.command)
     }
 

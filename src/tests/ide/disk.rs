@@ -42,24 +42,24 @@ tests!(IdeController, "ide":
 attacks!(IdeController, "ide-attacks": pio);
 
 /// The sectors of the disk.
-const SECTORS: u64 = DISK.size / SECTOR as u64;
+pub(super) const SECTORS: u64 = DISK.size / SECTOR as u64;
 
-fn pattern(seed: usize, sectors: usize) -> Vec<u8> {
+pub(super) fn pattern(seed: usize, sectors: usize) -> Vec<u8> {
     (0..sectors * SECTOR).map(|at| (at * 7 + at / SECTOR * 13 + seed * 29) as u8).collect()
 }
 
-fn image(vm: &Vm, sector: u64, length: usize) -> Result<Vec<u8>> {
+pub(super) fn image(vm: &Vm, sector: u64, length: usize) -> Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     vm.read_image(DISK.name, sector * SECTOR as u64, &mut bytes)?;
     Ok(bytes)
 }
 
-fn set_image(vm: &Vm, sector: u64, bytes: &[u8]) -> Result<()> {
+pub(super) fn set_image(vm: &Vm, sector: u64, bytes: &[u8]) -> Result<()> {
     vm.write_image(DISK.name, sector * SECTOR as u64, bytes)
 }
 
 /// The first channel, after a reset.
-fn start(ide: &IdeController) -> Result<&IdeChannel> {
+pub(super) fn start(ide: &IdeController) -> Result<&IdeChannel> {
     let channel = &ide.channels[0];
     channel.reset()?;
     channel.vm.set_up_ends()?;
@@ -68,7 +68,7 @@ fn start(ide: &IdeController) -> Result<&IdeChannel> {
 
 /// An error of this kind, and nothing else.
 #[track_caller]
-fn assert_failed(end: End, errors: &[u8], what: &str) {
+pub(super) fn assert_failed(end: End, errors: &[u8], what: &str) {
     assert_eq!(end.status & !SEEK, READY | FAILED, "{what}: status");
     assert!(errors.contains(&end.error), "{what}: error {:#x}", end.error);
 }
