@@ -317,14 +317,26 @@ fn uas_endpoints(hcd: &dyn UsbHcd, vm: &Rc<Vm>) -> Result<()> {
     check_endpoints(hcd, vm, |driver| driver == UAS)
 }
 
+/// Lengths of data, and what it is filled with.
+const LENGTHS: [(usize, u8); 9] =
+    [(0, 0), (1, 0xff), (2, 1), (3, 0xff), (7, 0), (31, 0), (63, 0x55), (64, 1), (4096, 0xff)];
+/// A request of a class to an interface, and that by which reports are repeated.
+const CLASS_INTERFACE: u8 = 0x21;
+const SET_IDLE: u8 = 0x0a;
+
 fn check_endpoints(hcd: &dyn UsbHcd, vm: &Rc<Vm>, of: fn(&str) -> bool) -> Result<()> {
     each(hcd, vm, |usb, what| {
         if !of(what) {
             return Ok(());
         }
         let memory = vm.ram().alloc(8192, 64)?;
-        for endpoint in usb.configure()? {
-            for (length, byte) in [(0, 0), (1, 0xff), (31, 0), (63, 0x55), (64, 1), (4096, 0xff)] {
+        let endpoints = usb.configure()?;
+        // SET_IDLE (HID 1.11, 7.2.4): what reports, does so again and again, whatever room there is.
+        // Others do not know it.
+        let _ = usb.tell(CLASS_INTERFACE, SET_IDLE, 1 << 8, 0)?;
+        hcd.clear_halt(&usb.device, &usb.device.control())?;
+        for endpoint in endpoints {
+            for (length, byte) in LENGTHS {
                 memory.write(0, &[byte; 4096])?;
                 let mut request = usb.request(endpoint, &memory, (0, length));
                 request.stream = u16::from(endpoint.streams.min(hcd.profile().streams) != 0);
