@@ -170,6 +170,15 @@ impl Request {
         Ok(self)
     }
 
+    /// Fills the room for what the device writes.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn fill(&self, byte: u8) -> Result<()> {
+        let mut room = self.data.iter().filter(|(_, writable)| *writable);
+        room.try_for_each(|(buffer, _)| buffer.write(0, &vec![byte; buffer.len()]))
+    }
+
     /// Its parts in order, for a queue.
     pub fn segments(&self) -> Vec<Segment> {
         let data = self.data.iter().map(|(buffer, writable)| match writable {

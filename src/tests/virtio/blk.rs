@@ -21,6 +21,7 @@ tests!(VirtioBlk, "virtio-blk-tests":
     get_id = "get-id",
     sizes,
     past_the_end = "past-the-end",
+    scsi_commands = "scsi-commands",
     each_feature = "each-feature",
 );
 attacks!(VirtioBlk, "virtio-blk-attacks": basic, indirect, discard);
@@ -325,6 +326,45 @@ fn past_the_end(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
     let unknown = Request::new(&blk.0, 0x7fff_fff0, 0)?.with_room(&blk.0, SECTOR)?;
     assert_eq!(unknown.run(&queue)?.status, blk::S_UNSUPP, "a request of an unknown type");
     exchange(blk, &queue, vm, 20)
+}
+
+/// Would catch a SCSI command (legacy, 5.2.6.3) whose answer is written beyond the room for it. The
+/// device may know none.
+fn scsi_commands(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
+    const T_SCSI_CMD: u32 = 2;
+    const ROOM: usize = 64;
+    const UNTOUCHED: u8 = 0x5a;
+    let queue = blk.start_with_everything()?;
+    // INQUIRY; the parts to be written are data, sense data and how the command ended.
+    let cdb = [0x12, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for lengths in [[36, 64, 16], [36, 64, 1], [36, 1, 3], [1, 64, 15], [1, 1, 1]] {
+        let mut request = Request::new(&blk.0, T_SCSI_CMD, 0)?.with_data(&blk.0, &cdb)?;
+        for _ in lengths {
+            request = request.with_room(&blk.0, ROOM)?;
+        }
+        request.fill(UNTOUCHED)?;
+        let mut segments = request.segments();
+        for (segment, length) in segments[2..].iter_mut().zip(lengths) {
+            segment.length = length;
+        }
+        let id = queue.add(&segments)?;
+        queue.kick()?;
+        let used = queue.wait_used()?;
+        let room = lengths.iter().sum::<u32>() + 1;
+        assert_eq!(used.id, id, "the buffer that was used");
+        assert!(used.written <= room, "{used:?} of a command with {lengths:?}");
+        let status = request.status()?;
+        assert!([blk::S_IOERR, blk::S_UNSUPP].contains(&status), "status {status:#x}, {lengths:?}");
+        let data = request.data()?;
+        for (part, length) in data[cdb.len()..].chunks(ROOM).zip(lengths) {
+            let behind = &part[length as usize..];
+            assert!(
+                behind.iter().all(|byte| *byte == UNTOUCHED),
+                "behind one of {lengths:?}: {behind:x?}"
+            );
+        }
+    }
+    exchange(blk, &queue, vm, 21)
 }
 
 /// Would catch a feature that does harm when it is accepted alone, or a device that is not
