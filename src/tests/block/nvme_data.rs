@@ -425,7 +425,8 @@ fn format(controller: &Controller, namespace: u32, bits: u32, what: &str) -> Res
     controller.admin().run(&command, what)
 }
 
-/// A format of the namespace without metadata: its number, and the size of its blocks in bytes.
+/// The formats of the namespace that have no metadata, each with its number and the size of a block
+/// in bytes.
 fn formats(controller: &Controller) -> Result<Vec<(u32, usize)>> {
     let about = controller.identify(0, NAMESPACE)?;
     let count = usize::from(about[25]) + 1;

@@ -44,7 +44,8 @@ impl Controller {
     /// Disables the controller and enables it anew, with further bits of CC.
     ///
     /// # Errors
-    /// As for [`Controller::enable`].
+    /// Returns an error if the controller does not get ready or says that it failed, or no guest
+    /// memory is left.
     pub fn enable_with(registers: &Rc<Bar>, vm: &Rc<Vm>, bits: u32) -> Result<Self> {
         Self::disable(registers, vm)?;
         let admin = QueuePair::new(registers, vm, 0, ADMIN)?;

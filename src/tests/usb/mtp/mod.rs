@@ -1,5 +1,5 @@
-//! A media player of USB on a folder of the host: what it tells of itself and its files (`objects`),
-//! files that are sent and deleted (`changes`), and errors, events and resets (here).
+//! Tests of a USB media player on a folder of the host: descriptions of the device and its files
+//! (`objects`), files that are sent and deleted (`changes`), and errors, events and resets (here).
 
 mod changes;
 mod objects;
