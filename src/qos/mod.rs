@@ -48,4 +48,4 @@ mod wait;
 pub mod watchdog;
 
 pub use reset::{reset, reset_from_any_state};
-pub use wait::{hurry, settle, wait_event, wait_until, wait_with_clock_still};
+pub use wait::{settle, wait_event, wait_until, wait_with_clock_still};

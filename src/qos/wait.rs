@@ -44,12 +44,6 @@ pub fn wait_with_clock_still(
     wait(vm, what, false, done)
 }
 
-/// Sees a QEMU that hangs sooner than usual, in a test none of whose requests takes long.
-pub fn hurry(vm: &Vm) {
-    let limit = vm.deadline().limit();
-    vm.deadline().set_limit(vm.at_its_pace(Duration::from_secs(2)).min(limit));
-}
-
 /// Waits until QEMU has done what it puts off to its main loop, such as a notification that is
 /// not urgent: it answers QMP after that.
 ///

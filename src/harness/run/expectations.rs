@@ -114,6 +114,11 @@ impl Expectations {
         self.entry(name, version).any(|entry| entry.says.is_none())
     }
 
+    /// Whether anything at all is expected of the path `name` on this version of QEMU.
+    pub fn mention(&self, name: &str, version: Version) -> bool {
+        self.entry(name, version).next().is_some()
+    }
+
     /// How the path `name` went, in the light of what was expected of it. What is expected of a
     /// path may happen in all of its forms, and must where the form is named.
     pub fn judge(&self, name: &str, version: Version, verdict: Verdict) -> Verdict {

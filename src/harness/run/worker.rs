@@ -145,6 +145,10 @@ impl Worker<'_> {
                     }
                 },
             };
+            let version = trial.emulator.capabilities.version;
+            if self.settings.expectations.mention(&trial.path.name(), version) {
+                at.vm.hurry();
+            }
             let tried = run_on(&trial.path, &at.vm, launch);
             if tried.is_good() {
                 at.recorder = tried.recorder.clone();
@@ -309,7 +313,13 @@ impl Worker<'_> {
         let failed = |tried: &Tried| tried.verdict.is_failure() && !is_stopping();
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut tried = tried;
-        if failed(&tried) && !after.is_empty() {
+        // What fails as it is known to needs no second look.
+        let is_known = |tried: &Tried| {
+            let (name, version) = (trial.path.name(), trial.emulator.capabilities.version);
+            let judged = self.settings.expectations.judge(&name, version, tried.verdict.clone());
+            matches!(judged, Verdict::ExpectedFailure(_))
+        };
+        if failed(&tried) && !after.is_empty() && !is_known(&tried) {
             let names = after.iter().map(|trial| trial.path.name()).collect();
             let first = std::mem::replace(&mut tried, self.fresh(trial));
             if tried.is_good() {

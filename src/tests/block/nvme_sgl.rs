@@ -13,7 +13,6 @@ use crate::drivers::block::nvme::queue::QueuePair;
 use crate::drivers::block::nvme::sgl::{self, DESCRIPTOR_BYTES, Descriptor, PSDT_RESERVED, kind};
 use crate::qemu::{Buffer, Vm};
 use crate::qos::block::{DISK, PAGE};
-use crate::qos::hurry;
 use crate::{Error, Result, attacks, tests};
 
 tests!(Nvme, "nvme-sgl-tests":
@@ -377,7 +376,7 @@ fn nowhere(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
 fn endless(nvme: &Nvme, vm: &Rc<Vm>) -> Result<()> {
     vm.note_lasting(UNTAKEN);
     let sgl = Sgl::start(nvme, vm)?;
-    hurry(vm);
+    vm.hurry();
     let here = sgl.lists.address().0;
     let again =
         |at: usize, count| Descriptor::segment(here + (at * DESCRIPTOR_BYTES) as u64, count, false);

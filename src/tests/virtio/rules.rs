@@ -8,12 +8,12 @@ use vm_memory::GuestAddress;
 
 use crate::qemu::{Version, Vm};
 use crate::qos::registers::{Access, Width};
+use crate::qos::settle;
 use crate::qos::vhost::{self, VhostUser};
 use crate::qos::virtio::{
     self, ACKNOWLEDGE, Area, DRIVER, DRIVER_OK, FEATURES_OK, RawQueue, RingAddresses, Segment,
     Virtio, features,
 };
-use crate::qos::{hurry, settle};
 use crate::{Error, Result, tests};
 
 tests!(Virtio, "virtio-rules-tests":
@@ -50,7 +50,7 @@ pub(super) fn negotiate(device: &Virtio) -> Result<u64> {
 /// As [`negotiate`], for a rule whose breach makes the device give up until it is reset.
 pub(super) fn negotiate_to_break(device: &Virtio) -> Result<u64> {
     let accepted = negotiate(device)?;
-    hurry(device.vm());
+    device.vm().hurry();
     let version = device.vm().emulator().capabilities.version;
     if accepted & features::RING_PACKED != 0 && version < Version::new(11, 1, 0) {
         device.reset()?;

@@ -10,7 +10,7 @@ use crate::qos::virtio::{
     self, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, RawQueue, RingAddresses, Segment, Virtio,
     features,
 };
-use crate::qos::{hurry, wait_until};
+use crate::qos::wait_until;
 use crate::{Error, Result, tests};
 
 tests!(Virtio, "virtio-rules-tests":
@@ -367,7 +367,7 @@ fn given_up(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
     raw.offer(&with(&plain.segments, 0, |it| Segment { length: 0, ..it }))?;
     raw.notify()?;
     // One that spins is seen sooner so.
-    hurry(vm);
+    vm.hurry();
     assert_status(device, "a buffer of no byte")?;
     recover(device, "a buffer of no byte")
 }

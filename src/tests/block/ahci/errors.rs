@@ -381,7 +381,7 @@ fn itself(hba: &AhciHba, vm: &Rc<Vm>) -> Result<()> {
     };
     let ones = vec![0xff; 4 * SECTOR];
     vm.write_image(crate::qos::block::DISK.name, 0, &ones)?;
-    crate::qos::hurry(vm);
+    vm.hurry();
     for at in [0, 0x100, 0x118, 0x138] {
         for code in [command::READ_DMA, command::READ] {
             let port = Port::start(hba, Unit::Disk)?;
