@@ -75,7 +75,7 @@ struct Candidate {
 
 impl Cover {
     fn parts(self, trial: &Trial) -> Vec<Part> {
-        let (path, build) = (&trial.path, trial.copies_before);
+        let (path, build) = (&trial.path, trial.builds_before);
         match self {
             Self::Nodes => path.nodes().map(|node| Part::Node(build, node)).collect(),
             Self::Edges => path.edges().map(|edge| Part::Edge(build, edge)).collect(),
@@ -120,7 +120,7 @@ impl Plan {
         let (mut parts, mut edges) = (Numbers(HashMap::new()), Numbers(HashMap::new()));
         let candidate = |trial: Trial| Candidate {
             parts: parts.of(cover.parts(&trial)),
-            edges: edges.of(trial.path.edges().map(|edge| (trial.copies_before, edge))),
+            edges: edges.of(trial.path.edges().map(|edge| (trial.builds_before, edge))),
         };
         let candidates: Vec<_> = self.trials().map(candidate).collect();
         let taken = greedy(&candidates, parts.0.len(), edges.0.len());
@@ -205,6 +205,20 @@ mod tests {
         assert_eq!(cover(&["a"], Cover::Cases), size(2, 16, 1));
         assert_eq!(cover(&["a"], Cover::Tests), size(1, 16, 1));
         assert_eq!(cover(&["a", "b"], Cover::Edges), size(4, 32, 2));
+    }
+
+    /// Would catch a second emulator of one build that is covered once more, and emulators of two
+    /// builds that are taken for one.
+    #[test]
+    fn variants_of_one_build() {
+        let trials = |emulators: &[&str]| {
+            plan_of(&diamonds(4), emulators, Filter::default()).covering(Cover::Edges).1.trials
+        };
+        assert_eq!(trials(&["bin/a", "bin/a-microvm"]), 2);
+        assert_eq!(trials(&["bin/a-microvm", "bin/a"]), 2);
+        assert_eq!(trials(&["old/a", "new/a-microvm"]), 4);
+        assert_eq!(trials(&["bin/a", "bin/amicrovm"]), 4);
+        assert_eq!(trials(&["bin/a", "bin/a-microvm", "b"]), 4);
     }
 
     /// Would catch a form of a test that is taken for covered by another.

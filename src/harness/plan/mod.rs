@@ -33,6 +33,9 @@ pub struct Trial {
     pub emulator: Arc<Emulator>,
     /// How often an emulator before this one has the same path.
     pub copies_before: usize,
+    /// How many builds of an emulator before this one have the same path: less than the copies
+    /// where one build has several emulators for one architecture.
+    pub builds_before: usize,
 }
 
 impl Trial {
@@ -63,6 +66,20 @@ pub(crate) fn outcome_name(emulator: &Emulator) -> String {
         Some(environment) => format!("{path} [{}]", environment.name),
         None => path,
     }
+}
+
+/// Whether two emulators are of one build: of one folder and version, and the one's name is the
+/// other's with a word more, as `qemu-system-x86_64-microvm` of Debian.
+fn are_of_one_build(one: &Emulator, other: &Emulator) -> bool {
+    let version = |it: &Emulator| (it.capabilities.version, it.capabilities.package.clone());
+    let name = |it: &Emulator| it.path.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+    let extends = |long: &[u8], short: &[u8]| {
+        long.strip_prefix(short).is_some_and(|rest| rest.first() == Some(&b'-'))
+    };
+    let (names, named) = (name(one), name(other));
+    one.path.parent() == other.path.parent()
+        && version(one) == version(other)
+        && (extends(&names, &named) || extends(&named, &names))
 }
 
 /// What is to run.
@@ -170,12 +187,20 @@ impl Plan {
         self.filter.wants_path(name) && self.share.as_ref().is_none_or(|share| share.contains(name))
     }
 
+    /// The first of the emulators that is of the same build as emulator `number`.
+    fn build(&self, number: usize) -> usize {
+        let emulator = &self.emulators[number];
+        let first = self.emulators[..number].iter().position(|it| are_of_one_build(it, emulator));
+        first.unwrap_or(number)
+    }
+
     /// The trials, emulator by emulator, made as they are asked for.
     pub fn trials(&self) -> impl Iterator<Item = Trial> + use<> {
         let plan = self.clone();
         (0..plan.emulators.len()).flat_map(move |number| {
             let emulator = plan.emulators[number].clone();
             let before = plan.available[..number].to_vec();
+            let builds: Vec<_> = (0..=number).map(|number| plan.build(number)).collect();
             let pairs = plan.pairs.clone().map(|pairs| (pairs, outcome_name(&emulator)));
             let is_paired = move |path: &Path| {
                 let pair = |name: &String| (path.name(), name.clone());
@@ -187,10 +212,15 @@ impl Plan {
             };
             let paths = plan.wanted(Some(plan.available[number].clone()));
             let paths = paths.filter(is_here).filter(is_paired);
-            paths.map(move |path| Trial {
-                copies_before: before.iter().filter(|available| path.is_in(available)).count(),
-                path,
-                emulator: emulator.clone(),
+            paths.map(move |path| {
+                let copies = before.iter().zip(&builds).filter(|(it, _)| path.is_in(it));
+                let mut others: Vec<_> = copies.map(|(_, build)| build).collect();
+                let copies_before = others.len();
+                others.retain(|&build| *build != builds[number]);
+                others.sort_unstable();
+                others.dedup();
+                let builds_before = others.len();
+                Trial { copies_before, builds_before, path, emulator: emulator.clone() }
             })
         })
     }
