@@ -50,7 +50,7 @@ pub fn what_others_say_is_tame() {
     assert_output_is_tame("probe", &probe);
     assert!(probe.stdout.contains("made up"), "{probe}");
     assert_output_is_tame("why", &run(&["why", "sdhci-pci"]).expect(0));
-    assert_output_is_tame("list", &run(&["list", "--json"]).expect(0));
+    assert_output_is_tame("list", &run(&["list", "--json", PATHS]).expect(0));
     for format in ["pretty", "tap", "json", "github"] {
         let files = ["--junit", "junit.xml", "--html", "page.html", "--journal", "journal"];
         let arguments = [&["run", PATHS, "--format", format], &files[..]].concat();
