@@ -19,6 +19,7 @@ tests!(Sun8iEmac, "allwinner-sun8i-emac-tests":
     checksums,
     events,
     receiver_off = "receiver-off",
+    receiver_on = "receiver-on",
     moved_list = "moved-list",
     order,
     loops,
@@ -184,6 +185,26 @@ fn receiver_off(nic: &Sun8iEmac, vm: &Rc<Vm>) -> Result<()> {
             wait_received(vm, "a frame, the receiver on", || Ok(nic.arrived()? > 0))?;
             got = nic.take()?;
             nic.recycle()?;
+        }
+    }
+    Ok(())
+}
+
+/// Would catch a receiver that, turned on by RX_CTL0 alone, receives nothing because a frame came
+/// while it was off.
+fn receiver_on(nic: &Sun8iEmac, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    for number in 0..3 {
+        nic.registers().set(emac::RX_CTL_0, 0)?;
+        wire.send(&frame(MAC, PEER, 100, number))?;
+        (0..20).try_for_each(|_| settle(vm))?;
+        nic.registers().set(emac::RX_CTL_0, 1 << 31)?;
+        let sent = frame(MAC, PEER, 101, number);
+        wire.send(&sent)?;
+        let mut got = Vec::new();
+        while got != sent {
+            wait_received(vm, "a frame, the receiver on", || Ok(nic.arrived()? > 0))?;
+            got = nic.take()?;
         }
     }
     Ok(())

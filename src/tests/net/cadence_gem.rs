@@ -18,6 +18,7 @@ tests!(CadenceGem, "cadence_gem-tests":
     offset,
     length_check = "length-check",
     segments,
+    pointers,
     off,
     phy;
     with net::BOARD
@@ -191,6 +192,35 @@ fn length_check(nic: &CadenceGem, vm: &Rc<Vm>) -> Result<()> {
         }
         assert_frame(&nic.take()?, &last, &format!("what came after a length field of {field}"));
         nic.recycle()?;
+    }
+    Ok(())
+}
+
+/// Would catch a queue's pointer that stays where it was set up although frames were moved: a read
+/// returns the descriptor that is worked on (B.18, rx_qbar and tx_qbar).
+fn pointers(nic: &CadenceGem, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    let addresses = |index: usize| {
+        nic.with_rings(|rings| {
+            Ok((rings.transmit.address_of(index) as u32, rings.receive.address_of(index) as u32))
+        })
+    };
+    let read = || -> Result<(u32, u32)> {
+        Ok((nic.registers().get(gem::TX_RING)?, nic.registers().get(gem::RX_RING)?))
+    };
+    assert_eq!(read()?, addresses(0)?, "tx_qbar and rx_qbar at first");
+    for number in 1..20 {
+        let sent = frame(PEER, MAC, 60 + number, number as u8);
+        nic.queue(&sent)?;
+        nic.send()?;
+        assert_frame(&wire.receive("a frame")?, &sent, "sent");
+        nic.sent()?;
+        let back = frame(MAC, PEER, 60 + number, number as u8);
+        wire.send(&back)?;
+        net::wait_received(vm, "a frame", || Ok(nic.arrived()? > 0))?;
+        assert_frame(&nic.take()?, &back, "received");
+        nic.recycle()?;
+        assert_eq!(read()?, addresses(number)?, "tx_qbar and rx_qbar after {number} frames");
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ tests!(Ftgmac100, "ftgmac100-tests":
     long_frames = "long-frames",
     acknowledge,
     bus_error = "bus-error",
+    lost_descriptor = "lost-descriptor",
+    lost_buffer = "lost-buffer",
     half_on = "half-on",
     phy;
     with net::BOARD
@@ -204,6 +206,34 @@ fn bus_error(nic: &Ftgmac100, vm: &Rc<Vm>) -> Result<()> {
     let status = nic.registers().get(mac::STATUS)?;
     assert_ne!(status & mac::BUS_ERROR, 0, "MAC00 after a buffer that is not there: {status:#x}");
     wire.assert_silent("after a buffer that is not there")
+}
+
+/// Would catch a descriptor that cannot be read and is reported as one of the driver's, or not at
+/// all (MAC00, AHB_ERR).
+fn lost_descriptor(nic: &Ftgmac100, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    nic.registers().set(mac::TRANSMIT_RING, NOBODY)?;
+    nic.send()?;
+    let status = nic.registers().get(mac::STATUS)?;
+    assert_ne!(status & mac::BUS_ERROR, 0, "MAC00 after a lost descriptor to send: {status:#x}");
+    wire.assert_silent("after a descriptor that is not there")?;
+    nic.start(vm)?;
+    nic.registers().set(mac::RECEIVE_RING, NOBODY)?;
+    wire.send(&frame(MAC, PEER, 100, 1))?;
+    wait_until(vm, "AHB_ERR for a lost descriptor to receive into", || {
+        Ok(nic.registers().get(mac::STATUS)? & mac::BUS_ERROR != 0)
+    })
+}
+
+/// Would catch a frame that cannot be written to its buffer and is reported as received.
+fn lost_buffer(nic: &Ftgmac100, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    nic.rings()?.receive.set_word(0, 3, NOBODY)?;
+    nic.rings()?.receive.set_word(0, 2, 0)?;
+    wire.send(&frame(MAC, PEER, 100, 1))?;
+    wait_until(vm, "AHB_ERR for a buffer that is not there", || {
+        Ok(nic.registers().get(mac::STATUS)? & mac::BUS_ERROR != 0)
+    })
 }
 
 /// Would catch frames that are sent or received with either the DMA or the MAC switched off.

@@ -18,6 +18,7 @@ tests!(Smc91c111, "smc91c111-tests":
     transmit_empty = "transmit-empty",
     transmit_enable = "transmit-enable",
     padding,
+    no_length = "no-length",
     receive_fifo = "receive-fifo",
     receive_status = "receive-status",
     receive_kinds = "receive-kinds",
@@ -133,6 +134,31 @@ fn transmit_enable(nic: &Smc91c111, vm: &Rc<Vm>) -> Result<()> {
     for packet in &packets[..2] {
         let what = "a frame that waited for the transmitter";
         assert_frame(&wire.receive(what)?, &sent(*packet), what);
+    }
+    Ok(())
+}
+
+/// Would catch a packet whose byte count is less than what is around its data (8.1), and is sent,
+/// never done, or has QEMU write around its memory.
+fn no_length(nic: &Smc91c111, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(nic, vm)?;
+    let packet = nic.allocate()?.unwrap_or(reg::NONE);
+    for pads in [0, reg::TCR_PADS] {
+        nic.registers().set(reg::TCR, reg::TCR_ON | pads)?;
+        for count in 0..6 {
+            nic.write(packet, 0, &[0xff; 128])?;
+            nic.write(packet, 2, &[count, 0])?;
+            nic.with(packet, Mmu::Enqueue)?;
+            let what = format!("a byte count of {count}, PAD_EN {}", pads != 0);
+            wire.assert_silent(&what)?;
+            assert_eq!(nic.registers().get(reg::TX_FIFO)?, packet, "TX_FIFO, {what}");
+            nic.registers().set(reg::IST, reg::SENT)?;
+            let sent = frame(PEER, MAC, 100, count);
+            nic.put(packet, &sent)?;
+            nic.with(packet, Mmu::Enqueue)?;
+            assert_frame(&wire.receive(&what)?, &sent, &what);
+            nic.registers().set(reg::IST, reg::SENT)?;
+        }
     }
     Ok(())
 }

@@ -6,13 +6,15 @@ use super::advanced;
 use super::bench::Bench;
 use crate::drivers::net::e1000::nic::GigabitNic;
 use crate::qemu::{Version, Vm};
-use crate::qos::net::{MAC, PEER};
+use crate::qos::net::{MAC, PEER, SHORTEST, assert_frame};
 use crate::qos::packets::{self, IP, IP_SUM, PSH_FIN, TCP, TCP_SUM, TRANSPORT, UDP, UDP_SUM};
 use crate::qos::registers::Register;
 use crate::{Error, Result, tests};
 
 tests!(GigabitNic, "gigabit-tests":
     checksums = "checksums-sent",
+    padded = "padded-sent",
+    padded_sums = "padded-checksums-sent",
     segmentation,
     checked = "checksums-received",
 );
@@ -103,6 +105,40 @@ fn checksums(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
     }
     assert!(got == whole, "a packet in two buffers: {}", hex::encode(&got[..60]));
     Ok(())
+}
+
+/// Has the device insert the checksums that `options` say into packets that their driver has padded
+/// with zeros to the shortest frame of Ethernet, and asserts that nothing else is changed.
+fn assert_padded(nic: &GigabitNic, vm: &Rc<Vm>, options: u64) -> Result<()> {
+    let bench = Bench::new(nic, vm, 2048)?;
+    for protocol in [TCP, UDP] {
+        context(&bench, protocol)?;
+        for length in (0..).take_while(|length| packets::headers(protocol) + length < SHORTEST) {
+            let mut whole = packets::packet(PEER, MAC, protocol, &packets::payload(length));
+            let mut given = packets::unsummed(&whole, whole.len() - TRANSPORT);
+            whole.resize(SHORTEST, 0);
+            given.resize(SHORTEST, 0);
+            let at = bench.queue(&given, EOP | IFCS | RS | DEXT | DATA | options)?;
+            bench.tell(at)?;
+            let kept = if options & IXSM != 0 { TRANSPORT..SHORTEST } else { IP..TRANSPORT };
+            whole[kept.clone()].copy_from_slice(&given[kept]);
+            let what = format!("protocol {protocol}, {length} bytes, padded");
+            assert_frame(&bench.wire.receive(&what)?, &whole, &what);
+        }
+    }
+    Ok(())
+}
+
+/// Would catch a length of an IP packet that is taken from that of the frame around it, where only
+/// the checksum is to be inserted (3.3.7.1, IXSM).
+fn padded(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
+    assert_padded(nic, vm, IXSM)
+}
+
+/// Would catch a checksum of TCP or UDP that counts the padding behind a packet as a part of it: the
+/// pseudo header's sum is the driver's (3.3.7.1, TXSM).
+fn padded_sums(nic: &GigabitNic, vm: &Rc<Vm>) -> Result<()> {
+    assert_padded(nic, vm, TXSM)
 }
 
 /// Would catch segments of other lengths, with other numbers, flags, checksums or data than those

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use crate::drivers::net::rtl8139::*;
 use crate::qemu::{Buffer, Version, Vm};
-use crate::qos::net::{BROADCAST, MAC, PEER, Wire, check_sequence, frame, wait_received};
+use crate::qos::net::{
+    BROADCAST, MAC, PEER, Wire, assert_frame, check_sequence, frame, wait_received,
+};
 use crate::qos::nic::Nic;
 use crate::qos::packets::{
     self, IP, IP_SUM, PSH_FIN, TCP, TCP_SUM, TRANSPORT, UDP, UDP_SUM, tagged,
@@ -20,6 +22,8 @@ tests!(Rtl8139, "rtl8139-tests":
     segmentation = "cplus-segmentation",
     vlan_insert = "cplus-vlan-insert",
     vlan_strip = "cplus-vlan-strip",
+    vlan_short = "cplus-vlan-short",
+    vlan_loopback = "cplus-vlan-loopback",
     tally = "cplus-tally",
 );
 
@@ -349,6 +353,45 @@ fn vlan_strip(nic: &Rtl8139, vm: &Rc<Vm>) -> Result<()> {
             assert!(got[..length] == plain, "{what}: a frame without a tag");
             assert_eq!(word & TAVA, 0, "{what}: a frame without a tag");
         }
+    }
+    Ok(())
+}
+
+/// Would catch bytes of another frame behind a short one whose tag is stripped.
+fn vlan_short(nic: &Rtl8139, vm: &Rc<Vm>) -> Result<()> {
+    let bench = Bench::new(nic, vm)?;
+    nic.plug.registers.set(CPCR, CP_ON | RX_VLAN)?;
+    for length in [14, 42, 55, 56, 57, 58, 59] {
+        let what = format!("a frame of {length} bytes and a tag");
+        bench.wire.send(&frame(MAC, PEER, 500, 0xff))?;
+        bench.take(&what)?;
+        let plain = frame(MAC, PEER, length, 7);
+        bench.wire.send(&tagged(&plain, 0x0123))?;
+        let (mut got, _, word) = bench.take(&what)?;
+        assert_eq!(word as u16, 0x2301, "{what}: the tag");
+        got.truncate(got.len() - 4);
+        assert!(got.len() >= length, "{what}: {} bytes", got.len());
+        let (start, padding) = got.split_at(length);
+        assert!(start == plain, "{what}: {}", hex::encode(start));
+        assert!(padding.iter().all(|byte| *byte == 0), "{what}: {}", hex::encode(padding));
+    }
+    Ok(())
+}
+
+/// Would catch a loop inside of the chip by which a frame with an inserted tag loses its end.
+fn vlan_loopback(nic: &Rtl8139, vm: &Rc<Vm>) -> Result<()> {
+    let bench = Bench::new(nic, vm)?;
+    // LBK1 and LBK0 (6.7).
+    nic.plug.registers.set(TCR, 0b11 << 17)?;
+    for length in [60, 61, 300, 1510] {
+        let what = format!("{length} bytes and a tag, looped");
+        let plain = frame(MAC, PEER, length, 7);
+        let at = bench.queue(&plain, WHOLE, TAGC | u32::from(0x6123_u16.swap_bytes()))?;
+        bench.poll(at, &what)?;
+        let (mut got, ..) = bench.take(&what)?;
+        got.truncate(got.len() - 4);
+        assert_frame(&got, &tagged(&plain, 0x6123), &what);
+        bench.wire.assert_silent(&what)?;
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ tests!(Vmxnet3, "vmxnet3-tests":
     quiesce,
     link_after_reset = "link-after-reset",
     bad_interrupt = "bad-interrupt",
+    bad_interrupts = "bad-interrupts",
+    queue_behind = "queue-behind",
     bad_buffer_type = "bad-buffer-type",
 );
 
@@ -234,6 +236,69 @@ fn bad_interrupt(device: &Vmxnet3, vm: &Rc<Vm>) -> Result<()> {
     let _ = device.activate();
     device.start(vm)?;
     send_one(device, &wire, 1)
+}
+
+/// Would catch a device that dies of an interrupt that there is not, of events or of a queue to
+/// receive from, or is activated with it.
+fn bad_interrupts(device: &Vmxnet3, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(device, vm)?;
+    for number in [nic::INTERRUPTS as u8, 255] {
+        for which in 0..3 {
+            device.command(command::QUIESCE)?;
+            match which {
+                0 => device.parts()?.shared.write(shared::EVENT_INTERRUPT, &[number])?,
+                1 => device.parts()?.queues.write(queue::INTERRUPT, &[number])?,
+                _ => {
+                    device.parts()?.queues.write(queue::LENGTH + queue::INTERRUPT, &[number])?;
+                }
+            }
+            assert!(device.activate().is_err(), "activated with interrupt {number} for {which}");
+            device.start(vm)?;
+            send_one(device, &wire, number)?;
+        }
+    }
+    Ok(())
+}
+
+/// Would catch a queue that is used although there are fewer: the one behind the last.
+fn queue_behind(device: &Vmxnet3, vm: &Rc<Vm>) -> Result<()> {
+    let wire = start(device, vm)?;
+    let second = nic::TXPROD.nth(1, nic::STRIDE);
+    let queues = vm.ram().alloc(3 * queue::LENGTH, 128)?;
+    // Activated with these queues to send from, all of which are the one that there is.
+    let activate = |count: u8, at: u64, length: usize| -> Result<()> {
+        device.command(command::QUIESCE)?;
+        let parts = device.parts()?;
+        parts.shared.write_le64(shared::QUEUES, at)?;
+        parts.shared.write_le32(shared::QUEUES_LENGTH, length as u32)?;
+        parts.shared.write(shared::COUNTS, &[count, 1])?;
+        drop(parts);
+        device.activate()
+    };
+    let one = device.parts()?.queues.to_vec()?;
+    let (send, receive) = one.split_at(queue::LENGTH);
+    queues.write(0, &[send, send, receive].concat())?;
+    activate(2, queues.address().0, queues.len())?;
+    let at = device.parts()?.queues.address().0;
+    activate(1, at, one.len())?;
+    let sent = frame(PEER, MAC, 100, 1);
+    device.queue(&sent)?;
+    for number in 1..8 {
+        device.queues.set(nic::TXPROD.nth(number, nic::STRIDE), 1)?;
+        wire.assert_silent("told of a queue that there is not")?;
+    }
+    device.kick()?;
+    assert_frame(&wire.receive("the first queue")?, &sent, "from the queue that there is");
+    // It would have been sent if the queue were there.
+    device.start(vm)?;
+    let one = device.parts()?.queues.to_vec()?;
+    let (send, receive) = one.split_at(queue::LENGTH);
+    queues.write(0, &[send, send, receive].concat())?;
+    activate(2, queues.address().0, queues.len())?;
+    device.queue(&sent)?;
+    device.queues.set(second, 1)?;
+    assert_frame(&wire.receive("the second queue")?, &sent, "from the second queue");
+    Ok(())
 }
 
 /// Would catch a device that dies of a buffer of the second ring that is one to begin a frame in.
