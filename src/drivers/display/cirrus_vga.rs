@@ -87,7 +87,7 @@ pub struct Block {
     pub background: u32,
     /// The transparent colour.
     pub transparent: u16,
-    /// How many pixels at the left are not written.
+    /// How many pixels at the left are not written (GR2F), with pixels of 24 bits how many bytes.
     pub skip: u8,
 }
 

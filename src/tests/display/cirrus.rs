@@ -7,13 +7,14 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 
+use super::cirrus_bench::{Model, OPERATIONS, PITCH, expanded, set_mode};
 use crate::drivers::display::cirrus_vga::{
-    BACKWARDS, Block, CirrusVga, DOUBLEWORDS, EXPAND, EXTENDED, FROM_CPU, INVERT, PATTERN, POINTER,
+    BACKWARDS, Block, CirrusVga, DOUBLEWORDS, EXTENDED, FROM_CPU, PATTERN, POINTER,
     POINTER_PATTERN, SOLID, TRANSPARENT,
 };
 use crate::qemu::Vm;
-use crate::qos::display::registers::{CRTC, GRAPHICS, MAX_SCAN, OFFSET, SEQUENCER};
-use crate::qos::display::{Colour, Graphics, screen};
+use crate::qos::display::registers::{CRTC, GRAPHICS, SEQUENCER};
+use crate::qos::display::{Colour, screen};
 use crate::qos::registers::{Access, RegistersExt, Width};
 use crate::{Result, tests};
 
@@ -24,6 +25,8 @@ tests!(CirrusVga, "cirrus-vga-tests":
     patterns,
     expansions,
     expanded_patterns = "expanded-patterns",
+    clipped_expansions = "clipped-expansions",
+    clipped_patterns = "clipped-patterns",
     pattern_offsets = "pattern-offsets",
     fills,
     from_cpu = "from-cpu",
@@ -35,120 +38,6 @@ tests!(CirrusVga, "cirrus-vga-tests":
     wild_blocks = "wild-blocks",
     wild_screens = "wild-screens",
 );
-
-/// How many bytes of video memory the blocks of these tests are in.
-const BYTES: usize = 4096;
-/// From a line of the destination to the next.
-const PITCH: u16 = 96;
-/// Where the destination begins, behind all sources.
-const TO: u32 = 2048;
-
-/// What a raster operation makes of a byte of the source and one of the destination.
-type Operation = fn(u8, u8) -> u8;
-
-/// The raster operations, and what each makes of a byte of the source and one of the destination.
-const OPERATIONS: [(u8, Operation); 16] = [
-    (0x00, |_, _| 0),
-    (0x05, |s, d| s & d),
-    (0x06, |_, d| d),
-    (0x09, |s, d| s & !d),
-    (0x0b, |_, d| !d),
-    (0x0d, |s, _| s),
-    (0x0e, |_, _| 0xff),
-    (0x50, |s, d| !s & d),
-    (0x59, |s, d| s ^ d),
-    (0x6d, |s, d| s | d),
-    (0x90, |s, d| !s | !d),
-    (0x95, |s, d| !(s ^ d)),
-    (0xad, |s, d| s | !d),
-    (0xd0, |s, _| !s),
-    (0xd6, |s, d| !s | d),
-    (0xda, |s, d| !s & !d),
-];
-
-/// Video memory as it should be.
-struct Model {
-    memory: Vec<u8>,
-    rng: Rng,
-}
-
-impl Model {
-    /// Bytes by chance, in the card as well.
-    fn new(card: &CirrusVga, seed: u64) -> Result<Self> {
-        let mut rng = Rng::with_seed(seed);
-        let memory: Vec<u8> = (0..BYTES).map(|_| rng.u8(..)).collect();
-        let longs = memory.chunks_exact(4).zip((0..).step_by(4)).map(|(it, at)| {
-            let long = u32::from_le_bytes([it[0], it[1], it[2], it[3]]);
-            Access::Write(at, Width::Long, long.into())
-        });
-        card.stop()?;
-        set_mode(card, 8)?;
-        card.memory().sequence(&longs.collect::<Vec<_>>())?;
-        Ok(Self { memory, rng })
-    }
-
-    /// A block of pixels of `size` bytes, with a mode, of a size by chance.
-    fn block(&mut self, size: usize, mode: u8, operation: u8) -> Block {
-        Block {
-            width: (self.rng.usize(1..=36 / size) * size) as u16,
-            height: self.rng.u16(1..=9),
-            to_pitch: PITCH,
-            from_pitch: 80,
-            to: TO + self.rng.u32(..8) * 4,
-            from: self.rng.u32(..32) * 4,
-            mode: mode | ((size - 1) << 4) as u8,
-            operation,
-            ..Block::default()
-        }
-    }
-
-    /// Writes `source` to the pixel of `size` bytes at `at`; with a transparent colour, not where
-    /// that is what would be written.
-    fn put(&mut self, block: &Block, at: usize, source: &[u8], key: Option<u16>) {
-        let operation = OPERATIONS.iter().find(|it| it.0 == block.operation);
-        let Some((_, operation)) = operation else { return };
-        let there = &mut self.memory[at..at + source.len()];
-        let done: Vec<u8> = there.iter().zip(source).map(|(&d, &s)| operation(s, d)).collect();
-        let is_key = key.is_some_and(|key| done == key.to_le_bytes()[..done.len()]);
-        if !is_key {
-            there.copy_from_slice(&done);
-        }
-    }
-
-    /// Draws pixels of `size` bytes, each the one of two colours that `bit` says of its column and
-    /// line.
-    fn expand(&mut self, block: &Block, size: usize, bit: impl Fn(&[u8], usize, usize) -> bool) {
-        let (foreground, background) =
-            (block.foreground.to_le_bytes(), block.background.to_le_bytes());
-        for y in 0..usize::from(block.height) {
-            for x in usize::from(block.skip)..usize::from(block.width) / size {
-                let at = block.to as usize + y * usize::from(PITCH) + x * size;
-                let is_set = bit(&self.memory, x, y);
-                if block.mode & TRANSPARENT == 0 {
-                    let colour = if is_set { foreground } else { background };
-                    self.put(block, at, &colour[..size], None);
-                } else if block.extension & INVERT == 0 && is_set {
-                    self.put(block, at, &foreground[..size], None);
-                } else if block.extension & INVERT != 0 && !is_set {
-                    self.put(block, at, &background[..size], None);
-                }
-            }
-        }
-    }
-
-    /// Compares all of it with the card's.
-    fn assert_same(&self, card: &CirrusVga, block: &Block) -> Result<()> {
-        let reads = (0..BYTES as u64).step_by(8).map(|at| Access::Read(at, Width::Quad));
-        let quads = card.memory().sequence(&reads.collect::<Vec<_>>())?;
-        let bytes: Vec<u8> = quads.iter().flat_map(|quad| quad.to_le_bytes()).collect();
-        if let Some(at) = (0..BYTES).find(|&at| bytes[at] != self.memory[at]) {
-            let (is, should) = (bytes[at], self.memory[at]);
-            let others = (0..BYTES).filter(|&at| bytes[at] != self.memory[at]).count();
-            panic!("byte {at:#x} is {is:#x}, not {should:#x}, and {others} differ: {block:x?}");
-        }
-        Ok(())
-    }
-}
 
 /// Would catch a raster operation that makes another byte of source and destination, and a copy that
 /// reads or writes other bytes.
@@ -249,16 +138,6 @@ fn patterns(card: &CirrusVga, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// A block of two colours.
-fn expanded(model: &mut Model, size: usize, mode: u8, operation: u8) -> Block {
-    let mut block = model.block(size, EXPAND | mode, operation);
-    (block.foreground, block.background) = (model.rng.u32(..), model.rng.u32(..));
-    if mode & TRANSPARENT != 0 && model.rng.bool() {
-        block.extension |= INVERT;
-    }
-    block
-}
-
 /// Would catch a bit that becomes another colour, a line that does not begin with a byte, and zeroes
 /// that are drawn where they are transparent, in every width of pixels.
 fn expansions(card: &CirrusVga, _: &Rc<Vm>) -> Result<()> {
@@ -296,6 +175,58 @@ fn expanded_patterns(card: &CirrusVga, _: &Rc<Vm>) -> Result<()> {
                 model.assert_same(card, &block)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// The widths of pixels with what can be clipped of the left of a block that is expanded, and
+/// whether only with transparency: up to 7 pixels, of 24 bits up to 31 bytes.
+fn clippings() -> impl Iterator<Item = (usize, u8, u8)> {
+    let modes = |size: usize| if size == 3 { &[TRANSPARENT][..] } else { &[0, TRANSPARENT] };
+    let step = |size: usize| if size == 3 { 3 } else { 1 };
+    [1, 2, 3, 4].into_iter().flat_map(move |size| {
+        let skips = (0..if size == 3 { 32 } else { 8 }).step_by(step(size));
+        skips.flat_map(move |skip| modes(size).iter().map(move |&mode| (size, mode, skip)))
+    })
+}
+
+/// A block of two colours that is wider than what is clipped of its left.
+fn clipped(model: &mut Model, size: usize, mode: u8, skip: u8) -> Block {
+    let operation = OPERATIONS[model.rng.usize(..16)].0;
+    let mut block = expanded(model, size, mode, operation);
+    block.skip = skip;
+    block.width = (model.rng.usize(12..=18) * size) as u16;
+    block
+}
+
+/// Would catch pixels at the left that are drawn although they are clipped, above all more than eight
+/// of them, or bits that become other pixels because of them.
+fn clipped_expansions(card: &CirrusVga, _: &Rc<Vm>) -> Result<()> {
+    let mut model = Model::new(card, 11)?;
+    for (size, mode, skip) in clippings() {
+        let block = clipped(&mut model, size, mode, skip);
+        let line = (usize::from(block.width) / size).div_ceil(8);
+        let from = block.from as usize;
+        model.expand(&block, size, |memory, x, y| {
+            memory[from + y * line + x / 8] >> (7 - x % 8) & 1 != 0
+        });
+        card.draw(&block)?;
+        model.assert_same(card, &block)?;
+    }
+    Ok(())
+}
+
+/// Would catch a pattern of 8 by 8 bits that begins with another bit where pixels at the left are
+/// clipped.
+fn clipped_patterns(card: &CirrusVga, _: &Rc<Vm>) -> Result<()> {
+    let mut model = Model::new(card, 12)?;
+    for (size, mode, skip) in clippings() {
+        let mut block = clipped(&mut model, size, PATTERN | mode, skip);
+        block.from = model.rng.u32(..4) * 256;
+        let start = block.from as usize;
+        model.expand(&block, size, |memory, x, y| memory[start + y % 8] >> (7 - x % 8) & 1 != 0);
+        card.draw(&block)?;
+        model.assert_same(card, &block)?;
     }
     Ok(())
 }
@@ -409,28 +340,6 @@ fn locked(card: &CirrusVga, _: &Rc<Vm>) -> Result<()> {
         assert_eq!(registers.get(lock)?, 0x0f, "SR6 when {value:#x} was written");
     }
     registers.set(lock, 0x12)
-}
-
-/// A mode of pixels of `bits` bits, of which the length of a line is told.
-fn set_mode(card: &CirrusVga, bits: usize) -> Result<(usize, (usize, usize))> {
-    let mode = Graphics { width: 160, height: 40, is_chained: true };
-    let vga = card.vga();
-    mode.set(vga)?;
-    let line = mode.width * bits.div_ceil(8);
-    let extended = match bits {
-        8 => 0x01,
-        15 | 16 => 0x07,
-        24 => 0x05,
-        _ => 0x09,
-    };
-    // Behind four reads, a write is one of the hidden register.
-    let ports = vga.ports();
-    for _ in 0..4 {
-        ports.read8(0x3c6)?;
-    }
-    ports.write8(0x3c6, if bits == 16 { 0xe1 } else { 0xf0 })?;
-    vga.program(&[(EXTENDED, extended), (MAX_SCAN, 0x40), (OFFSET, (line / 8) as u8)])?;
-    Ok((line, (mode.width, mode.height)))
 }
 
 fn write(card: &CirrusVga, from: u64, bytes: &[u8]) -> Result<()> {

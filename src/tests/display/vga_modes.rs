@@ -35,16 +35,16 @@ tests!(Vga, "vga-tests":
 );
 
 /// Colours have 6 bits; how they become 8 is QEMU's affair.
-const MASK: Colour = [0xfc; 3];
+pub(super) const MASK: Colour = [0xfc; 3];
 
 /// 256 colours of which none is another's.
-fn colours() -> Vec<Colour> {
+pub(super) fn colours() -> Vec<Colour> {
     let colour = |number: u8| [number & 0x3f, (number >> 2) ^ 0x15, number.wrapping_mul(5) & 0x3f];
     (0..=255).map(colour).collect()
 }
 
 /// A colour of 6 bits as a screen shows it.
-fn shown(colour: Colour) -> Colour {
+pub(super) fn shown(colour: Colour) -> Colour {
     colour.map(|part| part << 2)
 }
 
@@ -84,7 +84,7 @@ fn redrawn(card: &Vga) -> Result<Picture> {
 const PLANES: Graphics = Graphics { width: 176, height: 44, is_chained: false };
 
 /// Fills `count` bytes of each plane; returns them.
-fn fill_planes(card: &Vga, count: usize, seed: u64) -> Result<[Vec<u8>; 4]> {
+pub(super) fn fill_planes(card: &Vga, count: usize, seed: u64) -> Result<[Vec<u8>; 4]> {
     let mut rng = Rng::with_seed(seed);
     let planes = [(); 4].map(|()| (0..count).map(|_| rng.u8(..)).collect::<Vec<u8>>());
     for (number, plane) in (0..).zip(&planes) {
@@ -94,7 +94,7 @@ fn fill_planes(card: &Vga, count: usize, seed: u64) -> Result<[Vec<u8>; 4]> {
 }
 
 /// The four bits of the pixel `x` of a line that begins with byte `start`.
-fn bits(planes: &[Vec<u8>; 4], start: usize, x: usize) -> u8 {
+pub(super) fn bits(planes: &[Vec<u8>; 4], start: usize, x: usize) -> u8 {
     let bit = |plane: usize| planes[plane][start + x / 8] >> (7 - x % 8) & 1;
     bit(0) | bit(1) << 1 | bit(2) << 2 | bit(3) << 3
 }
@@ -322,8 +322,9 @@ fn changes_of_registers(card: &Vga, _: &Rc<Vm>) -> Result<()> {
 }
 
 /// Characters, their attributes, and two fonts.
-struct Page {
-    characters: Vec<u8>,
+pub(super) struct Page {
+    /// A byte of plane 0 each.
+    pub(super) characters: Vec<u8>,
     attributes: Vec<u8>,
     fonts: [Vec<u8>; 2],
 }
@@ -333,7 +334,7 @@ const SECOND_FONT: (u64, u8) = (0x4000, 0x04);
 
 impl Page {
     /// Chooses and writes them.
-    fn filled(card: &Vga, count: usize, seed: u64) -> Result<Self> {
+    pub(super) fn filled(card: &Vga, count: usize, seed: u64) -> Result<Self> {
         let mut rng = Rng::with_seed(seed);
         let mut some = |count: usize| (0..count).map(|_| rng.u8(..)).collect::<Vec<u8>>();
         let (characters, attributes) = (some(count), some(count));
@@ -347,7 +348,7 @@ impl Page {
 
     /// The palette's number of the dot `x` of line `y` of the character at `at`; `fonts` are those
     /// for attributes with and without bit 3.
-    fn dot(&self, at: usize, x: usize, y: usize, fonts: [usize; 2]) -> usize {
+    pub(super) fn dot(&self, at: usize, x: usize, y: usize, fonts: [usize; 2]) -> usize {
         let (character, attribute) = (self.characters[at], usize::from(self.attributes[at]));
         let row = self.fonts[fonts[attribute >> 3 & 1]][usize::from(character) * 32 + y];
         let is_set = match x {
