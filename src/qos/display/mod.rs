@@ -1,5 +1,5 @@
-//! Displays: what a card shows, and the two register interfaces by which it is told: that of the
-//! VGA, and Bochs's VBE extensions. It does not know which card has them, or on which bus.
+//! Displays: what a card shows, and the register interfaces by which it is told: that of the VGA,
+//! Bochs's VBE extensions, and the SM501. It does not know which card has them, or on which bus.
 //!
 //! | file | holds |
 //! |---|---|
@@ -7,12 +7,14 @@
 //! | `registers` | the declarations of the VGA's registers |
 //! | `vga` | the VGA: its register files, its planes and its window |
 //! | `modes` | modes of the VGA as the values of its registers |
+//! | `sm501` | the SM501, of any bus |
 //! | `dispi` | Bochs's VBE extensions |
 
 pub mod dispi;
 mod modes;
 pub mod registers;
 pub mod screen;
+pub mod sm501;
 mod vga;
 
 pub use dispi::{Dispi, DispiPorts, Extra};
