@@ -12,11 +12,10 @@ use crate::{Result, driver};
 
 const MODEL: Model = Model { memory: 0, mmio: None, identity: None };
 
-const MEMBERS: [Member<Model>; 4] = [
+const MEMBERS: [Member<Model>; 3] = [
     Member::new("ati-vga", MODEL),
     Member::new("qxl-vga", MODEL),
     Member::new("virtio-vga", Model { mmio: Some(2), ..MODEL }),
-    Member::new("vmware-svga", Model { memory: 1, ..MODEL }),
 ];
 
 /// One of these cards.

@@ -128,6 +128,19 @@ impl Card {
         Ok(Self { vm: vm.clone(), device, model, in_memory, memory, mmio })
     }
 
+    /// Video memory.
+    pub fn memory(&self) -> &Rc<Bar> {
+        &self.memory
+    }
+
+    /// Another of its BARs, mapped.
+    ///
+    /// # Errors
+    /// Returns an error if it has no such BAR, or there is no room for it.
+    pub fn bar(&self, number: u8) -> Result<Rc<Bar>> {
+        self.device.map_bar(number)
+    }
+
     fn part(&self, first: u64, start: u64) -> Result<Rc<dyn Registers>> {
         let none = || Error::failed("this card has no registers in memory");
         let bar = self.mmio.clone().ok_or_else(none)?;

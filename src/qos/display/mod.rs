@@ -1,5 +1,6 @@
 //! Displays: what a card shows, and the register interfaces by which it is told: that of the VGA,
-//! Bochs's VBE extensions, and the SM501. It does not know which card has them, or on which bus.
+//! Bochs's VBE extensions, the SM501, and VMware's SVGA II. It does not know which card has them, or
+//! on which bus.
 //!
 //! | file | holds |
 //! |---|---|
@@ -8,6 +9,7 @@
 //! | `vga` | the VGA: its register files, its planes and its window |
 //! | `modes` | modes of the VGA as the values of its registers |
 //! | `sm501` | the SM501, of any bus |
+//! | `svga` | VMware's SVGA II |
 //! | `dispi` | Bochs's VBE extensions |
 
 pub mod dispi;
@@ -15,6 +17,7 @@ mod modes;
 pub mod registers;
 pub mod screen;
 pub mod sm501;
+pub mod svga;
 mod vga;
 
 pub use dispi::{Dispi, DispiPorts, Extra};
