@@ -60,9 +60,10 @@ const ILLEGAL: u32 = 1 << 10;
 /// The queue is in use.
 pub const ON: u32 = 1 << 16;
 const BUSY: u32 = 1 << 17;
-/// Kinds of directories: none, all addresses are let through, one level.
-const BARE: u64 = 1;
-const ONE_LEVEL: u64 = 2;
+/// Kinds of directories: none, and all addresses are let through.
+pub const BARE: u64 = 1;
+/// A directory of one level; one of two levels has the next number.
+pub const ONE_LEVEL: u64 = 2;
 
 /// Sizes of the queues, as powers of two of entries: a page each.
 const COMMANDS: u32 = 8;
@@ -76,12 +77,12 @@ const IODIR_DDT: u64 = 3;
 const DONE: u64 = 0x600d_d0e5;
 
 /// A page number where most entries have it.
-const fn page_number(address: u64) -> u64 {
+pub const fn page_number(address: u64) -> u64 {
     address >> 12 << 10
 }
 
 /// How entries look: valid, read, write, for users, accessed and dirty in bits 0, 1, 2, 4, 6, 7.
-const FORMAT: Format = Format {
+pub const FORMAT: Format = Format {
     table: |_, table| page_number(table) | 1,
     page: |_, page, access| {
         let may = u64::from(access.read) << 1 | u64::from(access.write) << 2;
@@ -106,6 +107,37 @@ pub struct RiscvFunction {
     pub registers: Rc<Bar>,
 }
 
+interface!(RiscvStages = "riscv-iommu");
+
+/// The IOMMU, two engines behind it, and all of its contexts and records: for the suites of its
+/// two stages.
+pub struct RiscvStages {
+    iommu: Rc<RiscvIommuPci>,
+}
+
+impl RiscvStages {
+    /// The bus of the engines.
+    pub fn bus(&self) -> &Rc<dyn PciBus> {
+        &self.iommu.bus
+    }
+
+    /// What it is able to.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn capabilities(&self) -> Result<u64> {
+        Ok(self.iommu.plug.registers.read64(CAPABILITIES)?)
+    }
+
+    /// Sets it up, so that it translates. No device has a context.
+    ///
+    /// # Errors
+    /// It does not do as it must.
+    pub fn start(&self) -> Result<Live> {
+        self.iommu.live()
+    }
+}
+
 impl Consumes<dyn PciBus> for RiscvIommuPci {
     const ARGS: QemuArgs =
         QemuArgs::device("bus={bus},addr={addr}").may_refuse(&[NO_ENGINES]).on_root_only(true);
@@ -121,6 +153,14 @@ impl Produces<dyn Iommu> for RiscvIommuPci {
 
     fn produced(self: Rc<Self>) -> Rc<dyn Iommu> {
         self
+    }
+}
+
+impl Produces<RiscvStages> for RiscvIommuPci {
+    const ARGS: QemuArgs = QemuArgs::NONE.after(TWO_ENGINES);
+
+    fn produced(self: Rc<Self>) -> Rc<RiscvStages> {
+        Rc::new(RiscvStages { iommu: self })
     }
 }
 
@@ -141,26 +181,12 @@ impl Produces<RiscvFunction> for RiscvIommuPci {
 driver!(
     RiscvIommuPci = "riscv-iommu-pci";
     consumes dyn PciBus;
-    produces dyn Iommu, RiscvFunction, PciFunction
+    produces dyn Iommu, RiscvStages, RiscvFunction, PciFunction
 );
 
-impl Iommu for RiscvIommuPci {
-    fn vm(&self) -> &Rc<Vm> {
-        &self.vm
-    }
-
-    fn bus(&self) -> &Rc<dyn PciBus> {
-        &self.bus
-    }
-
-    fn limits(&self) -> Result<Limits> {
-        // The lower half of what 48 bits are: above it addresses have all upper bits set.
-        let last = (1 << 47) - 1;
-        let larger = &[21, 30];
-        Ok(Limits { last, larger, write_only: false, has_bound: true, blocks_when_off: true })
-    }
-
-    fn start(&self) -> Result<Box<dyn Translation>> {
+impl RiscvIommuPci {
+    /// Sets it up, so that it translates.
+    fn live(&self) -> Result<Live> {
         // A reset of the machine has taken the registers away.
         let plug = self.plug.again()?;
         let registers = plug.registers.clone();
@@ -181,7 +207,28 @@ impl Iommu for RiscvIommuPci {
             domains: RefCell::default(),
         };
         live.set_up()?;
-        Ok(Box::new(live))
+        Ok(live)
+    }
+}
+
+impl Iommu for RiscvIommuPci {
+    fn vm(&self) -> &Rc<Vm> {
+        &self.vm
+    }
+
+    fn bus(&self) -> &Rc<dyn PciBus> {
+        &self.bus
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        // The lower half of what 48 bits are: above it addresses have all upper bits set.
+        let last = (1 << 47) - 1;
+        let larger = &[21, 30];
+        Ok(Limits { last, larger, write_only: false, has_bound: true, blocks_when_off: true })
+    }
+
+    fn start(&self) -> Result<Box<dyn Translation>> {
+        Ok(Box::new(self.live()?))
     }
 
     fn registers(&self) -> Option<(Rc<dyn Registers>, u64)> {
@@ -194,7 +241,7 @@ impl Iommu for RiscvIommuPci {
 }
 
 /// The IOMMU as it translates.
-struct Live {
+pub struct Live {
     vm: Rc<Vm>,
     registers: Rc<Bar>,
     /// The size of a device's context in bytes.
@@ -218,7 +265,16 @@ impl Live {
         }
     }
 
-    fn set_directory(&self, ddtp: u64) -> Result<()> {
+    /// Where the directory of one level is.
+    pub fn directory(&self) -> u64 {
+        self.directory.address().0
+    }
+
+    /// Sets where the directory is, and its kind.
+    ///
+    /// # Errors
+    /// Returns an error if the register does not have it then.
+    pub fn set_directory(&self, ddtp: u64) -> Result<()> {
         self.registers.write64(DDTP, ddtp)?;
         match self.registers.read64(DDTP)? {
             now if now == ddtp => Ok(()),
@@ -239,6 +295,28 @@ impl Live {
         self.switch(FQCSR, true)?;
         self.set_directory(page_number(self.directory.address().0) | ONE_LEVEL)?;
         self.invalidate(Scope::All)
+    }
+
+    /// Takes the next record of a fault, as its four words (4.2).
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn record(&self) -> Result<Option<[u64; 4]>> {
+        let (head, tail) = (self.registers.read32(FQH)?, self.registers.read32(FQT)?);
+        if head == tail {
+            // Faults for which there was no room: they are recorded again once that is known.
+            let status = self.registers.read32(FQCSR)?;
+            if status & OVERFLOW != 0 {
+                self.registers.write32(FQCSR, ENABLE | OVERFLOW)?;
+            }
+            return Ok(None);
+        }
+        let mut words = [0; 4];
+        for (number, word) in words.iter_mut().enumerate() {
+            *word = self.faults.read_le64(32 * head as usize + 8 * number)?;
+        }
+        self.registers.write32(FQH, (head + 1) % (1 << FAULTS))?;
+        Ok(Some(words))
     }
 
     /// Puts a command into the queue, and says so; returns where it is.
@@ -279,15 +357,18 @@ impl Live {
     }
 
     /// Writes the context of a device (3.1.3), and has the old one forgotten.
-    fn set_context(&self, requester: u16, words: [u64; 4]) -> Result<()> {
+    ///
+    /// # Errors
+    /// Returns an error if there is no room for it, or the IOMMU does not do as it must.
+    pub fn set_context(&self, requester: u16, words: &[u64]) -> Result<()> {
         let at = self.context * usize::from(requester);
         if at + self.context > self.directory.len() {
             return Err(Error::failed(format!(
                 "{requester:#x} is beyond a directory of one level"
             )));
         }
-        for (number, word) in words.into_iter().enumerate().rev() {
-            self.directory.write_le64(at + 8 * number, word)?;
+        for (number, word) in words.iter().enumerate().rev() {
+            self.directory.write_le64(at + 8 * number, *word)?;
         }
         self.carry_out(&[[IODIR_DDT | 1 << 33 | u64::from(requester) << 40, 0]])
     }
@@ -307,15 +388,15 @@ impl Translation for Live {
     fn attach(&self, requester: u16, domain: u16) -> Result<()> {
         let root = self.domain(domain)?.root();
         // Valid; no second stage; the address space; Sv48.
-        self.set_context(requester, [1, 0, u64::from(domain) << 12, 9 << 60 | root >> 12])
+        self.set_context(requester, &[1, 0, u64::from(domain) << 12, 9 << 60 | root >> 12])
     }
 
     fn detach(&self, requester: u16) -> Result<()> {
-        self.set_context(requester, [0; 4])
+        self.set_context(requester, &[0; 4])
     }
 
     fn pass(&self, requester: u16) -> Result<()> {
-        self.set_context(requester, [1, 0, 0, 0])
+        self.set_context(requester, &[1, 0, 0, 0])
     }
 
     fn map(&self, domain: u16, at: u64, to: u64, order: u32, access: Access) -> Result<()> {
@@ -348,19 +429,7 @@ impl Translation for Live {
     }
 
     fn fault(&self) -> Result<Option<Fault>> {
-        let (head, tail) = (self.registers.read32(FQH)?, self.registers.read32(FQT)?);
-        if head == tail {
-            // Faults for which there was no room: they are recorded again once that is known.
-            let status = self.registers.read32(FQCSR)?;
-            if status & OVERFLOW != 0 {
-                self.registers.write32(FQCSR, ENABLE | OVERFLOW)?;
-            }
-            return Ok(None);
-        }
-        let at = 32 * head as usize;
-        let words: Vec<u64> =
-            (0..4).map(|number| self.faults.read_le64(at + 8 * number)).collect::<Result<_>>()?;
-        self.registers.write32(FQH, (head + 1) % (1 << FAULTS))?;
+        let Some(words) = self.record()? else { return Ok(None) };
         let reasons = match words[0] & 0xfff {
             258 => vec![Reason::NoDomain],
             13 | 15 => vec![Reason::Unmapped, Reason::Permission, Reason::TooHigh],

@@ -24,6 +24,11 @@ pub const LONGEST: usize = 4095;
 
 /// Identification: version 1.0 of the device.
 const ID: (u64, u32) = (0x00, 0x0100_00ed);
+/// Interrupts that are raised, and acknowledged.
+const RAISE: u64 = 0x60;
+const ACKNOWLEDGE: u64 = 0x64;
+/// The capability of PCI for messages that interrupt.
+const MSI: u8 = 0x05;
 /// Where a copy comes from.
 const SOURCE: u64 = 0x80;
 /// Where it goes to.
@@ -122,6 +127,27 @@ impl Engine {
     /// The copy does not end.
     pub fn store(&self, to: u64, length: usize) -> Result<()> {
         self.copy(OWN, to, length, RUN | TO_MEMORY)
+    }
+
+    /// Has the device send a message of `data` to `to`, which is how it interrupts with MSI.
+    ///
+    /// # Errors
+    /// Returns an error if the device has no MSI of 64 bits.
+    pub fn send_message(&self, to: u64, data: u16) -> Result<()> {
+        let device = &self.plug.device;
+        let all = device.capabilities()?;
+        let msi = all.iter().find(|it| it.id == MSI).map(|it| it.offset);
+        let at = msi.ok_or_else(|| Error::failed("the engine has no MSI"))?;
+        device.config_write32(at + 4, to as u32)?;
+        device.config_write32(at + 8, (to >> 32) as u32)?;
+        device.config_write16(at + 12, data)?;
+        device.config_write16(at + 2, 1)?;
+        let swapped = |value| if self.swapped { swap(value, Width::Long) } else { value };
+        self.plug.registers.sequence(&[
+            Access::Write(RAISE, Width::Long, swapped(1)),
+            Access::Write(ACKNOWLEDGE, Width::Long, swapped(1)),
+        ])?;
+        Ok(())
     }
 
     fn copy(&self, from: u64, to: u64, length: usize, command: u64) -> Result<()> {
