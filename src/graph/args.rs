@@ -113,6 +113,8 @@ pub struct QemuArgs {
     pub refusals: &'static [&'static str],
     /// Whether the device is for a root bus only: no path leads to it behind a bridge.
     pub on_root_only: bool,
+    /// From which major version of QEMU on machines have the device only with their default ones.
+    pub defaults_since: Option<u32>,
 }
 
 impl QemuArgs {
@@ -128,6 +130,7 @@ impl QemuArgs {
         folders: &[],
         refusals: &[],
         on_root_only: false,
+        defaults_since: None,
     };
 
     /// `-device NODE` without properties.
@@ -191,6 +194,12 @@ impl QemuArgs {
     /// These arguments for a device that is plugged into root buses only, if `is` says so.
     pub const fn on_root_only(self, is: bool) -> Self {
         Self { on_root_only: is, ..self }
+    }
+
+    /// The same where machines have the device only with their default ones, from this major
+    /// version of QEMU on.
+    pub const fn with_defaults_since(self, major: u32) -> Self {
+        Self { defaults_since: Some(major), ..self }
     }
 
     /// The device as `-device` takes it.

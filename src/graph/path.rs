@@ -213,6 +213,7 @@ impl Path {
             let Offer { args, variant, .. } = &edge.offer;
             config.options.extend(args.words(node.name, variant, plug, version));
             plug = edge.plug_after(plug);
+            config.defaults |= args.defaults_since.is_some_and(|since| version.major >= since);
             config.images.extend_from_slice(edge.offer.args.images);
             config.sockets.extend_from_slice(edge.offer.args.sockets);
             config.folders.extend_from_slice(edge.offer.args.folders);

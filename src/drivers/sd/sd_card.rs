@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::graph::{Consumes, QemuArgs, Site};
-use crate::qemu::{Image, MIB};
+use crate::qemu::{Image, MIB, Vm};
+use crate::qos::qom;
 use crate::qos::sd::{Card, PlainCard, SdBus, SdHost, SdSlot};
 use crate::qos::sdhci::Sdhci;
 use crate::{Error, Result, driver};
@@ -54,11 +57,30 @@ impl Consumes<SdBus> for SdCard {
     }
 }
 
-impl Consumes<SdSlot> for SdCard {
-    const ARGS: QemuArgs =
-        QemuArgs::NONE.before("-drive if=sd,index={addr},format=raw,file={sd}").images(&[IMAGE]);
+/// Whether the image went to an eMMC. In QEMU 7.2 it is a card, on boards of Aspeed.
+fn is_soldered(vm: &Vm) -> Result<bool> {
+    let soldered = qom::find(vm, "emmc")?;
+    if soldered.is_empty() {
+        return Ok(false);
+    }
+    let drives = vm.qmp().execute("query-block", Value::Null)?;
+    let has_image = |it: &&Value| it["inserted"].is_object();
+    let drives = drives.as_array().into_iter().flatten().filter(has_image);
+    let devices: Vec<&str> = drives.filter_map(|it| it["qdev"].as_str()).collect();
+    Ok(soldered.iter().any(|it| devices.contains(&it.as_str())))
+}
 
-    fn attach(slot: Rc<SdSlot>, _: &Site) -> Result<Self> {
+impl Consumes<SdSlot> for SdCard {
+    // Boards of Aspeed take no card of `-drive` with -nodefaults.
+    const ARGS: QemuArgs = QemuArgs::NONE
+        .before("-drive if=sd,index={addr},format=raw,file={sd}")
+        .images(&[IMAGE])
+        .with_defaults_since(8);
+
+    fn attach(slot: Rc<SdSlot>, site: &Site) -> Result<Self> {
+        if is_soldered(&site.vm)? {
+            return Err(Error::skipped("the board has an eMMC there, and no slot for a card"));
+        }
         Ok(Self { host: slot.0.clone() })
     }
 }
