@@ -78,7 +78,7 @@ impl Consumes<SdSlot> for SdCard {
         .with_defaults_since(8);
 
     fn attach(slot: Rc<SdSlot>, site: &Site) -> Result<Self> {
-        if is_soldered(&site.vm)? {
+        if is_soldered(site.vm)? {
             return Err(Error::skipped("the board has an eMMC there, and no slot for a card"));
         }
         Ok(Self { host: slot.0.clone() })

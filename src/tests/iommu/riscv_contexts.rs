@@ -131,7 +131,7 @@ fn modes(stages: &RiscvStages, vm: &Rc<Vm>) -> Result<()> {
                 continue;
             }
             let mut context = context;
-            context[word] = mode << 60 | context[word] & (1 << 44) - 1;
+            context[word] = mode << 60 | (context[word] & ((1 << 44) - 1));
             let (why, what) = ((cause::DIRECTORY_WRONG, 0), format!("{name} of mode {mode}"));
             bench.assert_refused(&context, (HERE, Dma::Write), why, &what)?;
         }
