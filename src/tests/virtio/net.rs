@@ -30,6 +30,7 @@ tests!(VirtioNet, "virtio-net-tests":
     mac_table = "mac-table",
     own_address = "own-address",
     vlans,
+    short_frames = "short-frames",
     refused_commands = "refused-commands",
     link,
     sent_while_down = "sent-while-down",
@@ -377,6 +378,45 @@ fn vlans(device: &VirtioNet, vm: &Rc<Vm>) -> Result<()> {
     let live = device.start(device.0.acceptable()? & !net::F_CTRL_VLAN)?;
     assert_eq!(live.command(net::CTRL_RX, 0, &[0])?, CTRL_OK, "not promiscuous");
     assert_filter(&live, &wire, &frames(&numbers), "no filter of VLANs")
+}
+
+/// Would catch a filter that looks behind the end of a frame that is shorter than its header or its
+/// tag: which frames are let in must not depend on those of before.
+fn short_frames(device: &VirtioNet, vm: &Rc<Vm>) -> Result<()> {
+    const ALLOWED: u16 = 5;
+    const OTHER_VLAN: u16 = 6;
+    let wire = Wire::new(vm)?;
+    let live = device.start_with_everything()?;
+    assert_eq!(live.command(net::CTRL_RX, 0, &[0])?, CTRL_OK, "not promiscuous");
+    let answer = live.command(net::CTRL_VLAN, 0, &live.bytes16(ALLOWED))?;
+    assert_eq!(answer, CTRL_OK, "VLAN {ALLOWED} added");
+    let before = |vlan: u16| tagged(&frame(MAC, PEER, 64, 1), vlan);
+    let marker = frame(MAC, PEER, 99, 2);
+    let comes = |short: &[u8], vlan: u16| -> Result<bool> {
+        let what = format!("{} bytes after a frame of VLAN {vlan}", short.len());
+        live.offer(ROOM, 3)?;
+        for sent in [&before(vlan)[..], short, &marker] {
+            wire.send(sent)?;
+        }
+        if vlan == ALLOWED {
+            assert_frame(&live.receive(&what)?, &before(vlan), &what);
+        }
+        let got = live.receive(&what)?;
+        if got == marker {
+            return Ok(false);
+        }
+        assert_frame(&got, short, &what);
+        assert_frame(&live.receive(&what)?, &marker, &what);
+        Ok(true)
+    };
+    for length in 6..=17 {
+        for vlan in [ALLOWED, OTHER_VLAN] {
+            let short = &tagged(&frame(MAC, PEER, 64, 3), vlan)[..length];
+            let both = (comes(short, ALLOWED)?, comes(short, OTHER_VLAN)?);
+            assert_eq!(both.0, both.1, "whether {length} bytes are let in, after other frames");
+        }
+    }
+    Ok(())
 }
 
 /// Would catch a command that the device does not know, or of another length, that is done all
