@@ -260,6 +260,72 @@ impl Produces<dyn DmaEngine> for Pl080 {
     }
 }
 
+/// What a channel is to do, as its registers have it (3.4.15 to 3.4.18).
+#[derive(Debug, Clone, Copy)]
+pub struct Raw {
+    /// DMACCxSrcAddr.
+    pub source: u32,
+    /// DMACCxDestAddr.
+    pub destination: u32,
+    /// DMACCxLLI.
+    pub list: u32,
+    /// DMACCxControl.
+    pub control: u32,
+}
+
+/// DMACCxControl: so many units from addresses that increment, to such; the widths are the codes of
+/// their fields. The terminal count is told.
+pub const fn control(count: u32, source_width: u32, destination_width: u32) -> u32 {
+    count
+        | source_width << SOURCE_WIDTH
+        | destination_width << DESTINATION_WIDTH
+        | SOURCE_INCREMENT
+        | DESTINATION_INCREMENT
+        | TELL
+}
+
+impl Pl080 {
+    /// The machine that it is in.
+    pub fn vm(&self) -> &Rc<Vm> {
+        &self.vm
+    }
+
+    /// Writes the registers of a channel that is off, and has both its causes interrupt.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn prepare_raw(&self, channel: usize, raw: &Raw) -> Result<()> {
+        self.registers().set(Self::of(channel, CHANNEL), INTERRUPTS)?;
+        let words = [raw.source, raw.destination, raw.list, raw.control];
+        let registers = [SOURCE, DESTINATION, LIST, CONTROL];
+        registers.into_iter().zip(words).try_for_each(|(register, word)| {
+            self.registers().set(Self::of(channel, register), word)
+        })
+    }
+
+    /// The registers of a channel as they are.
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn raw(&self, channel: usize) -> Result<Raw> {
+        let get = |register| self.registers().get(Self::of(channel, register));
+        Ok(Raw {
+            source: get(SOURCE)?,
+            destination: get(DESTINATION)?,
+            list: get(LIST)?,
+            control: get(CONTROL)?,
+        })
+    }
+
+    /// Enables a channel with one of the eight kinds of flow control (3.4.19).
+    ///
+    /// # Errors
+    /// QEMU does not answer.
+    pub fn start_with_flow(&self, channel: usize, flow: u32) -> Result<()> {
+        self.change(channel, 0, flow << 11 | CHANNEL_ENABLE)
+    }
+}
+
 impl Produces<RegisterBlock> for Pl080 {
     fn produced(self: Rc<Self>) -> Rc<RegisterBlock> {
         let part = id("DMACPeriphID0", 0xfe0, if self.is_pl081 { 0x81 } else { 0x80 });
