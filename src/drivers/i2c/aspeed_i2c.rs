@@ -246,7 +246,10 @@ impl Discovered for AspeedI2cBus {
         };
         let pin = Pin::of(device, 0).or_else(around);
         let on_bus = OnBus::of(device, vm).map(|bus| bus.with_pin(pin));
-        let registers = Rc::new(Mmio::new(vm, device.base()?, Endian::Little));
+        // The buffer of newer QEMUs' buses is a region of its own, which may be below the registers.
+        let mut regions = device.registers().filter(|region| !region.name.ends_with(".pool"));
+        let base = regions.next().map_or_else(|| device.base(), |region| Ok(region.base))?;
+        let registers = Rc::new(Mmio::new(vm, base, Endian::Little));
         Ok(Self { registers, on_bus, idle: Cell::new(None), sent: Cell::new(0) })
     }
 }
