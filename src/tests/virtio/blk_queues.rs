@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::drivers::virtio::blk::IMAGE;
+use crate::graph::QemuArgs;
 use crate::protocol::Endian;
 use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
@@ -12,13 +13,40 @@ use crate::qos::virtio::blk::{self, Request, S_NONE, SECTOR, VirtioBlk};
 use crate::qos::virtio::{self, Queue, features};
 use crate::qos::wait_until;
 use crate::tests::virtio::blk_ring::assert_works;
-use crate::{Result, tests};
+use crate::{Error, Result, tests};
 
 tests!(VirtioBlk, "virtio-blk-tests":
     queues,
     ring_reset = "ring-reset",
     config_generation = "config-generation",
 );
+
+/// How many entries each queue of a device with small ones has.
+const SMALL: u16 = 16;
+
+tests!(VirtioBlk, "virtio-blk-tests":
+    small_queues = "small-queues"; with QemuArgs::NONE
+        .before("-global virtio-blk-device.queue-size=16")
+);
+
+/// Would catch a largest size of a queue that is not what the device takes (4.1.4.3, 4.2.2), and a
+/// queue of that size in which not all entries can be used.
+fn small_queues(blk: &VirtioBlk, vm: &Rc<Vm>) -> Result<()> {
+    if vm.config().options.iter().any(|word| word.contains("vhost-user-blk")) {
+        return Err(Error::skipped("the size of queues is that of another kind of device"));
+    }
+    for index in 0..blk.0.queue_count() {
+        let most = blk.0.transport().max_queue_size(index)?;
+        assert_eq!(most, SMALL, "the largest size of queue {index}");
+    }
+    let (queues, _) = start(blk)?;
+    for (index, queue) in queues.iter().enumerate() {
+        for seed in 0..3 * SMALL as u8 {
+            assert_works(blk, queue, vm, seed ^ index as u8)?;
+        }
+    }
+    Ok(())
+}
 
 /// All queues, live, with every feature that the device offers, and what was accepted.
 fn start(blk: &VirtioBlk) -> Result<(Vec<Queue>, u64)> {
