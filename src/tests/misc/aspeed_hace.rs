@@ -18,6 +18,7 @@ tests!(AspeedHace, "aspeed-hace-tests":
     lists,
     long_list = "long-list",
     interrupt,
+    status_zero = "status-zero",
     accumulated,
     hostile_lengths = "hostile/lengths",
     hostile_lists = "hostile/lists",
@@ -194,8 +195,7 @@ fn long_list(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch an end that is not told on the line, is told without being asked for, or that is
-/// cleared by a zero.
+/// Would catch an end that is not told on the line, or is told without being asked for.
 fn interrupt(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(hace, vm)?;
     let line = hace.interrupt()?.ok_or_else(|| Error::skipped("nobody sees the engine's line"))?;
@@ -206,13 +206,20 @@ fn interrupt(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
         bench.run(source, 64, command, "a hash")?;
         let when = format!("the interrupt enabled: {is_enabled}");
         assert_eq!(line.is_high()?, is_enabled, "{when}: the line");
-        hace.clear(0)?;
-        assert_eq!(line.is_high()?, is_enabled, "{when}: the line, after a zero");
-        assert_eq!(hace.status()? & HASH_DONE, HASH_DONE, "{when}: the status, after a zero");
         hace.clear(HASH_DONE)?;
         assert!(!line.is_high()?, "{when}: the line, cleared");
         assert_eq!(hace.status()? & HASH_DONE, 0, "{when}: the status, cleared");
     }
+    Ok(())
+}
+
+/// Would catch a status that is cleared by a zero.
+fn status_zero(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
+    let bench = Bench::new(hace, vm)?;
+    let sha1 = hace.algorithms()[1].command;
+    bench.run(bench.source.address().0, 64, sha1, "a hash")?;
+    hace.clear(0)?;
+    assert_eq!(hace.status()? & HASH_DONE, HASH_DONE, "the status, after a zero");
     Ok(())
 }
 
