@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         one_cause_told_once,
         a_flaky_path,
         known_failures,
+        a_known_failure_after_others,
         expectations_that_are_none,
         again_and_again,
         until_it_fails,
@@ -237,6 +238,22 @@ fn known_failures() {
     run(&sandbox, "request-fail", &["--exact", REGISTERS], 1);
     let named = ["--exact", REGISTERS, "--expectations", "other.toml"];
     run(&sandbox, "request-fail", &named, 0);
+}
+
+/// Would catch a failure that is known and for which a QEMU of its own is started once more.
+fn a_known_failure_after_others() {
+    let sandbox = Sandbox::new();
+    let text =
+        "[[expected]]\npath = \"*/registers\"\noutcomes = [\"failed\"]\nreason = \"bug 1\"\n";
+    expect(&sandbox, text);
+    let finished = run(&sandbox, "x-sticky", &[SUITE], 0);
+    let known = outcome(&finished, REGISTERS);
+    assert_eq!(known["outcome"], "expected-failure", "{known:#}");
+    assert!(known["attempts"].is_null(), "{known:#}");
+    // What fails otherwise is tried again.
+    expect(&sandbox, &text.replace("failed", "hung"));
+    let finished = run(&sandbox, "x-sticky", &[SUITE], 0);
+    assert_eq!(outcome(&finished, REGISTERS)["outcome"], "dependent", "{finished}");
 }
 
 /// Would catch a list of known failures with a mistake, under which everything is forgiven

@@ -113,7 +113,8 @@ pub struct QemuArgs {
     pub refusals: &'static [&'static str],
     /// Whether the device is for a root bus only: no path leads to it behind a bridge.
     pub on_root_only: bool,
-    /// From which major version of QEMU on machines have the device only with their default ones.
+    /// The first major version of QEMU whose machines have the device only if they have their
+    /// default devices.
     pub defaults_since: Option<u32>,
 }
 
@@ -196,8 +197,8 @@ impl QemuArgs {
         Self { on_root_only: is, ..self }
     }
 
-    /// The same where machines have the device only with their default ones, from this major
-    /// version of QEMU on.
+    /// These arguments where machines of this major version of QEMU, and of later ones, have the
+    /// device only if they have their default devices.
     pub const fn with_defaults_since(self, major: u32) -> Self {
         Self { defaults_since: Some(major), ..self }
     }

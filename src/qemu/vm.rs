@@ -345,7 +345,8 @@ impl Vm {
         scaled(time, self.emulator.pace.factor())
     }
 
-    /// Sees a QEMU that hangs sooner than usual, until the next path: where no request takes long.
+    /// Lets each request take two seconds at the most until the next path begins, so that a QEMU
+    /// that hangs is seen sooner.
     pub fn hurry(&self) {
         let limits = self.limits.get();
         let request = limits.request.min(Duration::from_secs(2));

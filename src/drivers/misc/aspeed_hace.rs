@@ -10,7 +10,7 @@ use crate::qos::interrupt::{InterruptLine, Pin};
 use crate::qos::registers::{AnyRegister, Mmio, Register, RegisterBlock, RegistersExt};
 use crate::{Result, discovered, driver};
 
-/// Where these registers are told of.
+/// The source of these registers.
 const SHEET: &str = "Linux, aspeed-hace.h";
 /// What has ended: hashes, and what is ciphered.
 const STATUS: Register<u32> =

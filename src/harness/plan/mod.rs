@@ -76,10 +76,10 @@ fn are_of_one_build(one: &Emulator, other: &Emulator) -> bool {
     let extends = |long: &[u8], short: &[u8]| {
         long.strip_prefix(short).is_some_and(|rest| rest.first() == Some(&b'-'))
     };
-    let (names, named) = (name(one), name(other));
+    let (first, second) = (name(one), name(other));
     one.path.parent() == other.path.parent()
         && version(one) == version(other)
-        && (extends(&names, &named) || extends(&named, &names))
+        && (extends(&first, &second) || extends(&second, &first))
 }
 
 /// What is to run.

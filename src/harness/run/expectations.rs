@@ -114,9 +114,10 @@ impl Expectations {
         self.entry(name, version).any(|entry| entry.says.is_none())
     }
 
-    /// Whether anything at all is expected of the path `name` on this version of QEMU.
-    pub fn mention(&self, name: &str, version: Version) -> bool {
-        self.entry(name, version).next().is_some()
+    /// Whether the path `name` is expected to hang on this version of QEMU, or to fail in any way.
+    pub fn may_hang(&self, name: &str, version: Version) -> bool {
+        let mut entries = self.entry(name, version);
+        entries.any(|it| it.outcomes.is_empty() || it.outcomes.contains(&Expected::Hung))
     }
 
     /// How the path `name` went, in the light of what was expected of it. What is expected of a
@@ -274,6 +275,18 @@ reason = "it takes as long as a limit of time"
         assert_eq!(word(Verdict::Passed), "passed");
         assert_eq!(word(Verdict::Hung("no answer".to_owned())), "expected-failure");
         assert_eq!(word(Verdict::Failed("boom".to_owned())), "failed");
+    }
+
+    /// Would catch a path that is only expected to crash or to fail and has less time for that: what
+    /// takes longer would be a hang, which nobody expects.
+    #[test]
+    fn what_may_hang() {
+        let expectations: Expectations = TEXT.parse().unwrap();
+        let may_hang = |name| expectations.may_hang(name, "7.2.22".parse().unwrap());
+        assert!(may_hang("/a/slow"));
+        assert!(may_hang("/a/flaky"), "any way to fail");
+        assert!(!may_hang("/ppc64/pseries/a/sdhci-tests/registers"), "it crashes");
+        assert!(!may_hang("/a/other"));
     }
 
     /// Would catch a mistake in the file that is overlooked, and with it a failure.

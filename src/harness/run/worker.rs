@@ -146,7 +146,7 @@ impl Worker<'_> {
                 },
             };
             let version = trial.emulator.capabilities.version;
-            if self.settings.expectations.mention(&trial.path.name(), version) {
+            if self.settings.expectations.may_hang(&trial.path.name(), version) {
                 at.vm.hurry();
             }
             let tried = run_on(&trial.path, &at.vm, launch);

@@ -28,7 +28,7 @@ tests!(RiscvStages, "riscv-iommu-stage-tests":
     updates = "updates",
 );
 
-/// The entry of a page that has all rights, without its number.
+/// The page number of the memory, as an entry has it.
 fn page(bench: &Bench) -> u64 {
     page_number(bench.memory.address().0)
 }

@@ -122,6 +122,19 @@ const ABC: [&str; 6] = [
      2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
 ];
 
+/// Messages of two blocks and their digests by MD5 (RFC 1321, A.5) and SHA-1 (FIPS 180-4's example),
+/// which `lengths` leaves out.
+const TWO_BLOCKS: [(&str, &str); 2] = [
+    (
+        "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+        "57edf4a22be3c955ac49da2e2107b67a",
+    ),
+    (
+        "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+        "84983e441c3bd26ebaae4aa1f95129e5e54670f1",
+    ),
+];
+
 /// Would catch a hash that is taken for another, a digest of the wrong length or byte order.
 fn vectors(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
     let bench = Bench::new(hace, vm)?;
@@ -129,10 +142,15 @@ fn vectors(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
     for (algorithm, digest) in hace.algorithms().iter().zip(ABC) {
         let name = algorithm.name;
         let found = bench.run(bench.source.address().0, 3, algorithm.command, name)?;
-        let text: String =
-            found[..algorithm.length].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(text, digest, "{name} of \"abc\"");
+        assert_eq!(hex::encode(&found[..algorithm.length]), digest, "{name} of \"abc\"");
         assert_eq!(found[algorithm.length..], vec![FILL; 128 - algorithm.length], "{name}: behind");
+    }
+    for (algorithm, (text, digest)) in hace.algorithms().iter().zip(TWO_BLOCKS) {
+        bench.source.write(0, text.as_bytes())?;
+        let (source, length) = (bench.source.address().0, text.len() as u32);
+        let found = bench.run(source, length, algorithm.command, algorithm.name)?;
+        let found = hex::encode(&found[..algorithm.length]);
+        assert_eq!(found, digest, "{} of two blocks", algorithm.name);
     }
     Ok(())
 }
@@ -253,7 +271,7 @@ fn accumulated(hace: &AspeedHace, vm: &Rc<Vm>) -> Result<()> {
     bench.assert_works("what is of one command, after that")
 }
 
-/// Beyond the memory of a board that has lists, which is 1 GiB at the most in QEMU.
+/// Beyond the memory of boards with lists, or its last bytes where that is 2 GiB.
 const NOWHERE: u32 = 0x7fff_fff0;
 
 /// Would catch a length that goes beyond memory, or is nothing, and that ends QEMU or keeps it.
