@@ -7,6 +7,9 @@ use crate::qos::display::SCREEN;
 use crate::qos::virtio::gpu::{self, VirtioGpu};
 use crate::qos::virtio::{Features, Kind, Plain, Virtio};
 
+/// The identifier of the device in QMP.
+pub const ID: &str = "gpu0";
+
 /// The GPU.
 pub struct Gpu;
 
@@ -14,7 +17,7 @@ impl Kind for Gpu {
     const DEVICE_TYPE: u32 = gpu::DEVICE_TYPE;
     const FEATURES: Features = gpu::FEATURES;
     const IMAGES: &[Image] = &[SCREEN];
-    const PROPERTIES: &str = "edid=on,xres=640,yres=480";
+    const PROPERTIES: &str = "id=gpu0,edid=on,xres=640,yres=480";
     const IS_TRANSITIONAL: bool = false;
     type Interface = VirtioGpu;
 

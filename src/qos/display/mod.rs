@@ -22,5 +22,5 @@ mod vga;
 
 pub use dispi::{Dispi, DispiPorts, Extra};
 pub use modes::{Graphics, Text};
-pub use screen::{Edid, Picture, SCREEN, dump};
+pub use screen::{Edid, Picture, SCREEN, dump, dump_of};
 pub use vga::{Colour, Vga, Window};

@@ -31,7 +31,19 @@ const LONGEST_HEADER: u64 = 24;
 /// # Errors
 /// Returns an error if QEMU cannot write it, or writes no portable pixmap (PPM, format P6).
 pub fn dump(vm: &Vm) -> Result<Picture> {
-    let (width, height, start) = dump_header(vm)?;
+    dump_by(vm, json!({}))
+}
+
+/// What a screen of the device with this identifier shows now: its first has the number 0.
+///
+/// # Errors
+/// As [`dump`], and if there is no such screen.
+pub fn dump_of(vm: &Vm, device: &str, head: u32) -> Result<Picture> {
+    dump_by(vm, json!({ "device": device, "head": head }))
+}
+
+fn dump_by(vm: &Vm, which: serde_json::Value) -> Result<Picture> {
+    let (width, height, start) = dump_header(vm, which)?;
     let mut rgb = vec![0; width * height * 3];
     vm.read_image(SCREEN.name, start, &mut rgb)?;
     Ok(Picture { width, height, rgb })
@@ -42,11 +54,12 @@ pub fn dump(vm: &Vm) -> Result<Picture> {
 /// # Errors
 /// As [`dump`].
 pub fn dump_size(vm: &Vm) -> Result<(usize, usize)> {
-    dump_header(vm).map(|(width, height, _)| (width, height))
+    dump_header(vm, json!({})).map(|(width, height, _)| (width, height))
 }
 
-fn dump_header(vm: &Vm) -> Result<(usize, usize, u64)> {
-    let arguments = json!({ "filename": vm.image_path(SCREEN.name)? });
+fn dump_header(vm: &Vm, which: serde_json::Value) -> Result<(usize, usize, u64)> {
+    let mut arguments = which;
+    arguments["filename"] = json!(vm.image_path(SCREEN.name)?);
     vm.qmp().execute("screendump", arguments)?;
     let mut header = String::new();
     while header.matches('\n').count() < 3 {

@@ -11,9 +11,11 @@ use crate::{Error, Result, interface};
 pub const DEVICE_TYPE: u32 = 16;
 /// Feature: the identification data of the monitor can be read.
 pub const F_EDID: u64 = 1 << 1;
+/// Feature: resources can be memory of the guest, without a copy of it.
+pub const F_RESOURCE_BLOB: u64 = 1 << 3;
 
 /// What QEMU's offers, without a third dimension.
-pub const FEATURES: Features = Features { must: F_EDID, may: 0, legacy_may: 0 };
+pub const FEATURES: Features = Features { must: F_EDID, may: F_RESOURCE_BLOB, legacy_may: 0 };
 
 /// Fields of the configuration (5.7.4), 32 bits each: what happened to the screens.
 pub const EVENTS_READ: u64 = 0;
@@ -40,6 +42,10 @@ pub const RESOURCE_ATTACH_BACKING: u32 = 0x106;
 pub const RESOURCE_DETACH_BACKING: u32 = 0x107;
 /// The identification data of a monitor.
 pub const GET_EDID: u32 = 0x10a;
+/// A new resource that is memory.
+pub const RESOURCE_CREATE_BLOB: u32 = 0x10c;
+/// What a screen shows of one.
+pub const SET_SCANOUT_BLOB: u32 = 0x10d;
 /// The cursor gets an image and a place.
 pub const UPDATE_CURSOR: u32 = 0x300;
 /// It gets another place.

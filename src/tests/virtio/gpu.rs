@@ -36,20 +36,25 @@ tests!(VirtioGpu, "virtio-gpu-tests":
 attacks!(VirtioGpu, "virtio-gpu-attacks": parts, memory_in_pieces = "memory-in-pieces");
 
 /// The size of most resources. Widths are multiples of four: `screendump` fills up other rows.
-const SIZE: (usize, usize) = (76, 37);
+pub(super) const SIZE: (usize, usize) = (76, 37);
 /// All of one of that size.
-const ALL: Rectangle = [0, 0, SIZE.0 as u32, SIZE.1 as u32];
+pub(super) const ALL: Rectangle = [0, 0, SIZE.0 as u32, SIZE.1 as u32];
 /// The format whose bytes are blue, green, red and one that is not used (5.7.6.8).
-const BGRX: u32 = 2;
+pub(super) const BGRX: u32 = 2;
 
 /// The colour of a pixel, of which no two neighbours have the same, for a number.
-fn colour(seed: usize) -> impl Fn(usize, usize) -> Colour {
+pub(super) fn colour(seed: usize) -> impl Fn(usize, usize) -> Colour {
     move |x, y| [(x * 3 + seed * 40) as u8, (y * 5 + seed) as u8, (x * 7 + y * 11 + seed) as u8]
 }
 
 /// Memory of a resource of `size` filled with colours, in a format whose bytes of red, green and
 /// blue are at these places.
-fn image(vm: &Vm, size: (usize, usize), places: [usize; 3], seed: usize) -> Result<Buffer> {
+pub(super) fn image(
+    vm: &Vm,
+    size: (usize, usize),
+    places: [usize; 3],
+    seed: usize,
+) -> Result<Buffer> {
     let memory = vm.ram().alloc(4 * size.0 * size.1, 16)?;
     let mut bytes = vec![0xff; 4 * size.0 * size.1];
     for (at, pixel) in bytes.chunks_mut(4).enumerate() {
@@ -61,10 +66,10 @@ fn image(vm: &Vm, size: (usize, usize), places: [usize; 3], seed: usize) -> Resu
 }
 
 /// The places of red, green and blue of [`BGRX`].
-const OF_BGRX: [usize; 3] = [2, 1, 0];
+pub(super) const OF_BGRX: [usize; 3] = [2, 1, 0];
 
 /// Makes resource `id` of the usual size, gives it memory, fills it and shows it.
-fn shown(live: &Live, vm: &Vm, id: u32, seed: usize) -> Result<Buffer> {
+pub(super) fn shown(live: &Live, vm: &Vm, id: u32, seed: usize) -> Result<Buffer> {
     let memory = image(vm, SIZE, OF_BGRX, seed)?;
     live.done(RESOURCE_CREATE_2D, &[id, BGRX, ALL[2], ALL[3]])?;
     live.attach(id, &memory, &[])?;
@@ -75,7 +80,7 @@ fn shown(live: &Live, vm: &Vm, id: u32, seed: usize) -> Result<Buffer> {
 
 /// Asserts that the screen shows a resource of the usual size that was filled with `seed`.
 #[track_caller]
-fn assert_shown(vm: &Vm, seed: usize, what: &str) -> Result<()> {
+pub(super) fn assert_shown(vm: &Vm, seed: usize, what: &str) -> Result<()> {
     dump(vm)?.assert_shows(what, SIZE, [0xff; 3], colour(seed));
     Ok(())
 }
@@ -362,7 +367,23 @@ fn offset_beyond(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {
 fn too_large(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {
     let live = device.start(device.0.acceptable()?)?;
     let _memory = shown(&live, vm, 1, 7)?;
-    for size in [(0x8000, 0x8000), (0xffff, 0xffff), (u32::MAX, 1), (1, u32::MAX), (!0, !0)] {
+    // The bytes of some are few in 32 bits: those of a row, or those of all rows.
+    for size in [
+        (0x8000, 0x8000),
+        (0x8001, 0x8000),
+        (0x1_0000, 0x1_0010),
+        (0xffff, 0xffff),
+        (0x0800_0010, 16),
+        (0x4000_0010, 16),
+        (0x8000_0010, 16),
+        (16, 0x0400_0010),
+        (16, 0x1000_0010),
+        (16, 0x8000_0010),
+        (0x0010_0000, 0x1010),
+        (u32::MAX, 1),
+        (1, u32::MAX),
+        (!0, !0),
+    ] {
         let answer = live.tell(RESOURCE_CREATE_2D, &[2, BGRX, size.0, size.1])?;
         assert_eq!(answer, ERR_OUT_OF_MEMORY, "{size:?} pixels");
         assert_eq!(live.tell(RESOURCE_UNREF, &[2, 0])?, ERR_INVALID_RESOURCE_ID, "{size:?}");
