@@ -15,7 +15,8 @@ pub const F_EDID: u64 = 1 << 1;
 pub const F_RESOURCE_BLOB: u64 = 1 << 3;
 
 /// What QEMU's offers, without a third dimension.
-pub const FEATURES: Features = Features { must: F_EDID, may: F_RESOURCE_BLOB, legacy_may: 0 };
+pub const FEATURES: Features =
+    Features { must: F_EDID, may: F_RESOURCE_BLOB, legacy_may: F_RESOURCE_BLOB };
 
 /// Fields of the configuration (5.7.4), 32 bits each: what happened to the screens.
 pub const EVENTS_READ: u64 = 0;
