@@ -1,12 +1,14 @@
 //! USB host controllers of OHCI on a PCI bus and on boards (OpenHCI Specification 1.0a, whose
 //! sections are cited).
 
+pub mod bench;
 mod hcd;
 mod packets;
 mod schedule;
 
 use std::rc::Rc;
 
+use self::bench::Ohci;
 use self::hcd::Hcd;
 use crate::graph::{Consumes, Discovered, FoundDevice, Plug, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
@@ -93,6 +95,10 @@ pub const COMMAND_RESET: u32 = 1 << 0;
 pub const COMMAND_LISTS: u32 = 3 << 1;
 /// HcRhStatus: all ports get power.
 pub const HUB_POWER: u32 = 1 << 16;
+/// HcInterruptStatus: a frame has begun.
+pub const INTERRUPT_FRAME: u32 = 1 << 2;
+/// HcInterruptStatus: bit 15 of the number of the frame has changed.
+pub const INTERRUPT_OVERFLOW: u32 = 1 << 5;
 /// HcInterruptStatus: descriptors were done.
 pub const INTERRUPT_DONE: u32 = 1 << 1;
 /// HcInterruptStatus: an error of the host.
@@ -282,6 +288,18 @@ impl Produces<dyn UsbHcd> for PciOhci {
     }
 }
 
+impl Ohci for PciOhci {
+    fn registers(&self) -> Rc<dyn Registers> {
+        self.hcd.registers()
+    }
+}
+
+impl Produces<dyn Ohci> for PciOhci {
+    fn produced(self: Rc<Self>) -> Rc<dyn Ohci> {
+        self
+    }
+}
+
 impl PciOhci {
     /// QEMU's name of its bus.
     pub const BUS: &str = "ohci.0";
@@ -315,7 +333,7 @@ impl Produces<RegisterBlock> for PciOhci {
 driver!(
     PciOhci = "pci-ohci";
     consumes dyn PciBus;
-    produces dyn UsbHcd, FullSpeed, PciFunction, RegisterBlock
+    produces dyn UsbHcd, dyn Ohci, FullSpeed, PciFunction, RegisterBlock
 );
 
 /// An open host controller in the memory of a board.
@@ -340,6 +358,20 @@ impl Produces<dyn UsbHcd> for BoardOhci {
     const ARGS: QemuArgs = QemuArgs::NONE.before(MEDIUM_BACKEND).images(&[MEDIUM]);
 
     fn produced(self: Rc<Self>) -> Rc<dyn UsbHcd> {
+        self
+    }
+}
+
+impl Ohci for BoardOhci {
+    fn registers(&self) -> Rc<dyn Registers> {
+        self.hcd.registers()
+    }
+}
+
+impl Produces<dyn Ohci> for BoardOhci {
+    const ARGS: QemuArgs = QemuArgs::NONE.before(MEDIUM_BACKEND).images(&[MEDIUM]);
+
+    fn produced(self: Rc<Self>) -> Rc<dyn Ohci> {
         self
     }
 }
@@ -371,5 +403,5 @@ impl Discovered for BoardOhci {
     }
 }
 
-driver!(BoardOhci = "ohci-usb"; produces dyn UsbHcd, FullSpeed, RegisterBlock);
+driver!(BoardOhci = "ohci-usb"; produces dyn UsbHcd, dyn Ohci, FullSpeed, RegisterBlock);
 discovered!(BoardOhci);
