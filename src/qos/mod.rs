@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod iommu;
 pub mod ipmi;
 pub mod isa;
+pub mod local_apic;
 pub mod net;
 pub mod nic;
 pub mod packets;

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde_json::json;
-
 use crate::graph::{Discovered, FoundDevice};
 use crate::qemu::Vm;
 use crate::qos::intc::Inputs;
+use crate::qos::local_apic;
 use crate::qos::registers::{Mmio, Register, RegistersExt};
 use crate::{Error, Result, discovered, driver};
 
@@ -111,23 +110,7 @@ impl Ioapic {
     /// # Errors
     /// Returns an error if QEMU does not answer, or tells nothing of a local APIC.
     pub fn received(&self) -> Result<BTreeMap<u8, bool>> {
-        let command = json!({ "command-line": "info lapic 0" });
-        let told = self.vm.qmp().execute("human-monitor-command", command)?;
-        let told = told.as_str().unwrap_or_default();
-        let line = told.lines().find_map(|line| line.strip_prefix("IRR"));
-        let Some(line) = line else {
-            return Err(Error::skipped(format!("QEMU shows no local APIC: {}", told.trim())));
-        };
-        let words = line.split_whitespace().filter(|word| *word != "(none)");
-        words
-            .map(|word| {
-                let level = word.strip_suffix("(level)");
-                let vector = level.unwrap_or(word).parse();
-                let vector =
-                    vector.map_err(|_| Error::failed(format!("QEMU tells the vector {word:?}")));
-                Ok((vector?, level.is_some()))
-            })
-            .collect()
+        local_apic::received(&self.vm)
     }
 }
 

@@ -495,7 +495,7 @@ impl Translation for Live {
         // T2, bit 28 of the upper half's upper word, and the type: a set one is a read (11.4.7.7).
         Ok(Some(Fault {
             requester: high as u16,
-            page: low & !0xfff,
+            page: Some(low & !0xfff),
             write: Some(high >> 62 & 1 == 0),
             reasons,
             raw: format!("Fault Recording {high:#x} {low:#x}"),

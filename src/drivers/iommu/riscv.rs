@@ -443,7 +443,7 @@ impl Translation for Live {
         };
         Ok(Some(Fault {
             requester: (words[0] >> 40) as u16,
-            page: words[2] & !0xfff,
+            page: Some(words[2] & !0xfff),
             write,
             reasons,
             raw: format!("a fault {words:#x?}").replace('\n', " "),

@@ -447,7 +447,7 @@ impl<U: Use> Translation for Live<U> {
         };
         Ok(Some(Fault {
             requester: (words[0] >> 32) as u16,
-            page: words[2] & !0xfff,
+            page: Some(words[2] & !0xfff),
             write: (kind >= 0x10).then_some(words[1] >> 35 & 1 == 0),
             reasons,
             raw: format!("an event {words:#x?}").replace('\n', " "),

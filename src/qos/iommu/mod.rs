@@ -71,8 +71,8 @@ pub enum Reason {
 pub struct Fault {
     /// Whose access it was: bus, device and function.
     pub requester: u16,
-    /// The page at which it was.
-    pub page: u64,
+    /// The page at which it was, where the record tells.
+    pub page: Option<u64>,
     /// Whether it was a write, where the record tells.
     pub write: Option<bool>,
     /// The reasons of which it can be.

@@ -95,6 +95,22 @@ impl Tables {
         Ok(())
     }
 
+    /// Changes the entry for `at` of a level, to which tables lead already.
+    ///
+    /// # Errors
+    /// There is no such table, or QEMU does not answer.
+    pub fn change(&self, at: u64, level: u8, how: impl FnOnce(u64) -> u64) -> Result<()> {
+        let others = self.others.borrow();
+        let table = match level + 1 == self.levels {
+            true => Some(&self.root),
+            false => others.get(&(level, at >> shift(level + 1))),
+        };
+        let table = table
+            .ok_or_else(|| Error::failed(format!("no table of level {level} leads to {at:#x}")))?;
+        let index = (at >> shift(level)) as usize % ENTRIES as usize * 8;
+        table.write_le64(index, how(table.read_le64(index)?))
+    }
+
     /// The level whose entries are pages of `1 << order` bytes.
     ///
     /// # Errors

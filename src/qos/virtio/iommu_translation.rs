@@ -124,7 +124,7 @@ impl Translation for Translating {
         };
         Ok(Some(Fault {
             requester: report.endpoint as u16,
-            page: report.address & !0xfff,
+            page: Some(report.address & !0xfff),
             write,
             reasons,
             raw: format!("{report:x?}"),

@@ -255,7 +255,7 @@ impl Bench {
         };
         assert_eq!(requester, self.requester(number), "{what}: the requester in {raw}");
         // What has no domain has no pages either.
-        if reason != Reason::NoDomain {
+        if let (true, Some(page)) = (reason != Reason::NoDomain, page) {
             assert_eq!(page, at & !(PAGE - 1), "{what}: the page in {raw}");
         }
         assert!(reasons.contains(&reason), "{what}: the reason should be {reason:?} in {raw}");
