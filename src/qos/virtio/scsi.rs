@@ -175,6 +175,8 @@ pub fn plain(device: &Virtio) -> Result<Plain> {
     let weak = device.transport().clone();
     let order = weak.byte_order();
     let check = move |written| {
+        // All of the request, as its parts are memory that the device uses.
+        let request = &request;
         let bytes = request.response.to_vec()?;
         let data = request.room.as_ref().map_or(Ok(Vec::new()), Buffer::to_vec)?;
         let residual = request.response.get32(order, 4)?;

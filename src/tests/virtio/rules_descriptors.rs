@@ -7,8 +7,8 @@ use std::rc::Rc;
 use super::rules::{assert_status, negotiate, negotiate_to_break, queues, recover};
 use crate::qemu::{Buffer, MIB, Vm};
 use crate::qos::virtio::{
-    self, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, RawQueue, RingAddresses, Segment, Virtio,
-    features,
+    self, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Plain, RawQueue, RingAddresses, Segment,
+    Virtio, features,
 };
 use crate::qos::wait_until;
 use crate::{Error, Result, tests};
@@ -23,6 +23,7 @@ tests!(Virtio, "virtio-rules-tests":
     buffers_in_own_registers = "buffers-in-own-registers",
     directions,
     given_up = "given-up",
+    empty_table = "packed-empty-table",
 );
 
 /// What a device makes of a buffer.
@@ -355,12 +356,7 @@ fn directions(device: &Virtio, _: &Rc<Vm>) -> Result<()> {
 /// Would catch a device that goes on looking at a queue that it has given up, for ever: QEMU up
 /// to 10.2 does so with packed rings, and answers nobody any more.
 fn given_up(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
-    if device.transport().device_type()? != virtio::blk::DEVICE_TYPE {
-        return Err(Error::skipped("the case is one of all kinds; the block device shows it"));
-    }
-    let Some(plain) = device.plain()? else {
-        return Err(Error::skipped("no request of this kind is done at once"));
-    };
+    let plain = plain_of_qemu(device)?;
     let accepted = negotiate(device)?;
     let raw = RawQueue::new(device, plain.queue, accepted, 16)?;
     device.driver_ok()?;
@@ -370,4 +366,30 @@ fn given_up(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
     vm.hurry();
     assert_status(device, "a buffer of no byte")?;
     recover(device, "a buffer of no byte")
+}
+
+/// Would catch a table of no byte (2.8.7) whose first descriptor is read all the same, from behind
+/// it: in a packed ring its length is all that says how many there are.
+fn empty_table(device: &Virtio, vm: &Rc<Vm>) -> Result<()> {
+    device.needs(features::RING_PACKED, "packed rings")?;
+    device.needs(features::INDIRECT_DESC, "indirect descriptors")?;
+    let plain = plain_of_qemu(device)?;
+    vm.hurry();
+    let memory = vm.ram().alloc(64, 16)?;
+    let accepted = negotiate(device)?;
+    let raw = RawQueue::new(device, plain.queue, accepted, 16)?;
+    device.driver_ok()?;
+    raw.describe(0, (memory.address().0, 0), DESC_F_INDIRECT, 0)?;
+    raw.notify()?;
+    assert_status(device, "a table of no byte")?;
+    recover(device, "a table of no byte")
+}
+
+/// A good request of the kind, where it is QEMU that looks at the rings.
+fn plain_of_qemu(device: &Virtio) -> Result<Plain> {
+    if device.vm().is_served() {
+        return Err(Error::skipped("the rings are looked at by a back end, not by QEMU"));
+    }
+    let plain = device.plain()?;
+    plain.ok_or_else(|| Error::skipped("no request of this kind is done at once"))
 }
