@@ -162,6 +162,15 @@ impl Live {
         }
     }
 
+    /// Gives the device a control message of these pieces, and does not wait until it has it.
+    ///
+    /// # Errors
+    /// The queue is full, or QEMU does not answer.
+    pub fn give(&self, segments: &[Segment]) -> Result<()> {
+        self.control_out.add_indirect(segments)?;
+        self.control_out.notify()
+    }
+
     /// Waits for the next control message. `what` says which.
     ///
     /// # Errors

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use serde_json::json;
 
 use crate::drivers::virtio::serial::{NAME, SOCKET};
-use crate::qemu::Vm;
+use crate::qemu::{MIB, Vm};
 use crate::qos::virtio::Segment;
 use crate::qos::virtio::serial::{
     CONSOLE_PORT, DEVICE_READY, Live, Message, PORT_ADD, PORT_NAME, PORT_OPEN, PORT_READY,
     PORT_REMOVE, VirtioSerial,
 };
 use crate::qos::{settle, wait_event, wait_until};
-use crate::{Result, attacks, tests};
+use crate::{Error, Result, attacks, tests};
 
 tests!(VirtioSerial, "virtio-serial-tests":
     serialport_nop = "serialport-nop",
@@ -23,6 +23,7 @@ tests!(VirtioSerial, "virtio-serial-tests":
     sent,
     received,
     hotplug,
+    endless_message = "endless-message",
 );
 attacks!(VirtioSerial, "virtio-serial-attacks": control, sent);
 
@@ -170,4 +171,45 @@ fn hotplug(device: &VirtioSerial, vm: &Rc<Vm>) -> Result<()> {
         wait_event(vm, "DEVICE_DELETED")?;
     }
     wait_until(vm, "no message more", || live.is_silent())
+}
+
+/// How many descriptors a table may have that QEMU takes.
+const MOST_DESCRIPTORS: usize = 1024;
+
+/// How much of RAM may be in pieces.
+const LOW: u64 = 16 * MIB;
+
+/// Whether the host certainly refuses a program so many bytes at once, so that none of them is used.
+fn is_refused(bytes: u64) -> bool {
+    let overcommits = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kilobytes = |line: &str| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    let has = |name: &str| memory.lines().find(|line| line.starts_with(name)).and_then(kilobytes);
+    match (has("MemTotal:"), has("SwapTotal:")) {
+        (Some(memory), Some(swap)) => {
+            overcommits.is_ok_and(|it| it.trim() != "1") && (memory + swap) * 1024 < bytes
+        }
+        _ => false,
+    }
+}
+
+/// Would catch a control message that is copied to memory of its length, whatever that is: all of
+/// RAM, a thousand times over, ends QEMU (5.3.6.2: a message has eight bytes and a name).
+fn endless_message(device: &VirtioSerial, vm: &Rc<Vm>) -> Result<()> {
+    let ram = vm.ram().spec();
+    // Below that a PC has holes in its RAM.
+    let length = u32::try_from(ram.size.saturating_sub(LOW)).unwrap_or(1 << 31);
+    let all = Segment { address: ram.base + LOW, length, writable: false };
+    let bytes = u64::from(length) * MOST_DESCRIPTORS as u64;
+    if !is_refused(bytes) {
+        return Err(Error::skipped(format!("this host may have the {bytes} bytes of the message")));
+    }
+    for count in [MOST_DESCRIPTORS, MOST_DESCRIPTORS / 2 + 1] {
+        let live = open(device)?;
+        live.give(&vec![all; count])?;
+        settle(vm)?;
+        device.0.reset()?;
+        device.0.assert_works()?;
+    }
+    open(device).map(drop)
 }
