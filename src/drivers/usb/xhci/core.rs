@@ -96,7 +96,7 @@ pub(super) struct Core {
 }
 
 /// The index of an endpoint's context.
-fn index(endpoint: &Endpoint) -> u32 {
+pub(super) fn index(endpoint: &Endpoint) -> u32 {
     match endpoint.number() {
         0 => 1,
         number => 2 * u32::from(number) + u32::from(endpoint.is_in()),
@@ -138,8 +138,24 @@ impl Core {
         })
     }
 
-    fn ring(&self, slot: u32, value: u32) -> Result<()> {
+    /// Rings a doorbell.
+    pub fn ring(&self, slot: u32, value: u32) -> Result<()> {
         self.registers.write32(self.doorbells + 4 * u64::from(slot), value)
+    }
+
+    /// Adds an entry to the ring of an endpoint.
+    pub fn push(
+        &mut self,
+        slot: u32,
+        ring: (u32, u16),
+        parameter: u64,
+        status: u32,
+        control: u32,
+    ) -> Result<u64> {
+        match self.slot(slot)?.rings.get_mut(&ring) {
+            Some(ring) => ring.push(parameter, status, control),
+            None => Err(Error::failed(format!("endpoint {ring:?} is not configured"))),
+        }
     }
 
     /// Rings for every transfer that is not over.
@@ -225,7 +241,7 @@ impl Core {
     }
 
     /// The same for a command with something in its status field.
-    fn command_of(
+    pub fn command_of(
         &mut self,
         parameter: u64,
         status: u32,
@@ -286,7 +302,7 @@ impl Core {
     }
 
     /// The input of a command: contexts to be added and dropped, and the contexts themselves.
-    fn input(&mut self, device: &Device, add: u32, drop: u32, entries: u32) -> Result<Buffer> {
+    pub fn input(&mut self, device: &Device, add: u32, drop: u32, entries: u32) -> Result<Buffer> {
         let input = self.vm.ram().alloc(33 * CONTEXT, 64)?;
         let slot = self.slot(device.slot)?;
         input.write_le32(0, drop)?;

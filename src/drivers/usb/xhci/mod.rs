@@ -3,6 +3,7 @@
 
 mod core;
 mod packets;
+pub mod raw;
 pub mod registers;
 mod ring;
 
@@ -10,6 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use self::core::Core;
+use self::raw::{Raw, RawXhci};
 pub use self::registers::*;
 use crate::graph::{Consumes, Discovered, FoundDevice, Plug, Produces, QemuArgs, Site};
 use crate::protocol::Endian;
@@ -382,6 +384,28 @@ impl Produces<dyn UsbHcd> for Xhci {
     }
 }
 
+impl RawXhci for Xhci {
+    fn registers(&self) -> Rc<dyn Registers> {
+        self.hcd.registers()
+    }
+
+    fn base(&self) -> Option<u64> {
+        // A BAR of 64 bits.
+        let [low, high] = [0x10, 0x14].map(|at| self.device.config_read32(at).ok());
+        Some(u64::from(low? & !0xf) | u64::from(high?) << 32)
+    }
+
+    fn with_core(&self, what: &mut dyn FnMut(&mut Raw) -> Result<()>) -> Result<()> {
+        self.hcd.with(|core| what(&mut Raw(core)))
+    }
+}
+
+impl Produces<dyn RawXhci> for Xhci {
+    fn produced(self: Rc<Self>) -> Rc<dyn RawXhci> {
+        self
+    }
+}
+
 usb_ports!(Xhci: FullSpeed, HighSpeed; card);
 
 impl Produces<PciFunction> for Xhci {
@@ -410,7 +434,7 @@ impl Produces<RegisterBlock> for Xhci {
 driver!(
     Xhci = "qemu-xhci", "nec-usb-xhci";
     consumes dyn PciBus;
-    produces dyn UsbHcd, FullSpeed, HighSpeed, PciFunction, RegisterBlock
+    produces dyn UsbHcd, dyn RawXhci, FullSpeed, HighSpeed, PciFunction, RegisterBlock
 );
 
 /// An extensible host controller in the memory of a board.
@@ -448,6 +472,28 @@ fn bus(device: &FoundDevice) -> Plug {
     bus.map_or_else(|| device.first_bus(), |bus| device.plug_into(bus))
 }
 
+impl RawXhci for BoardXhci {
+    fn registers(&self) -> Rc<dyn Registers> {
+        self.hcd.registers()
+    }
+
+    fn base(&self) -> Option<u64> {
+        self.found.base().ok()
+    }
+
+    fn with_core(&self, what: &mut dyn FnMut(&mut Raw) -> Result<()>) -> Result<()> {
+        self.hcd.with(|core| what(&mut Raw(core)))
+    }
+}
+
+impl Produces<dyn RawXhci> for BoardXhci {
+    const ARGS: QemuArgs = QemuArgs::NONE.before(MEDIUM_BACKEND).images(&[MEDIUM]);
+
+    fn produced(self: Rc<Self>) -> Rc<dyn RawXhci> {
+        self
+    }
+}
+
 usb_ports!(BoardXhci: FullSpeed, HighSpeed; board);
 
 impl Discovered for BoardXhci {
@@ -464,5 +510,5 @@ impl Discovered for BoardXhci {
     }
 }
 
-driver!(BoardXhci = "xhci-usb"; produces dyn UsbHcd, FullSpeed, HighSpeed);
+driver!(BoardXhci = "xhci-usb"; produces dyn UsbHcd, dyn RawXhci, FullSpeed, HighSpeed);
 discovered!(BoardXhci);
