@@ -16,6 +16,10 @@ use crate::{Error, Result, driver};
 
 /// The doorbell: functions and handshakes; read, the state.
 pub const DOORBELL: Register<u32> = Register::new("doorbell", 0x00);
+/// Five keys that make the diagnostic register writable.
+pub const WRITE_SEQUENCE: Register<u32> = Register::new("write sequence", 0x04);
+/// Diagnostics, with the reset of the adapter.
+pub const DIAGNOSTIC: Register<u32> = Register::new("host diagnostic", 0x08);
 /// Interrupts that are pending.
 pub const INTERRUPT_STATUS: Register<u32> = Register::new("host interrupt status", 0x30);
 /// Interrupts that are held back.
@@ -28,6 +32,12 @@ pub const REPLIES: Register<u32> = Register::new("reply FIFO", 0x44);
 /// Functions of the doorbell, in bits 31:24.
 const UNIT_RESET: u32 = 0x40 << 24;
 const HANDSHAKE: u32 = 0x42 << 24;
+/// Bit 27 of the doorbell, read: a handshake is under way.
+pub const DOORBELL_ACTIVE: u32 = 1 << 27;
+/// The keys of the write sequence, in their order.
+const KEYS: [u32; 5] = [0x4, 0xb, 0x2, 0x7, 0xd];
+/// Diagnostics: resets the adapter, as a reset of the bus does.
+const RESET_ADAPTER: u32 = 1 << 2;
 /// States, in bits 31:28.
 pub const STATE_READY: u32 = 1;
 /// State: messages are taken.
@@ -134,29 +144,62 @@ impl Mptsas1068 {
         wait_until(vm, "the firmware to be ready", || Ok(self.state()? == STATE_READY))
     }
 
+    /// Resets the adapter by its diagnostic register, which the write sequence unlocks and locks,
+    /// and waits until the firmware is ready.
+    ///
+    /// # Errors
+    /// Returns an error if it does not become ready.
+    pub fn reset_adapter(&self, vm: &Rc<Vm>) -> Result<()> {
+        let registers = &self.plug.registers;
+        // A key that is none ends a sequence that was begun.
+        registers.set(WRITE_SEQUENCE, 0)?;
+        KEYS.into_iter().try_for_each(|key| registers.set(WRITE_SEQUENCE, key))?;
+        registers.set(DIAGNOSTIC, RESET_ADAPTER)?;
+        registers.set(WRITE_SEQUENCE, 0)?;
+        wait_until(vm, "the firmware to be ready", || Ok(self.state()? == STATE_READY))
+    }
+
+    /// Waits for the interrupt of the doorbell.
+    fn wait_doorbell(&self, vm: &Rc<Vm>, what: &str) -> Result<()> {
+        let status = || self.plug.registers.get(INTERRUPT_STATUS);
+        wait_until(vm, what, || Ok(status()? & INTERRUPT_DOORBELL != 0))
+    }
+
+    /// Begins a handshake for a message of `length` bytes, and hands over `part`, its first words.
+    ///
+    /// # Errors
+    /// Returns an error if the firmware does not take it.
+    pub fn begin_handshake(&self, vm: &Rc<Vm>, length: usize, part: &[u8]) -> Result<()> {
+        let registers = &self.plug.registers;
+        registers.set(INTERRUPT_STATUS, 0)?;
+        registers.set(DOORBELL, HANDSHAKE | (length as u32 / 4) << 16)?;
+        self.wait_doorbell(vm, "the handshake to begin")?;
+        registers.set(INTERRUPT_STATUS, 0)?;
+        part.chunks_exact(4).try_for_each(|word| {
+            registers.set(DOORBELL, u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+        })
+    }
+
+    /// The next half word of a reply, without the acknowledgement that it was read.
+    ///
+    /// # Errors
+    /// Returns an error if the firmware does not answer.
+    pub fn half_of_reply(&self, vm: &Rc<Vm>) -> Result<u16> {
+        self.wait_doorbell(vm, "a part of the reply")?;
+        Ok(self.plug.registers.get(DOORBELL)? as u16)
+    }
+
     /// Hands a message over through the doorbell, word by word, and returns the reply, half a word
     /// at a time (3.5.2).
     ///
     /// # Errors
     /// Returns an error if the firmware does not take or answer it.
     pub fn handshake(&self, vm: &Rc<Vm>, message: &[u8]) -> Result<Vec<u8>> {
-        let registers = &self.plug.registers;
-        let interrupts = |what| {
-            wait_until(vm, what, || Ok(registers.get(INTERRUPT_STATUS)? & INTERRUPT_DOORBELL != 0))
-        };
-        registers.set(INTERRUPT_STATUS, 0)?;
-        registers.set(DOORBELL, HANDSHAKE | (message.len() as u32 / 4) << 16)?;
-        interrupts("the handshake to begin")?;
-        registers.set(INTERRUPT_STATUS, 0)?;
-        for word in message.chunks_exact(4) {
-            registers.set(DOORBELL, u32::from_le_bytes([word[0], word[1], word[2], word[3]]))?;
-        }
+        self.begin_handshake(vm, message.len(), message)?;
         let mut reply = Vec::new();
         loop {
-            interrupts("a part of the reply")?;
-            let half = registers.get(DOORBELL)?;
-            reply.extend((half as u16).to_le_bytes());
-            registers.set(INTERRUPT_STATUS, 0)?;
+            reply.extend(self.half_of_reply(vm)?.to_le_bytes());
+            self.plug.registers.set(INTERRUPT_STATUS, 0)?;
             // The third byte says how many words there are.
             if reply.len() >= 4 && reply.len() == 4 * usize::from(reply[2]) {
                 break;

@@ -8,7 +8,14 @@ use crate::qemu::Vm;
 use crate::qos::registers::RegistersExt;
 use crate::{Result, tests};
 
-tests!(Mptsas1068, "mptsas1068-tests": states, facts, unknown);
+tests!(Mptsas1068, "mptsas1068-tests":
+    states,
+    facts,
+    unknown,
+    reset_in_message = "reset-in-message",
+    reset_in_reply = "reset-in-reply",
+    unit_reset_in_reply = "unit-reset-in-reply",
+);
 
 /// State: the firmware has come across a fault.
 const STATE_FAULT: u32 = 4;
@@ -88,4 +95,58 @@ fn unknown(card: &Mptsas1068, vm: &Rc<Vm>) -> Result<()> {
     card.handshake(vm, &init(10))?;
     assert_eq!(card.state()?, mpt::STATE_OPERATIONAL, "the state at the end");
     Ok(())
+}
+
+/// Makes sure that no handshake is under way, and that the next one is answered as a whole.
+fn begins_anew(card: &Mptsas1068, vm: &Rc<Vm>, when: &str) -> Result<()> {
+    let doorbell = card.plug.registers.get(mpt::DOORBELL)?;
+    let both = (doorbell >> 28, doorbell & mpt::DOORBELL_ACTIVE);
+    assert_eq!(both, (mpt::STATE_READY, 0), "the state and a handshake {when}");
+    let interrupts = card.plug.registers.get(mpt::INTERRUPT_STATUS)?;
+    assert_eq!(interrupts & mpt::INTERRUPT_DOORBELL, 0, "the doorbell's interrupt {when}");
+    let facts = card.handshake(vm, &message(function::IOC_FACTS, 99, 12))?;
+    assert_eq!((facts.len(), facts[3]), (80, function::IOC_FACTS), "IOC_FACTS {when}");
+    assert_eq!(facts[8..12], 99u32.to_le_bytes(), "the context of IOC_FACTS {when}");
+    Ok(())
+}
+
+/// Would catch a handshake that outlives a reset of the adapter, whose message the first words after
+/// the reset are taken for.
+fn reset_in_message(card: &Mptsas1068, vm: &Rc<Vm>) -> Result<()> {
+    let message = init(5);
+    for words in [0, 1, 10] {
+        card.reset_adapter(vm)?;
+        card.begin_handshake(vm, message.len(), &message[..4 * words])?;
+        let doorbell = card.plug.registers.get(mpt::DOORBELL)?;
+        assert_ne!(doorbell & mpt::DOORBELL_ACTIVE, 0, "a handshake after {words} words");
+        card.reset_adapter(vm)?;
+        begins_anew(card, vm, &format!("after {words} words and a reset"))?;
+    }
+    Ok(())
+}
+
+/// Has a part of a reply read before a reset, and makes sure that nothing of it is left.
+fn reset_before_end(card: &Mptsas1068, vm: &Rc<Vm>, reset: impl Fn() -> Result<()>) -> Result<()> {
+    let message = message(function::IOC_FACTS, 6, 12);
+    for halves in [0, 1, 39] {
+        reset()?;
+        card.begin_handshake(vm, message.len(), &message)?;
+        for _ in 0..halves {
+            card.half_of_reply(vm)?;
+            card.plug.registers.set(mpt::INTERRUPT_STATUS, 0)?;
+        }
+        reset()?;
+        begins_anew(card, vm, &format!("after {halves} half words of a reply and a reset"))?;
+    }
+    Ok(())
+}
+
+/// Would catch a reply that outlives a reset of the adapter.
+fn reset_in_reply(card: &Mptsas1068, vm: &Rc<Vm>) -> Result<()> {
+    reset_before_end(card, vm, || card.reset_adapter(vm))
+}
+
+/// Would catch a reply that outlives a reset of the message unit, which the doorbell itself takes.
+fn unit_reset_in_reply(card: &Mptsas1068, vm: &Rc<Vm>) -> Result<()> {
+    reset_before_end(card, vm, || card.reset(vm))
 }
