@@ -30,16 +30,14 @@ impl From<LaunchError> for NoStart {
         let message = error.to_string();
         let LaunchError::NoGreeting { ending, protocol, transcript, output, .. } = error else {
             let transcript = String::new();
-            let output = match error {
-                LaunchError::Backend { output, .. } => output,
-                _ => String::new(),
+            let (verdict, output) = match error {
+                LaunchError::Backend { output, .. } => (Verdict::Failed(message.clone()), output),
+                LaunchError::Unavailable { .. } => {
+                    (Verdict::Skipped(message.clone()), String::new())
+                }
+                _ => (Verdict::Failed(message.clone()), String::new()),
             };
-            return Self {
-                verdict: Verdict::Failed(message.clone()),
-                cause: message,
-                transcript,
-                output,
-            };
+            return Self { verdict, cause: message, transcript, output };
         };
         let fault = diagnose(&output);
         let (verdict, cause) = match (ending, *protocol) {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::user_backend::Running;
@@ -53,6 +54,8 @@ pub(super) enum Serve {
     Image(&'static str, fn(UnixStream, File) -> io::Result<Served>),
     /// A socket to which QEMU connects.
     Listener(fn(UnixListener) -> io::Result<Served>),
+    /// Nothing: it makes QEMU's ends as well, which are no sockets.
+    Maker(&'static str, fn() -> io::Result<(Served, Vec<OwnedFd>)>),
 }
 
 impl Backend {
@@ -75,6 +78,16 @@ impl Backend {
     /// (QEMU 5.1 and later).
     pub const fn listening(serve: fn(UnixListener) -> io::Result<Served>) -> Self {
         Self::by(Serve::Listener(serve))
+    }
+
+    /// A back end that makes the files that QEMU inherits, `what` of the kernel's. Where options
+    /// say the name of the socket, the files' numbers stand then, with colons between them. A path
+    /// is skipped where the kernel refuses `what`.
+    pub const fn making(
+        what: &'static str,
+        make: fn() -> io::Result<(Served, Vec<OwnedFd>)>,
+    ) -> Self {
+        Self::by(Serve::Maker(what, make))
     }
 
     const fn by(serve: Serve) -> Self {
@@ -124,6 +137,7 @@ impl PartialEq for Backend {
                 name == its && std::ptr::fn_addr_eq(one, other)
             }
             (Serve::Listener(one), Serve::Listener(other)) => std::ptr::fn_addr_eq(one, other),
+            (Serve::Maker(_, one), Serve::Maker(_, other)) => std::ptr::fn_addr_eq(one, other),
             _ => false,
         }
     }
@@ -137,6 +151,7 @@ impl Hash for Backend {
             Serve::Stream(serve) => (serve as usize).hash(state),
             Serve::Image(_, serve) => (serve as usize).hash(state),
             Serve::Listener(serve) => (serve as usize).hash(state),
+            Serve::Maker(_, make) => (make as usize).hash(state),
         }
     }
 }

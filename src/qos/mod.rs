@@ -38,6 +38,7 @@ pub mod sound;
 pub mod spi;
 mod stream;
 pub mod sweep;
+pub mod tap;
 pub mod timer;
 pub mod tpm;
 pub mod uart;

@@ -47,6 +47,14 @@ pub enum LaunchError {
         /// The kernel's word.
         source: io::Error,
     },
+    /// The kernel does not give this user something without which the path does not apply.
+    #[error("this user cannot have {what} here: {source}")]
+    Unavailable {
+        /// Which thing.
+        what: &'static str,
+        /// The kernel's word.
+        source: io::Error,
+    },
     /// The module with its accelerator is gone and cannot be made anew.
     #[error(transparent)]
     Module(#[from] AccelError),
@@ -143,17 +151,21 @@ pub struct Starting {
 
 /// QEMU's end of a socket.
 pub(super) enum FarEnd {
-    /// It inherits this.
-    File(UnixStream),
+    /// It inherits these: one socket, or what a back end has made.
+    Files(Vec<OwnedFd>),
     /// It connects to this name of the abstract namespace, or, where it says so, to this path.
     Address(String),
 }
 
 impl FarEnd {
-    fn file(&self) -> Option<BorrowedFd<'_>> {
+    fn socket(stream: UnixStream) -> Self {
+        Self::Files(vec![stream.into()])
+    }
+
+    fn files(&self) -> &[OwnedFd] {
         match self {
-            Self::File(stream) => Some(stream.as_fd()),
-            Self::Address(_) => None,
+            Self::Files(files) => files,
+            Self::Address(_) => &[],
         }
     }
 }
@@ -168,7 +180,7 @@ fn connected(
     let pair = || UnixStream::pair().map_err(resource("a socket"));
     let Some(Backend { serve, device }) = socket.backend else {
         let (ours, far) = pair()?;
-        return Ok((End::Ours(ours), FarEnd::File(far)));
+        return Ok((End::Ours(ours), FarEnd::socket(far)));
     };
     let image_of = |name: &str| {
         let mut named = config.images.iter().zip(images);
@@ -177,7 +189,7 @@ fn connected(
     if let Some(user) = emulator.user_backends.iter().find(|it| Some(it.device()) == device) {
         let image = match serve {
             Serve::Image(name, _) => image_of(name),
-            Serve::Stream(_) | Serve::Listener(_) => None,
+            Serve::Stream(_) | Serve::Listener(_) | Serve::Maker(..) => None,
         };
         let (path, running) = user.start(image).map_err(|NoBackend { what, why, output }| {
             LaunchError::Backend { what, why, output }
@@ -195,19 +207,24 @@ fn connected(
     let (served, far) = match serve {
         Serve::Stream(serve) => {
             let (ours, far) = pair()?;
-            (serve(ours), FarEnd::File(far))
+            (serve(ours), FarEnd::socket(far))
         }
         Serve::Image(name, serve) => {
             let (ours, far) = pair()?;
             let image = image_of(name).ok_or_else(|| io::Error::other(format!("no image {name}")));
             let served = image.and_then(File::try_clone).and_then(|file| serve(ours, file));
-            (served, FarEnd::File(far))
+            (served, FarEnd::socket(far))
         }
         Serve::Listener(serve) => {
             let address = format!("qgraph-{}-{:016x}", std::process::id(), fastrand::u64(..));
             let listener = SocketAddr::from_abstract_name(&address)
                 .and_then(|address| UnixListener::bind_addr(&address));
             (listener.and_then(serve), FarEnd::Address(address))
+        }
+        Serve::Maker(what, make) => {
+            let made = make().map_err(|source| LaunchError::Unavailable { what, source });
+            let (served, files) = made?;
+            (Ok(served), FarEnd::Files(files))
         }
     };
     Ok((End::Served(served.map_err(resource("a back end"))?), far))
@@ -376,11 +393,14 @@ impl Handed<'_> {
         let numbers_of =
             |files: &[OwnedFd]| files.iter().map(AsRawFd::as_raw_fd).collect::<Vec<RawFd>>();
         let images = copies("an image", self.images.iter().map(AsFd::as_fd).collect())?;
-        let streams = self.far_ends.iter().filter_map(FarEnd::file).collect();
-        let sockets = copies("a socket", streams)?;
+        let files = self.far_ends.iter().flat_map(FarEnd::files).map(AsFd::as_fd).collect();
+        let sockets = copies("a socket", files)?;
         let mut inherited = numbers_of(&sockets).into_iter();
         let word = |end: &FarEnd| match end {
-            FarEnd::File(_) => inherited.next().map_or(String::new(), |number| number.to_string()),
+            FarEnd::Files(files) => {
+                let numbers = inherited.by_ref().take(files.len());
+                numbers.map(|number| number.to_string()).collect::<Vec<_>>().join(":")
+            }
             FarEnd::Address(address) => address.clone(),
         };
         let socket_words: Vec<String> = self.far_ends.iter().map(word).collect();

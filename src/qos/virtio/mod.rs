@@ -17,6 +17,7 @@ mod kind;
 pub mod mem;
 mod mmio;
 pub mod net;
+pub mod net_header;
 pub mod p9;
 pub mod p9_files;
 mod packed;

@@ -20,12 +20,32 @@ use crate::{Error, Result, interface};
 /// The device type.
 pub const DEVICE_TYPE: u32 = 1;
 
+/// Feature: the driver can leave checksums to the device.
+pub const F_CSUM: u64 = 1 << 0;
+/// Feature: the device can leave checksums to the driver.
+pub const F_GUEST_CSUM: u64 = 1 << 1;
 /// Feature: offloads can be changed while the device runs.
 pub const F_CTRL_GUEST_OFFLOADS: u64 = 1 << 2;
 /// Feature, legacy: the device takes segments of any kind.
 pub const F_GSO: u64 = 1 << 6;
 /// Feature: the address is in the configuration.
 pub const F_MAC: u64 = 1 << 5;
+/// Feature: the driver takes segments of TCP over IPv4 that are left to it.
+pub const F_GUEST_TSO4: u64 = 1 << 7;
+/// Feature: the driver takes segments of TCP over IPv6.
+pub const F_GUEST_TSO6: u64 = 1 << 8;
+/// Feature: the driver takes segments of TCP with congestion notification.
+pub const F_GUEST_ECN: u64 = 1 << 9;
+/// Feature: the driver takes fragments of UDP.
+pub const F_GUEST_UFO: u64 = 1 << 10;
+/// Feature: the device takes segments of TCP over IPv4.
+pub const F_HOST_TSO4: u64 = 1 << 11;
+/// Feature: the device takes segments of TCP over IPv6.
+pub const F_HOST_TSO6: u64 = 1 << 12;
+/// Feature: the device takes segments of TCP with congestion notification.
+pub const F_HOST_ECN: u64 = 1 << 13;
+/// Feature: the device takes fragments of UDP.
+pub const F_HOST_UFO: u64 = 1 << 14;
 /// Feature: the driver can merge receive buffers.
 pub const F_MRG_RXBUF: u64 = 1 << 15;
 /// Feature: the status of the link is in the configuration.
@@ -46,6 +66,12 @@ pub const F_MQ: u64 = 1 << 22;
 pub const F_CTRL_MAC_ADDR: u64 = 1 << 23;
 /// Feature: notifications can be put off, by the control queue.
 pub const F_NOTF_COAL: u64 = 1 << 53;
+/// Feature: the driver takes segments of UDP over IPv4.
+pub const F_GUEST_USO4: u64 = 1 << 54;
+/// Feature: the driver takes segments of UDP over IPv6.
+pub const F_GUEST_USO6: u64 = 1 << 55;
+/// Feature: the device takes segments of UDP.
+pub const F_HOST_USO: u64 = 1 << 56;
 /// Feature: hash values are reported for received frames.
 pub const F_HASH_REPORT: u64 = 1 << 57;
 /// Feature: received frames are spread over queues.
@@ -53,7 +79,25 @@ pub const F_RSS: u64 = 1 << 60;
 /// Feature: the reports of segments that were merged.
 pub const F_RSC_EXT: u64 = 1 << 61;
 
-/// What QEMU's network devices offer when the far end of the cable knows no header: no offload.
+/// What a device offers only when the far end of the cable knows the header.
+pub const OFFLOADS: u64 = F_CSUM
+    | F_GUEST_CSUM
+    | F_GUEST_TSO4
+    | F_GUEST_TSO6
+    | F_GUEST_ECN
+    | F_GUEST_UFO
+    | F_HOST_TSO4
+    | F_HOST_TSO6
+    | F_HOST_ECN
+    | F_HOST_UFO
+    | F_GUEST_USO4
+    | F_GUEST_USO6
+    | F_HOST_USO
+    | F_HASH_REPORT
+    | F_RSS
+    | F_RSC_EXT;
+
+/// What QEMU's network devices offer.
 pub const FEATURES: Features = Features {
     must: F_MAC
         | F_MRG_RXBUF
@@ -64,8 +108,9 @@ pub const FEATURES: Features = Features {
         | F_CTRL_RX_EXTRA
         | F_GUEST_ANNOUNCE
         | F_CTRL_MAC_ADDR,
-    may: F_CTRL_GUEST_OFFLOADS | F_MQ,
-    legacy_may: F_CTRL_GUEST_OFFLOADS | F_MQ | F_GSO,
+    may: F_CTRL_GUEST_OFFLOADS | F_MQ | OFFLOADS,
+    // A legacy interface has no bits above 31.
+    legacy_may: F_CTRL_GUEST_OFFLOADS | F_MQ | F_GSO | OFFLOADS,
 };
 
 /// Fields of the configuration (5.1.4): the address, six bytes.
@@ -88,6 +133,8 @@ pub const CTRL_VLAN: u8 = 2;
 pub const CTRL_ANNOUNCE: u8 = 3;
 /// Multiqueue.
 pub const CTRL_MQ: u8 = 4;
+/// Offloads: command 0 sets which ones are on.
+pub const CTRL_GUEST_OFFLOADS: u8 = 5;
 /// Answer of the control queue: done.
 pub const CTRL_OK: u8 = 0;
 /// Answer of the control queue: refused.
@@ -110,7 +157,11 @@ interface!(VirtioNet = "virtio-net");
 
 /// The length of the header in bytes, by what was accepted (5.1.6).
 fn header_length(accepted: u64) -> usize {
-    if accepted & (F_MRG_RXBUF | features::VERSION_1) != 0 { 12 } else { 10 }
+    match accepted {
+        _ if accepted & F_HASH_REPORT != 0 => 20,
+        _ if accepted & (F_MRG_RXBUF | features::VERSION_1) != 0 => 12,
+        _ => 10,
+    }
 }
 
 /// Takes what is on the cable, whatever it is: a frame of a broken rule may be cut there.
@@ -212,7 +263,8 @@ impl VirtioNet {
 }
 
 impl Live {
-    fn order(&self) -> Endian {
+    /// The byte order of headers and commands.
+    pub fn order(&self) -> Endian {
         self.device.transport().byte_order()
     }
 
@@ -227,8 +279,17 @@ impl Live {
     /// # Errors
     /// The device does not use it, or says that it has written something.
     pub fn send(&self, frame: &[u8], pieces: &[usize]) -> Result<()> {
+        self.send_with(&[], frame, pieces)
+    }
+
+    /// As [`Live::send`], with these bytes at the start of the header.
+    ///
+    /// # Errors
+    /// As for [`Live::send`].
+    pub fn send_with(&self, header: &[u8], frame: &[u8], pieces: &[usize]) -> Result<()> {
         let ram = self.device.vm().ram();
         let (mut rest, mut buffers) = (frame, vec![ram.alloc(self.header(), 1)?]);
+        buffers[0].write(0, header)?;
         for &length in pieces.iter().chain([&frame.len()]) {
             let (piece, behind) = rest.split_at(length.min(rest.len()));
             if !piece.is_empty() {
@@ -261,11 +322,25 @@ impl Live {
         self.receive.kick().map(|_| ())
     }
 
-    /// Waits for the next frame: its header, and the bytes behind that in all buffers.
+    /// Waits for the next frame: the bytes behind its header in all buffers.
     ///
     /// # Errors
     /// None comes, or its header is not that of a plain frame.
     pub fn receive(&self, what: &str) -> Result<Vec<u8>> {
+        let (header, frame) = self.receive_with_header(what)?;
+        if header[..10].iter().any(|byte| *byte != 0) {
+            let why = format!("{what}: the header should tell of no offload: {header:x?}");
+            return Err(Error::failed(why));
+        }
+        Ok(frame)
+    }
+
+    /// Waits for the next frame: its header, whatever it says, and the bytes behind that in all
+    /// buffers.
+    ///
+    /// # Errors
+    /// None comes, or it is shorter than a header.
+    pub fn receive_with_header(&self, what: &str) -> Result<(Vec<u8>, Vec<u8>)> {
         let vm = self.device.vm();
         let mut bytes = Vec::new();
         let mut left = 1;
@@ -285,20 +360,17 @@ impl Live {
             left -= 1;
         }
         match bytes.len().checked_sub(self.header()) {
-            Some(_) => Ok(bytes.split_off(self.header())),
+            Some(_) => {
+                let frame = bytes.split_off(self.header());
+                Ok((bytes, frame))
+            }
             None => Err(Error::failed(format!("{what}: {} bytes are no header", bytes.len()))),
         }
     }
 
-    /// Checks the header at the start of `buffer`; returns how many buffers the frame is in.
+    /// How many buffers the frame is in whose header is at the start of `buffer`.
     fn buffers_of(&self, buffer: &Buffer, what: &str) -> Result<u16> {
-        let header = buffer.to_vec()?;
-        let header = &header[..self.header().min(header.len())];
-        if header[..10].iter().any(|byte| *byte != 0) {
-            let why = format!("{what}: the header should tell of no offload: {header:x?}");
-            return Err(Error::failed(why));
-        }
-        if header.len() == 10 {
+        if self.header() == 10 {
             return Ok(1);
         }
         match buffer.get16(self.order(), 10)? {

@@ -65,6 +65,7 @@ fn exchange(live: &Live, wire: &Wire, length: usize, number: u8) -> Result<()> {
 /// frame's, with no, all, and each of the features that change the header.
 fn basic(device: &VirtioNet, vm: &Rc<Vm>) -> Result<()> {
     let wire = Wire::new(vm)?;
+    assert_eq!(device.0.offered()? & net::OFFLOADS, 0, "offloads, and no header on the cable");
     assert_eq!(device.address()?, MAC, "the address in the configuration");
     let required = device.0.required();
     for wanted in [
