@@ -2,11 +2,12 @@
 //! needs of any of them: frames, a filter, events, the link. Registers and descriptors are
 //! known to the drivers alone; [`Wire`](super::net::Wire) is the other end of the cable. The
 //! parts that the NICs of boards share are in [`board`] and [`rings`], serial EEPROMs in
-//! [`microwire`]. [`nic!`](crate::nic) has a driver produce these interfaces.
+//! [`microwire`], published hashes in [`scaling`]. [`nic!`](crate::nic) has a driver produce these interfaces.
 
 pub mod board;
 pub mod microwire;
 pub mod rings;
+pub mod scaling;
 
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;

@@ -70,7 +70,7 @@ fn transport_sum(frame: &[u8]) -> usize {
 }
 
 /// Writes both checksums of a frame.
-fn seal(frame: &mut [u8]) {
+pub fn seal(frame: &mut [u8]) {
     let at = transport_sum(frame);
     frame[IP + IP_SUM..IP + IP_SUM + 2].fill(0);
     frame[at..at + 2].fill(0);

@@ -11,7 +11,7 @@ use crate::qos::net::{MAC, PEER, Wire, frame, wait_received};
 use crate::qos::nic::Nic;
 use crate::qos::packets::{self, TCP, UDP};
 use crate::qos::registers::{Register, RegistersExt};
-use crate::tests::net::gigabit::scaling;
+use crate::qos::nic::scaling;
 use crate::{Result, tests};
 
 tests!(E1000e, "e1000e-tests":

@@ -10,6 +10,5 @@ mod causes;
 mod offload;
 mod phy;
 mod receive;
-pub(super) mod scaling;
 mod statistics;
 mod vlan;

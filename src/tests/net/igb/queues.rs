@@ -10,7 +10,7 @@ use crate::qemu::Vm;
 use crate::qos::net::{MAC, PEER, frame};
 use crate::qos::packets::{TCP, UDP};
 use crate::qos::{settle, wait_until};
-use crate::tests::net::gigabit::scaling;
+use crate::qos::nic::scaling;
 use crate::{Result, tests};
 
 tests!(Igb, "igb-tests":
