@@ -9,9 +9,9 @@ use crate::drivers::net::e1000e::E1000e;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::net::{MAC, PEER, Wire, frame, wait_received};
 use crate::qos::nic::Nic;
+use crate::qos::nic::scaling;
 use crate::qos::packets::{self, TCP, UDP};
 use crate::qos::registers::{Register, RegistersExt};
-use crate::qos::nic::scaling;
 use crate::{Result, tests};
 
 tests!(E1000e, "e1000e-tests":

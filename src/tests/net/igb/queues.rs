@@ -8,9 +8,9 @@ use crate::drivers::net::e1000::ring::STA_DD;
 use crate::drivers::net::igb::{self, Igb, QUEUE_ENABLE, QUEUES};
 use crate::qemu::Vm;
 use crate::qos::net::{MAC, PEER, frame};
+use crate::qos::nic::scaling;
 use crate::qos::packets::{TCP, UDP};
 use crate::qos::{settle, wait_until};
-use crate::qos::nic::scaling;
 use crate::{Result, tests};
 
 tests!(Igb, "igb-tests":
