@@ -3,10 +3,12 @@
 
 use std::rc::Rc;
 
+use vm_memory::GuestAddress;
+
 use crate::graph::{Discovered, FoundDevice};
 use crate::qemu::Vm;
 use crate::qos::registers::{Ports, Register, Registers, RegistersExt};
-use crate::{Result, discovered, driver};
+use crate::{Error, Result, discovered, driver};
 
 /// How many channels both have together; the fifth connects the controllers.
 pub const CHANNELS: usize = 8;
@@ -40,7 +42,50 @@ pub struct I8257 {
     ports: Rc<Ports>,
 }
 
+/// What a channel does with the bytes of a device: the transfer of its mode, in bits 3:2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// Addresses are counted, and neither memory nor the device is read or written.
+    Verify = 0,
+    /// From the device to memory.
+    ToMemory = 1,
+    /// From memory to the device.
+    ToDevice = 2,
+}
+
 impl I8257 {
+    /// The controllers of a PC.
+    pub fn of_pc(vm: &Rc<Vm>) -> Self {
+        Self { ports: Rc::new(Ports::new(vm, 0)) }
+    }
+
+    /// Gives a channel of bytes memory for one transfer, byte by byte as the device asks for them.
+    ///
+    /// # Errors
+    /// Returns an error if the channel does not reach the memory.
+    pub fn give(
+        &self,
+        channel: usize,
+        transfer: Transfer,
+        start: GuestAddress,
+        length: usize,
+    ) -> Result<()> {
+        let (start, length) = (start.0, length as u64);
+        let [low, middle, page, 0, 0, 0, 0, 0] = start.to_le_bytes() else {
+            return Err(Error::failed(format!("channel {channel} does not reach {start:#x}")));
+        };
+        if start >> 16 != (start + length - 1) >> 16 {
+            return Err(Error::failed(format!("{length} bytes at {start:#x} cross a page")));
+        }
+        let number = channel as u8 % 4;
+        self.set(channel / 4, Control::SingleMask, 4 | number)?;
+        self.set(channel / 4, Control::Mode, 0x40 | (transfer as u8) << 2 | number)?;
+        self.set_word(channel, false, u16::from_le_bytes([low, middle]))?;
+        self.set_word(channel, true, (length - 1) as u16)?;
+        self.ports().set(Self::page(channel), page)?;
+        self.set(channel / 4, Control::SingleMask, number)
+    }
+
     /// The ports, by their numbers.
     pub fn ports(&self) -> &dyn Registers {
         &*self.ports
@@ -133,7 +178,7 @@ impl Discovered for I8257 {
     }
 
     fn found(_: &FoundDevice, vm: &Rc<Vm>) -> Result<Self> {
-        Ok(Self { ports: Rc::new(Ports::new(vm, 0)) })
+        Ok(Self::of_pc(vm))
     }
 }
 

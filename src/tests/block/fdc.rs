@@ -5,8 +5,10 @@
 use std::rc::Rc;
 
 use serde_json::json;
+use vm_memory::GuestAddress;
 
 use crate::drivers::block::isa_fdc::{self as fdc, FLOPPY, IsaFdc, SECTOR, SECTORS, command};
+use crate::drivers::dma::i8257::{I8257, Transfer};
 use crate::qemu::Vm;
 use crate::qos::interrupt::InterruptLine;
 use crate::qos::registers::{Registers, RegistersExt, Width};
@@ -27,6 +29,8 @@ tests!(IsaFdc, "fdc":
     read_track = "read_no_dma_18",
     write = "write_no_dma",
     write_ends = "write_no_dma/result",
+    dma,
+    dma_verify = "dma/verify",
     verify,
     past_the_end = "past-the-end",
     last_track = "past-the-end/first-track",
@@ -260,6 +264,80 @@ fn write_ends(fdc: &IsaFdc, _: &Rc<Vm>) -> Result<()> {
         fdc.send(*byte)?;
     }
     ended(&fdc.results(7, "WRITE DATA")?, "WRITE DATA");
+    Ok(())
+}
+
+/// Memory that the channel reaches: below 16 MiB. Nothing else is there, as no CPU runs.
+const MEMORY: GuestAddress = GuestAddress(0x2_0000);
+/// The channel of the controller.
+const CHANNEL: usize = 2;
+
+/// Has a command move sectors by DMA.
+fn by_dma(fdc: &IsaFdc, code: u8, from: (u8, u8, u8), last: u8) -> Result<()> {
+    fdc.run(&[command::SEEK, from.1 << 2, from.0], 0)?;
+    fdc.sense()?;
+    fdc.registers.set(fdc::DOR, fdc::DOR_RUNS | fdc::DOR_DMA | fdc::DOR_MOTORS)?;
+    // The bit ND of SPECIFY is clear: with DMA.
+    fdc.run(&[command::SPECIFY, 0xdf, 0x02], 0)?;
+    let found = fdc.run(&fdc::transfer(code, 0, from, last), 7)?;
+    ended(&found, &format!("command {code:#x} by DMA"));
+    Ok(())
+}
+
+/// Would catch data by DMA that are another sector's, or come from or go to other memory.
+fn dma(fdc: &IsaFdc, vm: &Rc<Vm>) -> Result<()> {
+    let channels = I8257::of_pc(vm);
+    for (seed, (from, last)) in [((0, 0, 1), 1), ((12, 1, 3), 6)].into_iter().enumerate() {
+        let length = usize::from(last - from.2 + 1) * SECTOR;
+        let (there, new) = (pattern(seed + 5, length), pattern(seed + 77, length));
+        vm.write_image(FLOPPY.name, fdc::place(from), &there)?;
+        started(fdc, 0)?;
+        channels.give(CHANNEL, Transfer::ToMemory, MEMORY, length)?;
+        by_dma(fdc, command::READ, from, last)?;
+        let mut moved = vec![0; length];
+        vm.ram().read(MEMORY, &mut moved)?;
+        assert!(moved == there, "the memory after a read from {from:?} to {last}");
+        vm.ram().write(MEMORY, &new)?;
+        let mut expected = vec![0; FLOPPY.size as usize];
+        vm.read_image(FLOPPY.name, 0, &mut expected)?;
+        let at = fdc::place(from) as usize;
+        expected[at..at + length].copy_from_slice(&new);
+        started(fdc, 0)?;
+        channels.give(CHANNEL, Transfer::ToDevice, MEMORY, length)?;
+        by_dma(fdc, command::WRITE, from, last)?;
+        let mut found = vec![0; expected.len()];
+        vm.read_image(FLOPPY.name, 0, &mut found)?;
+        assert!(found == expected, "the disk after a write from {from:?} to {last}");
+    }
+    Ok(())
+}
+
+/// Would catch a verify transfer of the 8237A, in which neither memory nor the device is accessed
+/// (8237A data sheet, "Verify"), that changes memory, or in which a sector is written with what the
+/// memory holds or with data of the sector before.
+fn dma_verify(fdc: &IsaFdc, vm: &Rc<Vm>) -> Result<()> {
+    let channels = I8257::of_pc(vm);
+    let (secret, from) = ((5, 0, 2), (7, 1, 4));
+    let mut kept = vec![0; SECTOR];
+    let held = pattern(33, SECTOR);
+    vm.ram().write(MEMORY, &held)?;
+    let before = pattern(44, SECTOR);
+    vm.write_image(FLOPPY.name, fdc::place(from), &before)?;
+    started(fdc, 0)?;
+    read(fdc, vm, secret, secret.2)?;
+    channels.give(CHANNEL, Transfer::Verify, MEMORY, SECTOR)?;
+    by_dma(fdc, command::READ, from, from.2)?;
+    vm.ram().read(MEMORY, &mut kept)?;
+    assert!(kept == held, "the memory after a read that moves nothing");
+    started(fdc, 0)?;
+    read(fdc, vm, secret, secret.2)?;
+    channels.give(CHANNEL, Transfer::Verify, MEMORY, SECTOR)?;
+    by_dma(fdc, command::WRITE, from, from.2)?;
+    let mut found = vec![0; SECTOR];
+    vm.read_image(FLOPPY.name, fdc::place(from), &mut found)?;
+    // What a bus reads as that nobody drives is one value throughout.
+    let is_one = found.iter().all(|byte| *byte == found[0]);
+    assert!(is_one || found == before, "a sector that nobody gives data has {:02x?}", &found[..32]);
     Ok(())
 }
 
