@@ -23,6 +23,8 @@ tests!(Lsi53c895a, "lsi53c895a-tests":
     illegal,
     selection_timeout = "selection-timeout",
     halted,
+    last_tag = "last-tag",
+    reset_alone = "reset-alone",
 );
 attacks!(Lsi53c895a, "lsi53c895a-attacks": memory_moves = "memory-moves", jumps);
 
@@ -315,4 +317,102 @@ fn halted(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
     assert_eq!(registers.get(lsi::DSP)?, base + 4 * 8, "DSP when the command has ended");
     assert_eq!(registers.get(lsi::ISTAT0)? & 3, 0, "ISTAT0 when the command has ended");
     card.reset()
+}
+
+/// Would catch a tag that is mixed with the one before: where a message to the target has two, the last
+/// one is that of the command, by which it comes back (SCSI-2, 5.6.7).
+fn last_tag(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
+    /// IDENTIFY, with the right to disconnect, and SIMPLE QUEUE TAG (SCSI-2, 5.6).
+    const IDENTIFY: u8 = 0xc0;
+    const TAG: u8 = 0x20;
+    start(card)?;
+    let bytes = vm.ram().alloc(64, 4)?;
+    let at = address32(&bytes)?;
+    for tags in [&[0x55][..], &[0x55, 0x2a], &[0x01, 0x02, 0x04], &[0xff, 0x00]] {
+        // The unit says first that it was reset.
+        bytes.write(0, &[IDENTIFY])?;
+        bytes.write(16, &cdb::TEST_UNIT_READY)?;
+        let (_memory, base) = script(vm, |steps| {
+            steps.select(SLOW.target);
+            steps.transfer(Phase::MessageOut, 1, at);
+            steps.transfer(Phase::Command, cdb::TEST_UNIT_READY.len() as u32, at + 16);
+            steps.transfer(Phase::Status, 1, at + 32);
+            steps.transfer(Phase::MessageIn, 1, at + 33);
+            steps.expect_disconnect();
+            steps.clear_acknowledge();
+            steps.wait_disconnect();
+            steps.int(0);
+        })?;
+        card.run(base)?;
+        assert_eq!(card.stop(vm)?, Stop::Int(0), "TEST UNIT READY");
+        let mut messages = vec![IDENTIFY];
+        messages.extend(tags.iter().flat_map(|tag| [TAG, *tag]));
+        bytes.write(0, &messages)?;
+        let command = cdb::transfer(10, false, 0, 1);
+        bytes.write(16, &command)?;
+        bytes.write(32, &[0xee; 8])?;
+        let (_memory, base) = script(vm, |steps| {
+            steps.select(SLOW.target);
+            steps.transfer(Phase::MessageOut, messages.len() as u32, at);
+            steps.transfer(Phase::Command, command.len() as u32, at + 16);
+            // SAVE DATA POINTER, and DISCONNECT.
+            steps.transfer(Phase::MessageIn, 2, at + 32);
+            steps.expect_disconnect();
+            steps.clear_acknowledge();
+            steps.wait_disconnect();
+            let signalled = steps.next();
+            steps.wait_reselect(signalled);
+            steps.transfer(Phase::MessageIn, 3, at + 36);
+            steps.clear_acknowledge();
+            steps.int(3);
+        })?;
+        card.run(base)?;
+        assert_eq!(card.stop(vm)?, Stop::Int(3), "the tags {tags:x?}");
+        let found = bytes.to_vec()?;
+        let last = *tags.last().unwrap_or(&0);
+        assert_eq!(
+            found[36..39],
+            [0x80, TAG, last],
+            "{tags:x?}: what the target says at its return"
+        );
+        card.reset()?;
+    }
+    Ok(())
+}
+
+/// Would catch a chip that does something else when it is to be reset (ISTAT0 bit 6, 4.2): that tells
+/// of SCRIPTS that were stopped, or runs on those that wait, because another bit is set as well.
+fn reset_alone(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
+    /// ISTAT0: signals SCRIPTS that wait for a target.
+    const SIGNAL: u8 = 1 << 5;
+    start(card)?;
+    let registers = &card.plug.registers;
+    for others in [0, SIGNAL, lsi::ISTAT0_ABORT, SIGNAL | lsi::ISTAT0_ABORT] {
+        let mark = vm.ram().alloc(8, 4)?;
+        mark.write_le32(0, 0x600d_600d)?;
+        let at = address32(&mark)?;
+        let (_memory, base) = script(vm, |steps| {
+            let signalled = steps.next() + 16;
+            steps.wait_reselect(signalled);
+            steps.int(1);
+            // A move of memory, whose third word is the target.
+            steps.put(0xc000_0004, at);
+            steps.put(at + 4, 0x9808_0000);
+            steps.put(2, 0);
+        })?;
+        registers.set(lsi::DIEN, 0x7d)?;
+        card.run(base)?;
+        assert_eq!(registers.get(lsi::ISTAT0)? & 3, 0, "{others:#x}: SCRIPTS wait");
+        registers.set(lsi::ISTAT0, lsi::ISTAT0_RESET | others)?;
+        registers.set(lsi::ISTAT0, 0)?;
+        assert_eq!(mark.read_le32(4)?, 0, "{others:#x}: SCRIPTS ran");
+        assert!(!card.plug.device.asserts_interrupt()?, "{others:#x}: INTA#");
+        assert_eq!(registers.get(lsi::ISTAT0)?, 0, "{others:#x}: ISTAT0");
+        assert_eq!(registers.get(lsi::DSTAT)? & 0x7f, 0, "{others:#x}: DSTAT");
+        assert_eq!(registers.get(lsi::DSP)?, 0, "{others:#x}: DSP");
+        let (_memory, base) = script(vm, |steps| steps.int(6))?;
+        card.run(base)?;
+        assert_eq!(card.stop(vm)?, Stop::Int(6), "{others:#x}: SCRIPTS after the reset");
+    }
+    Ok(())
 }
