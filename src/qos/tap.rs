@@ -114,7 +114,7 @@ impl Tap {
     /// Drops all frames that have come.
     ///
     /// # Errors
-    /// As for [`Tap::take`].
+    /// Returns an error if the kernel does.
     pub fn drain(&self) -> Result<()> {
         while self.take()?.is_some() {}
         Ok(())

@@ -285,7 +285,7 @@ impl Live {
     /// As [`Live::send`], with these bytes at the start of the header.
     ///
     /// # Errors
-    /// As for [`Live::send`].
+    /// The device does not use the frame, or says that it has written something.
     pub fn send_with(&self, header: &[u8], frame: &[u8], pieces: &[usize]) -> Result<()> {
         let ram = self.device.vm().ram();
         let (mut rest, mut buffers) = (frame, vec![ram.alloc(self.header(), 1)?]);

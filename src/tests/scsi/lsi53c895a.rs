@@ -273,16 +273,13 @@ fn selection_timeout(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch SCRIPTS that an INT instruction halted and that run on, without a write to DSP,
-/// when the command that is under way ends (5.6).
-fn halted(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
+/// Has the slow unit say that it was reset, which it does before it takes another command. `bytes` have
+/// room for messages, the command and the status.
+fn take_attention(card: &Lsi53c895a, vm: &Vm, bytes: &Buffer) -> Result<()> {
     const IDENTIFY: u8 = 0x80;
-    start(card)?;
-    let bytes = vm.ram().alloc(16, 4)?;
+    let at = address32(bytes)?;
     bytes.write(0, &[IDENTIFY])?;
     bytes.write(4, &cdb::TEST_UNIT_READY)?;
-    let at = address32(&bytes)?;
-    // The unit says first that it was reset.
     let (_memory, base) = script(vm, |steps| {
         steps.select(SLOW.target);
         steps.transfer(Phase::MessageOut, 1, at);
@@ -296,6 +293,16 @@ fn halted(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
     })?;
     card.run(base)?;
     assert_eq!(card.stop(vm)?, Stop::Int(0), "TEST UNIT READY");
+    Ok(())
+}
+
+/// Would catch SCRIPTS that an INT instruction halted and that run on, without a write to DSP,
+/// when the command that is under way ends (5.6).
+fn halted(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
+    start(card)?;
+    let bytes = vm.ram().alloc(16, 4)?;
+    let at = address32(&bytes)?;
+    take_attention(card, vm, &bytes)?;
     bytes.write(4, &cdb::SYNCHRONIZE_CACHE)?;
     let (_memory, base) = script(vm, |steps| {
         steps.select(SLOW.target);
@@ -329,22 +336,7 @@ fn last_tag(card: &Lsi53c895a, vm: &Rc<Vm>) -> Result<()> {
     let bytes = vm.ram().alloc(64, 4)?;
     let at = address32(&bytes)?;
     for tags in [&[0x55][..], &[0x55, 0x2a], &[0x01, 0x02, 0x04], &[0xff, 0x00]] {
-        // The unit says first that it was reset.
-        bytes.write(0, &[IDENTIFY])?;
-        bytes.write(16, &cdb::TEST_UNIT_READY)?;
-        let (_memory, base) = script(vm, |steps| {
-            steps.select(SLOW.target);
-            steps.transfer(Phase::MessageOut, 1, at);
-            steps.transfer(Phase::Command, cdb::TEST_UNIT_READY.len() as u32, at + 16);
-            steps.transfer(Phase::Status, 1, at + 32);
-            steps.transfer(Phase::MessageIn, 1, at + 33);
-            steps.expect_disconnect();
-            steps.clear_acknowledge();
-            steps.wait_disconnect();
-            steps.int(0);
-        })?;
-        card.run(base)?;
-        assert_eq!(card.stop(vm)?, Stop::Int(0), "TEST UNIT READY");
+        take_attention(card, vm, &bytes)?;
         let mut messages = vec![IDENTIFY];
         messages.extend(tags.iter().flat_map(|tag| [TAG, *tag]));
         bytes.write(0, &messages)?;

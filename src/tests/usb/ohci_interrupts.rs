@@ -297,8 +297,8 @@ fn not_overwritten(ohci: &dyn Ohci, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch a done queue that does not tell whether another interrupt is pending that is enabled, or
-/// tells of one that is not (4.4.1).
+/// Would catch a bit of HccaDoneHead, which says whether another interrupt is pending and enabled, that
+/// is clear though one is, or set though none is (4.4.1).
 fn lowest_bit(ohci: &dyn Ohci, _: &Rc<Vm>) -> Result<()> {
     let (bench, _plugged) = started(ohci)?;
     for (enabled, is_pending, expected) in [

@@ -130,20 +130,22 @@ fn edid(device: &VirtioGpu, _: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
+/// The formats (5.7.6.8), and where in a pixel each has its red, green and blue byte.
+pub const FORMATS: [(usize, [usize; 3]); 8] = [
+    (1, [2, 1, 0]),
+    (2, [2, 1, 0]),
+    (3, [1, 2, 3]),
+    (4, [1, 2, 3]),
+    (67, [0, 1, 2]),
+    (68, [3, 2, 1]),
+    (121, [3, 2, 1]),
+    (134, [0, 1, 2]),
+];
+
 /// Would catch a pixel that is another, or colours that are exchanged, in any format (5.7.6.8).
 fn formats(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {
     let live = device.start(device.0.acceptable()?)?;
-    let formats = [
-        (1, [2, 1, 0]),
-        (2, [2, 1, 0]),
-        (3, [1, 2, 3]),
-        (4, [1, 2, 3]),
-        (67, [0, 1, 2]),
-        (68, [3, 2, 1]),
-        (121, [3, 2, 1]),
-        (134, [0, 1, 2]),
-    ];
-    for (format, places) in formats {
+    for (format, places) in FORMATS {
         for size in [(16, 16), (640, 480), (68, 33)] {
             let memory = image(vm, size, places, format)?;
             let all = [0, 0, size.0 as u32, size.1 as u32];

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::gpu::{BGRX, OF_BGRX, colour, image, shown};
+use super::gpu::{BGRX, FORMATS, OF_BGRX, colour, image, shown};
 use crate::graph::QemuArgs;
 use crate::qemu::{Buffer, Vm};
 use crate::qos::display::dump;
@@ -182,19 +182,10 @@ fn other_command(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {
 /// taken.
 fn formats(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {
     let (live, memory) = start(device, vm)?;
-    for (format, places) in [
-        (1, [2, 1, 0]),
-        (2, [2, 1, 0]),
-        (3, [1, 2, 3]),
-        (4, [1, 2, 3]),
-        (67, [0, 1, 2]),
-        (68, [3, 2, 1]),
-        (121, [3, 2, 1]),
-        (134, [0, 1, 2]),
-    ] {
-        memory.write(0, &image(vm, SIZE, places, format as usize)?.to_vec()?)?;
-        live.done(SET_SCANOUT_BLOB, &Scanout { format, ..Scanout::ALL }.numbers(1))?;
-        assert_shown(vm, format as usize, &format!("format {format}"))?;
+    for (format, places) in FORMATS {
+        memory.write(0, &image(vm, SIZE, places, format)?.to_vec()?)?;
+        live.done(SET_SCANOUT_BLOB, &Scanout { format: format as u32, ..Scanout::ALL }.numbers(1))?;
+        assert_shown(vm, format, &format!("format {format}"))?;
         for none in [0, 5, 66, 0x8000_0001, u32::MAX] {
             let show = Scanout { format: none, ..Scanout::ALL }.numbers(1);
             let answer = live.tell(SET_SCANOUT_BLOB, &show)?;

@@ -116,7 +116,7 @@ fn no_room(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {
     Ok(())
 }
 
-/// Would catch a device with several screens that tells of another number, has more than one on
+/// Would catch a device that has another number of screens than it was made with, more than one on
 /// before anybody asks for them, has no identification data of some, or takes a number behind the
 /// last (5.7.6.8).
 fn several_screens(device: &VirtioGpu, vm: &Rc<Vm>) -> Result<()> {

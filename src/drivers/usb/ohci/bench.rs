@@ -192,7 +192,8 @@ impl<'a> Bench<'a> {
         self.transfer(TD_SETUP | word, self.setup.address().0 as u32, 8, next)
     }
 
-    /// The same of SET_REPORT (HID 1.11, 7.2.2), behind which eight bytes are to be sent.
+    /// A SETUP packet of SET_REPORT (HID 1.11, 7.2.2), with more bits of its word. Eight bytes of data
+    /// follow it.
     ///
     /// # Errors
     /// No guest memory is left.
